@@ -1,0 +1,16 @@
+/* Monotonic time in milliseconds, the unit of every deadline in the project. */
+#ifndef AIB_BASE_CLOCK_H
+#define AIB_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline uint64_t clock_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+#endif

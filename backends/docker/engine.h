@@ -1,0 +1,139 @@
+/*
+ * A client of the Docker Engine API (v1.24 to today's, and Podman's compatible service; the API is
+ * described at docs.docker.com/reference/api/engine). One `struct engine` is one endpoint; it may
+ * be used from any number of threads. It knows HTTP and JSON, and nothing of files, nodes, routes.
+ *
+ * Every call takes the request for which it works: it ends with -EINTR once that is cancelled and
+ * with -ETIMEDOUT at its deadline, or after the engine's `timeout_ms` without a byte of progress.
+ * Other errors come from one table (engine_errno): 404 ENOENT, 409 EBUSY, 403 EACCES, 5xx EIO,
+ * refused or missing socket ECONNREFUSED … and carry the engine's own message as text.
+ * What an engine says is not trusted: bodies are capped, types are checked.
+ */
+#ifndef AIB_DOCKER_ENGINE_H
+#define AIB_DOCKER_ENGINE_H
+
+#include "../backend.h"
+
+struct engine;
+
+/* Where an engine is. Strings are borrowed by engine_open. */
+struct engine_conf {
+	const char *host;	/* unix:///path, tcp://host:port, http(s)://…; NULL: see engine_open */
+	bool tls;		/* with tcp: TLS, verified against ca.pem */
+	const char *cert_path;	/* directory with ca.pem, cert.pem, key.pem */
+	uint64_t timeout_ms;	/* without progress; 0: 30 s */
+};
+
+/*
+ * Make a client; does not connect. Without a host: DOCKER_HOST (with DOCKER_TLS_VERIFY and
+ * DOCKER_CERT_PATH), the current context of the docker client's configuration, then the first
+ * existing of /var/run/docker.sock, $XDG_RUNTIME_DIR/docker.sock, ~/.docker/run/docker.sock,
+ * /run/podman/podman.sock, $XDG_RUNTIME_DIR/podman/podman.sock.
+ */
+int engine_open(const struct engine_conf *conf, struct engine **ret, struct err *err);
+void engine_close(struct engine *e); /* no call may be running; takes NULL */
+DEFINE_CLEANUP(struct engine *, engine_close)
+
+const char *engine_host(const struct engine *e); /* for messages: "unix:///var/run/docker.sock" */
+bool engine_is_local(const struct engine *e);	  /* reached by a Unix socket */
+
+/* Ask /_ping and agree on a version; the other calls do so first by themselves. */
+int engine_ping(struct bk_req *req, struct engine *e, struct err *err);
+/* GET /version and /info: the caller owns *ret. */
+int engine_version(struct bk_req *req, struct engine *e, cJSON **ret, struct err *err);
+int engine_info(struct bk_req *req, struct engine *e, cJSON **ret, struct err *err);
+
+/* ---- Images ---- */
+int engine_image_inspect(struct bk_req *, struct engine *, const char *image, cJSON **ret,
+			 struct err *);
+/* Pull IMAGE (a reference; no tag means latest). PROGRESS gets a line for each step, at most a
+ * few a second; may be NULL. Credentials of the docker client's configuration are used. */
+int engine_image_pull(struct bk_req *, struct engine *, const char *image,
+		      void (*progress)(void *ctx, const char *text), void *ctx, struct err *);
+
+/* ---- Containers ---- */
+/* SPEC is the body of POST /containers/create. *ret_id is the caller's. */
+int engine_container_create(struct bk_req *, struct engine *, const char *name, const cJSON *spec,
+			    char **ret_id, struct err *);
+int engine_container_inspect(struct bk_req *, struct engine *, const char *id, cJSON **ret,
+			     struct err *);
+/* Verb: start, stop, restart, pause, unpause, kill. An action that is done already is success.
+ * GRACE_S: seconds before KILL, for stop and restart. */
+int engine_container_action(struct bk_req *, struct engine *, const char *id, const char *verb,
+			    unsigned grace_s, struct err *);
+/* Removes with its anonymous volumes, killing it first where it runs. Missing is success. */
+int engine_container_remove(struct bk_req *, struct engine *, const char *id, struct err *);
+/* All containers, running or not, with a label "KEY=VALUE" or "KEY": the JSON array of
+ * GET /containers/json. */
+int engine_container_list(struct bk_req *, struct engine *, const char *label, cJSON **ret,
+			  struct err *);
+
+/* ---- Commands ---- */
+struct engine_exec {
+	const char *const *argv; /* NULL-terminated */
+	const char *const *env;	 /* may be NULL */
+	const char *user;	 /* may be NULL */
+	const char *workdir;	 /* may be NULL */
+};
+/*
+ * Start a command with all three streams attached, without a terminal. The stream's read gives the
+ * command's standard output, demultiplexed (both the 8-byte framed form and, for engines that do so,
+ * raw); standard error is logged at debug level, the newest 4 KiB kept for engine_exec_stderr. TLS
+ * too. Closing the stream closes the connection.
+ */
+int engine_exec_start(struct bk_req *, struct engine *, const char *id, const struct engine_exec *,
+		      struct bk_stream **ret, char **ret_exec_id, struct err *);
+/* Text of the command's standard error so far; valid until the next call on the stream. */
+const char *engine_exec_stderr(struct bk_stream *stream);
+/* Exit status and, where not NULL, the host pid. -EBUSY while it runs. */
+int engine_exec_inspect(struct bk_req *, struct engine *, const char *exec_id, int *ret_status,
+			int *ret_pid, struct err *);
+/* Run to the end: INPUT (may be NULL) to standard input, outputs kept up to their caps (the rest is
+ * read and dropped). Returns the exit status (0 to 255) or -errno. */
+int engine_exec_run(struct bk_req *, struct engine *, const char *id, const struct engine_exec *,
+		    const void *input, size_t input_len, struct buf *out, struct buf *errors,
+		    struct err *);
+
+/* ---- Archives ---- */
+/* HEAD /containers/ID/archive: the header X-Docker-Container-Path-Stat. A symlink is itself, not
+ * followed, as the last component; the Engine follows links before it. */
+struct engine_stat {
+	uint64_t size;
+	mode_t mode; /* Linux mode with type, from Go's os.FileMode */
+	struct timespec mtime;
+	char *link; /* target of a symlink, else NULL; the caller frees */
+};
+int engine_archive_stat(struct bk_req *, struct engine *, const char *id, const char *path,
+			struct engine_stat *ret, struct err *);
+
+/* GET …/archive as a pull reader of tar entries over libarchive: nothing is read ahead but a
+ * buffer of fixed size. One thread at a time; REQ may differ from call to call. */
+struct engine_tar;
+int engine_archive_get(struct bk_req *, struct engine *, const char *id, const char *path,
+		       struct engine_tar **ret, struct err *);
+void engine_tar_close(struct engine_tar *t); /* aborts what was not read; takes NULL */
+DEFINE_CLEANUP(struct engine_tar *, engine_tar_close)
+struct engine_tar_entry {
+	const char *path; /* as the archive has it; hostile; valid until the next call */
+	const char *link; /* symlink target, or NULL */
+	const char *hardlink; /* path of an earlier entry of this archive, or NULL */
+	struct stat st;	      /* mode, uid, gid, size, mtime, rdev */
+};
+/* 1 and the next entry, 0 at the end, or -errno (-EIO for an archive that is not well formed). */
+int engine_tar_next(struct bk_req *, struct engine_tar *, struct engine_tar_entry *ret);
+/* Data of the current entry in order: bytes, 0 at its end; a body that is too short is -EIO. */
+ssize_t engine_tar_read(struct bk_req *, struct engine_tar *, void *data, size_t size);
+
+/* PUT …/archive of entries below directory DIR. Files are read from descriptors with pread(2) while
+ * they are sent, from the start, exactly `st.st_size` bytes. */
+struct engine_put_entry {
+	const char *path; /* relative to DIR, no leading slash, no ".." */
+	const char *link; /* for a symlink */
+	struct stat st;	  /* mode with type, uid, gid, size, mtime (nanoseconds kept), rdev */
+	int fd;		  /* of a regular file with a size, else -1 */
+};
+/* -EROFS for a read-only root, -ENOENT for a missing DIR, -ENOTDIR, -ENOSPC from the engine's text. */
+int engine_archive_put(struct bk_req *, struct engine *, const char *id, const char *dir,
+		       const struct engine_put_entry *entries, size_t n, struct err *);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * The types of routes. A new backend is its folder and one line here.
+ */
+#include "backend.h"
+
+#include <string.h>
+
+static const struct bk_type *const types[] = {
+	NULL,
+};
+
+int bk_type_find(const char *name, const struct bk_type **ret, struct err *err)
+{
+	char known[256] = "";
+
+	for (size_t i = 0; types[i]; i++) {
+		size_t n = strlen(known);
+
+		if (strcmp(types[i]->name, name) == 0) {
+			*ret = types[i];
+			return 0;
+		}
+		snprintf(known + n, sizeof(known) - n, "%s%s", n ? ", " : "", types[i]->name);
+	}
+	return err_set(err, -EINVAL, "unknown type \"%s\" (types: %s)", name, known);
+}

@@ -1,0 +1,95 @@
+/*
+ * The exec protocol: frames between aib-exec, the daemon and `aib-guest run`. The same frames run
+ * on both legs; between them the daemon only watches for EXIT. On the leg client-daemon it is a
+ * Unix stream socket (its peer's uid is checked by SO_PEERCRED), on the leg daemon-guest the
+ * stream that the backend gives (a hijacked Engine API exec, unframed by its demultiplexer).
+ *
+ * A frame is an 8-byte header and a payload:
+ *
+ *      offset  size  field
+ *      0       4     payload length, little-endian, at most PROTO_MAX_PAYLOAD
+ *      4       1     type
+ *      5       3     zero; anything else is a protocol error
+ *
+ * Client to daemon: one REQUEST, then, once STARTED has come, STDIN, STDIN_EOF, SIGNAL, WINSIZE.
+ * Daemon to client: for exec, STARTED, then STDOUT and STDERR, then one EXIT, then the end; or one
+ * ERROR and the end. For any other request one REPLY or ERROR (PROGRESS may come before).
+ * The end of the stream before EXIT kills the command's whole tree, unless it was detached.
+ * Requests are bounded by PROTO_MAX_REQUEST and sent in as many REQUEST frames as they need; a
+ * frame shorter than PROTO_MAX_PAYLOAD ends them. REPLY likewise.
+ */
+#ifndef AIB_EXEC_PROTOCOL_H
+#define AIB_EXEC_PROTOCOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PROTO_VERSION 1
+#define PROTO_HEADER 8
+#define PROTO_MAX_PAYLOAD 65536
+#define PROTO_MAX_REQUEST (4 << 20)
+
+enum proto_type {
+	PROTO_REQUEST = 1,   /* JSON, see below */
+	PROTO_STDIN = 2,     /* bytes */
+	PROTO_STDIN_EOF = 3, /* empty; half-close: output goes on. For a terminal: ignored */
+	PROTO_SIGNAL = 4,    /* u8 Linux signal number, to the command's process group */
+	PROTO_WINSIZE = 5,   /* u16 rows, u16 columns, little-endian */
+
+	PROTO_STARTED = 16,  /* empty: the program is executing (the guest's execve succeeded) */
+	PROTO_STDOUT = 17,   /* bytes */
+	PROTO_STDERR = 18,   /* bytes */
+	PROTO_EXIT = 19,     /* struct proto_exit */
+	PROTO_REPLY = 20,    /* JSON */
+	PROTO_ERROR = 21,    /* UTF-8 text for people: what failed, on what, why, what to do */
+	PROTO_PROGRESS = 22, /* UTF-8 text, a line for people, no newline */
+};
+
+/* Payload of EXIT, 8 bytes: how u8, value u8, timed_out u8, 5 zero. */
+enum proto_how {
+	PROTO_EXITED = 0,    /* value: exit status */
+	PROTO_SIGNALLED = 1, /* value: signal number */
+	PROTO_NOT_FOUND = 2, /* no such program (execve: ENOENT, ENOTDIR): status 127 */
+	PROTO_NOT_EXEC = 3,  /* not executable (EACCES, ENOEXEC…; value: errno): status 126 */
+	PROTO_NO_CWD = 4,    /* the working directory is not there (value: errno): status 125 */
+	PROTO_FAILED = 5,    /* the guest itself failed (value: errno): status 125 */
+};
+
+struct proto_exit {
+	uint8_t how; /* enum proto_how */
+	uint8_t value;
+	uint8_t timed_out; /* 1: the timeout ended it; aib-exec answers 124 */
+};
+
+#define PROTO_EXIT_SIZE 8
+
+struct proto_header {
+	uint32_t len;
+	uint8_t type;
+};
+
+/* Encode into OUT, PROTO_HEADER bytes. LEN is at most PROTO_MAX_PAYLOAD. */
+void proto_put_header(uint8_t *out, uint8_t type, uint32_t len);
+/* Decode PROTO_HEADER bytes. Returns 0, or -EPROTO where a field is out of bounds. */
+int proto_get_header(const uint8_t *in, struct proto_header *ret);
+void proto_put_exit(uint8_t *out, const struct proto_exit *e);
+/* LEN is the frame's payload length. Returns 0 or -EPROTO. */
+int proto_get_exit(const uint8_t *in, size_t len, struct proto_exit *ret);
+/* The status of aib-exec for E, as design: the command's, 128+n, 124, 125, 126 or 127. */
+int proto_exit_status(const struct proto_exit *e);
+
+/*
+ * REQUEST is a JSON object with "op":
+ *
+ *   {"op": "exec", "version": 1, "argv": ["make", "test"], "cwd": "/home/me/box/py/workspace",
+ *    "sandbox": "py", "env": ["K=V"], "user": "1000:1000", "tty": true, "rows": 24, "cols": 80,
+ *    "timeout_ms": 30000, "workdir": "/in/the/sandbox"}
+ *        cwd: the caller's working directory, an absolute host path with the mount point as its
+ *        prefix (else `sandbox` is needed); workdir (-w): overrides it, absolute in the sandbox or,
+ *        below the mount point, mapped as cwd is. Only op, version and argv are required.
+ *   {"op": "status"}     REPLY {"version", "pid", "mountpoint", "uptime_s", "routes": [{"path",
+ *                        "type", "source", "state", "error"}], …}
+ *   {"op": "umount", "force": false}   PROGRESS…, then REPLY {} when everything has ended
+ */
+
+#endif
