@@ -18,10 +18,10 @@
 void bk_req_init(struct bk_req *req, uid_t uid, gid_t gid, pid_t pid, uint64_t timeout_ms)
 {
 	*req = (struct bk_req){
-		.uid = uid,
-		.gid = gid,
-		.pid = pid,
-		.deadline_ms = timeout_ms ? clock_ms() + timeout_ms : 0,
+	    .uid = uid,
+	    .gid = gid,
+	    .pid = pid,
+	    .deadline_ms = timeout_ms ? clock_ms() + timeout_ms : 0,
 	};
 	pthread_mutex_init(&req->lock, NULL);
 }
@@ -119,10 +119,10 @@ int bk_init(struct bk *bk, const struct bk_ops *ops, const char *route)
 	if (!copy)
 		return -ENOMEM;
 	*bk = (struct bk){
-		.ops = ops,
-		.route = copy,
-		.entry_ttl_ms = 1000,
-		.attr_ttl_ms = 1000,
+	    .ops = ops,
+	    .route = copy,
+	    .entry_ttl_ms = 1000,
+	    .attr_ttl_ms = 1000,
 	};
 	return 0;
 }
@@ -216,10 +216,20 @@ static int resolve_change(struct bk_node **node, const char *name)
 	return (*node)->bk->readonly ? -EROFS : 0;
 }
 
-struct bk *bk_serving(struct bk_node *dir, const char *name)
+struct bk *bk_serving(struct bk_node *node, const char *name)
 {
-	(void)resolve(&dir, name);
-	return dir->bk;
+	struct bk_node *next = NULL;
+
+	while (node->bk->ops->through) {
+		int r = node->bk->ops->through(node, name, &next);
+
+		if (!next || next == node)
+			break;
+		if (r == -EBUSY)
+			name = NULL;
+		node = next;
+	}
+	return node->bk;
 }
 
 #define OPS(n) ((n)->bk->ops)
@@ -433,8 +443,8 @@ int bk_setxattr(struct bk_req *req, struct bk_node *node, const char *name, cons
 		return r;
 	if (!OPS(node)->setxattr)
 		return -EOPNOTSUPP;
-	return checked(node->bk, "setxattr", OPS(node)->setxattr(req, node, name, value, size, flags),
-		       0);
+	return checked(node->bk, "setxattr",
+		       OPS(node)->setxattr(req, node, name, value, size, flags), 0);
 }
 
 int bk_removexattr(struct bk_req *req, struct bk_node *node, const char *name)
@@ -492,7 +502,8 @@ int bk_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_t 
 	if (r < 0)
 		return r;
 	if (OPS(dir)->create)
-		r = OPS(dir)->create(req, dir, name, mode & 07777, flags, ret_node, ret_file, ret_st);
+		r = OPS(dir)->create(req, dir, name, mode & 07777, flags, ret_node, ret_file,
+				     ret_st);
 	else
 		r = create_by_mknod(req, dir, name, mode, flags, ret_node, ret_file, ret_st);
 	return new_node(dir->bk, "create", r, ret_node, ret_st);
@@ -607,7 +618,8 @@ static bool fill_numbered(void *ctx, const char *name, uint64_t ino, unsigned ty
 	return n->fill(n->ctx, name, bk_unique_ino(n->bk, n->bk->ino_dev, ino), type, next);
 }
 
-int bk_readdir(struct bk_req *req, struct bk_file *file, uint64_t cookie, bk_fill_fn fill, void *ctx)
+int bk_readdir(struct bk_req *req, struct bk_file *file, uint64_t cookie, bk_fill_fn fill,
+	       void *ctx)
 {
 	struct bk_node *node = file->node;
 	struct numbering n = {.bk = node->bk, .fill = fill, .ctx = ctx};
@@ -623,5 +635,6 @@ int bk_fsyncdir(struct bk_req *req, struct bk_file *file, bool datasync)
 {
 	if (!OPS(file->node)->fsyncdir)
 		return 0;
-	return checked(file->node->bk, "fsyncdir", OPS(file->node)->fsyncdir(req, file, datasync), 0);
+	return checked(file->node->bk, "fsyncdir", OPS(file->node)->fsyncdir(req, file, datasync),
+		       0);
 }

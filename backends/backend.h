@@ -306,8 +306,8 @@ struct bk_ops {
 
 	/*
 	 * For a backend that lays others over one another: the node that really serves NODE itself
-	 * (NAME is NULL) or NODE's entry NAME. Does not block. -EBUSY: the name is a route's;
-	 * -EROFS: nothing serves it. *ret is borrowed, alive as long as NODE. The wrappers ask it before
+	 * (NAME is NULL) or NODE's entry NAME. Does not block. -EBUSY: the name is a route's, and *ret its
+	 * root or NULL; -EROFS: nothing serves it, and *ret is NULL. *ret is borrowed, alive as long as NODE. The wrappers ask it before
 	 * all that changes a tree, and for attributes; lookup, readdir and getattr stay the
 	 * backend's own. NULL: NODE serves itself. A backend with this slot numbers its files itself,
 	 * with bk_unique_ino.
@@ -372,9 +372,9 @@ int bk_fsyncdir(struct bk_req *, struct bk_file *, bool datasync);
  * backend's own number where that fits, a hash of all three (with the top bit set) where not.
  */
 uint64_t bk_unique_ino(const struct bk *bk, dev_t dev, uint64_t ino);
-/* The backend that a change of DIR's entry NAME (or of DIR itself, NULL) would go to: for choosing
- * the thread. Never fails: DIR's own where nothing else serves. */
-struct bk *bk_serving(struct bk_node *dir, const char *name);
+/* The backend that has to answer for NODE itself (NAME is NULL) or for its entry NAME: its `blocking`
+ * and its pool choose the thread. Never fails: NODE's own where nothing else serves. */
+struct bk *bk_serving(struct bk_node *node, const char *name);
 
 /* ---- Making one ---------------------------------------------------------------------------- */
 
