@@ -408,4 +408,7 @@ struct bk_type {
 /* The types of registry.c; -EINVAL with text (and a list of the types) for an unknown name. */
 int bk_type_find(const char *name, const struct bk_type **ret, struct err *);
 
+/* The type with index I, NULL past the last one. */
+const struct bk_type *bk_type_at(size_t i);
+
 #endif

@@ -24,3 +24,8 @@ int bk_type_find(const char *name, const struct bk_type **ret, struct err *err)
 	}
 	return err_set(err, -EINVAL, "unknown type \"%s\" (types: %s)", name, known);
 }
+
+const struct bk_type *bk_type_at(size_t i)
+{
+	return i < ARRAY_SIZE(types) ? types[i] : NULL;
+}
