@@ -43,7 +43,7 @@ struct bk_ops;
 struct bk_req {
 	uid_t uid; /* the caller, as new files are to be owned */
 	gid_t gid;
-	pid_t pid; /* 0 where there is none */
+	pid_t pid;	      /* 0 where there is none */
 	uint64_t deadline_ms; /* 0: none */
 
 	pthread_mutex_t lock; /* guards the three below */
@@ -78,9 +78,9 @@ void bk_req_on_cancel(struct bk_req *req, void (*wake)(void *), void *arg);
  * Embed at the head of your own struct.
  */
 struct bk_node {
-	struct bk *bk;	   /* its owner */
-	atomic_uint refs;  /* at 0, ops->node_free runs once; never raised from 0 */
-	uint32_t front;	   /* the front end's index of it, 0 for none; guarded by its lock */
+	struct bk *bk;	  /* its owner */
+	atomic_uint refs; /* at 0, ops->node_free runs once; never raised from 0 */
+	uint32_t front;	  /* the front end's index of it, 0 for none; guarded by its lock */
 };
 
 /* An open file or directory; embed at the head of your own. It holds a reference on its node. */
@@ -165,10 +165,11 @@ struct bk_waiter {
 struct bk_exec {
 	const char *const *argv; /* NULL-terminated, at least one */
 	const char *const *env;	 /* K=V beside what the sandbox has; NULL-terminated; may be NULL */
-	const char *cwd;	 /* absolute, in the sandbox; an error where it is not there */
-	const char *pwd;	 /* PWD as the caller spells cwd; NULL: cwd */
-	const char *user;	 /* name, uid or uid:gid; NULL: the sandbox's */
-	bool tty;		 /* a terminal of ROWS × COLS for all three streams */
+	const char
+	    *cwd; /* absolute, in the sandbox; an error where it is not there; NULL: its own */
+	const char *pwd;  /* PWD as the caller spells cwd; NULL: cwd */
+	const char *user; /* name, uid or uid:gid; NULL: the sandbox's */
+	bool tty;	  /* a terminal of ROWS × COLS for all three streams */
 	uint16_t rows, cols;
 	uint64_t timeout_ms; /* 0: none. TERM to the whole tree, KILL after a grace */
 	bool detach;	     /* the end of the stream does not end the command */
@@ -223,9 +224,9 @@ struct bk_ops {
 	const char *type; /* "memory" */
 
 	/*
-	 * Make the backend usable: look up its source, pull its image… called once before the mount;
-	 * blocks. PROGRESS(ctx, text) may be called with a line for people, without a newline; NULL
-	 * where nobody watches. NULL slot: nothing to do.
+	 * Make the backend usable: look up its source, pull its image… called once before the
+	 * mount; blocks. PROGRESS(ctx, text) may be called with a line for people, without a
+	 * newline; NULL where nobody watches. NULL slot: nothing to do.
 	 */
 	int (*prepare)(struct bk_req *, struct bk *, void (*progress)(void *ctx, const char *text),
 		       void *ctx, struct err *);
@@ -260,8 +261,8 @@ struct bk_ops {
 	int (*getattr)(struct bk_req *, struct bk_node *, struct bk_file *, struct stat *ret_st);
 	int (*setattr)(struct bk_req *, struct bk_node *, struct bk_file *,
 		       const struct bk_setattr *, struct stat *ret_st);
-	/* The target as the mount shows it (contained where the route says so): bytes written to BUF,
-	 * which has room for PATH_MAX; not terminated. */
+	/* The target as the mount shows it (contained where the route says so): bytes written to
+	 * BUF, which has room for PATH_MAX; not terminated. */
 	int (*readlink)(struct bk_req *, struct bk_node *, char *buf);
 	int (*statfs)(struct bk_req *, struct bk_node *, struct statvfs *ret);
 	/* As getxattr(2) and so on: SIZE 0 asks for the length, -ERANGE where it is too small. */
@@ -272,15 +273,18 @@ struct bk_ops {
 			size_t size, int flags);
 	int (*removexattr)(struct bk_req *, struct bk_node *, const char *name);
 
-	/* Files. Only regular files are opened. FLAGS are open(2)'s; O_TRUNC must be obeyed, O_APPEND is
-	 * handled by the caller but for two writers at once. */
+	/* Files. Only regular files are opened. FLAGS are open(2)'s; O_TRUNC must be obeyed,
+	 * O_APPEND is handled by the caller but for two writers at once. */
 	int (*open)(struct bk_req *, struct bk_node *, int flags, struct bk_file **ret);
-	/* NULL slot: mknod and open. -EEXIST where O_EXCL says so; else an existing file is opened. */
-	int (*create)(struct bk_req *, struct bk_node *dir, const char *name, mode_t mode, int flags,
-		      struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st);
+	/* NULL slot: mknod and open. -EEXIST where O_EXCL says so; else an existing file is opened.
+	 */
+	int (*create)(struct bk_req *, struct bk_node *dir, const char *name, mode_t mode,
+		      int flags, struct bk_node **ret_node, struct bk_file **ret_file,
+		      struct stat *ret_st);
 	/* As pread(2), pwrite(2): a short read is the end of the file; a short write is allowed. */
 	ssize_t (*read)(struct bk_req *, struct bk_file *, void *data, size_t size, off_t off);
-	ssize_t (*write)(struct bk_req *, struct bk_file *, const void *data, size_t size, off_t off);
+	ssize_t (*write)(struct bk_req *, struct bk_file *, const void *data, size_t size,
+			 off_t off);
 	/* One descriptor was closed; its return value is close(2)'s. NULL: nothing to tell. */
 	int (*flush)(struct bk_req *, struct bk_file *);
 	/* NULL: 0, since close has told everything. */
@@ -292,25 +296,26 @@ struct bk_ops {
 	int (*fallocate)(struct bk_req *, struct bk_file *, int mode, off_t off, off_t len);
 	/*
 	 * Where read answers -EAGAIN (a file that waits for an event): call w->wake(w) once when it
-	 * may be worth asking again, maybe before this returns. REMOVE: forget W; afterwards it is not
-	 * and will not be called. NULL: read never answers -EAGAIN.
+	 * may be worth asking again, maybe before this returns. REMOVE: forget W; afterwards it is
+	 * not and will not be called. NULL: read never answers -EAGAIN.
 	 */
 	void (*wait)(struct bk_file *, struct bk_waiter *w, bool remove);
 
 	/* Directories. NULL: the node itself is enough, a bare bk_file is made. */
 	int (*opendir)(struct bk_req *, struct bk_node *, struct bk_file **ret);
-	/* Entries after COOKIE (0: from the start). A listing misses nothing and repeats nothing that
-	 * is there from opendir to the end, whatever is made or removed meanwhile. Required. */
+	/* Entries after COOKIE (0: from the start). A listing misses nothing and repeats nothing
+	 * that is there from opendir to the end, whatever is made or removed meanwhile. Required.
+	 */
 	int (*readdir)(struct bk_req *, struct bk_file *, uint64_t cookie, bk_fill_fn, void *ctx);
 	int (*fsyncdir)(struct bk_req *, struct bk_file *, bool datasync);
 
 	/*
 	 * For a backend that lays others over one another: the node that really serves NODE itself
-	 * (NAME is NULL) or NODE's entry NAME. Does not block. -EBUSY: the name is a route's, and *ret its
-	 * root or NULL; -EROFS: nothing serves it, and *ret is NULL. *ret is borrowed, alive as long as NODE. The wrappers ask it before
-	 * all that changes a tree, and for attributes; lookup, readdir and getattr stay the
-	 * backend's own. NULL: NODE serves itself. A backend with this slot numbers its files itself,
-	 * with bk_unique_ino.
+	 * (NAME is NULL) or NODE's entry NAME. Does not block. -EBUSY: the name is a route's, and
+	 * *ret its root or NULL; -EROFS: nothing serves it, and *ret is NULL. *ret is borrowed,
+	 * alive as long as NODE. The wrappers ask it before all that changes a tree, and for
+	 * attributes; lookup, readdir and getattr stay the backend's own. NULL: NODE serves itself.
+	 * A backend with this slot numbers its files itself, with bk_unique_ino.
 	 */
 	int (*through)(struct bk_node *node, const char *name, struct bk_node **ret);
 
@@ -372,8 +377,8 @@ int bk_fsyncdir(struct bk_req *, struct bk_file *, bool datasync);
  * backend's own number where that fits, a hash of all three (with the top bit set) where not.
  */
 uint64_t bk_unique_ino(const struct bk *bk, dev_t dev, uint64_t ino);
-/* The backend that has to answer for NODE itself (NAME is NULL) or for its entry NAME: its `blocking`
- * and its pool choose the thread. Never fails: NODE's own where nothing else serves. */
+/* The backend that has to answer for NODE itself (NAME is NULL) or for its entry NAME: its
+ * `blocking` and its pool choose the thread. Never fails: NODE's own where nothing else serves. */
 struct bk *bk_serving(struct bk_node *node, const char *name);
 
 /* ---- Making one ---------------------------------------------------------------------------- */

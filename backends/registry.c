@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const struct bk_type *const types[] = {
-	NULL,
+    NULL,
 };
 
 int bk_type_find(const char *name, const struct bk_type **ret, struct err *err)

@@ -87,6 +87,9 @@ int proto_exit_status(const struct proto_exit *e);
  *        cwd: the caller's working directory, an absolute host path with the mount point as its
  *        prefix (else `sandbox` is needed); workdir (-w): overrides it, absolute in the sandbox or,
  *        below the mount point, mapped as cwd is. Only op, version and argv are required.
+ *        pwd: the caller's own spelling of cwd ($PWD), for PWD. default_sandbox: the sandbox where
+ *        neither `sandbox` nor cwd names one ($AIB_SANDBOX). detach: answer {"job": NAME} once it has
+ *        started, and leave it running.
  *   {"op": "status"}     REPLY {"version", "pid", "mountpoint", "uptime_s", "routes": [{"path",
  *                        "type", "source", "state", "error"}], …}
  *   {"op": "umount", "force": false}   PROGRESS…, then REPLY {} when everything has ended

@@ -29,9 +29,9 @@ static int parse_with_unit(const char *s, const struct unit *units, uint64_t *re
 int option_size(const char *s, uint64_t *ret_bytes)
 {
 	static const struct unit units[] = {
-		{"", 1},	  {"K", 1ULL << 10}, {"M", 1ULL << 20}, {"G", 1ULL << 30},
-		{"T", 1ULL << 40}, {"k", 1ULL << 10}, {"m", 1ULL << 20}, {"g", 1ULL << 30},
-		{NULL, 0},
+	    {"", 1},	       {"K", 1ULL << 10}, {"M", 1ULL << 20},
+	    {"G", 1ULL << 30}, {"T", 1ULL << 40}, {"k", 1ULL << 10},
+	    {"m", 1ULL << 20}, {"g", 1ULL << 30}, {NULL, 0},
 	};
 
 	return parse_with_unit(s, units, ret_bytes);
@@ -40,21 +40,21 @@ int option_size(const char *s, uint64_t *ret_bytes)
 int option_duration(const char *s, uint64_t *ret_ms)
 {
 	static const struct unit units[] = {
-		{"", 1000},	 {"ms", 1},	   {"s", 1000}, {"m", 60 * 1000},
-		{"h", 3600000}, {"d", 86400000}, {NULL, 0},
+	    {"", 1000},	    {"ms", 1},	     {"s", 1000}, {"m", 60 * 1000},
+	    {"h", 3600000}, {"d", 86400000}, {NULL, 0},
 	};
 
 	return parse_with_unit(s, units, ret_ms);
 }
 
 static const char *const expected[] = {
-	[OPTION_STRING] = "a string",
-	[OPTION_BOOL] = "true or false",
-	[OPTION_UINT] = "a whole number",
-	[OPTION_SIZE] = "a size such as 512M or 2G",
-	[OPTION_DURATION] = "a duration such as 500ms, 30s or 1h",
-	[OPTION_DOUBLE] = "a number",
-	[OPTION_JSON] = "a value",
+    [OPTION_STRING] = "a string",
+    [OPTION_BOOL] = "true or false",
+    [OPTION_UINT] = "a whole number",
+    [OPTION_SIZE] = "a size such as 512M or 2G",
+    [OPTION_DURATION] = "a duration such as 500ms, 30s or 1h",
+    [OPTION_DOUBLE] = "a number",
+    [OPTION_JSON] = "a value",
 };
 
 static int set_string(char **field, const cJSON *v, const char *choices)
@@ -182,8 +182,7 @@ int options_parse(const struct option *table, const cJSON *obj, void *conf, stru
 {
 	const cJSON *v;
 
-	cJSON_ArrayForEach(v, obj)
-	{
+	cJSON_ArrayForEach (v, obj) {
 		const struct option *o = table;
 		int r;
 

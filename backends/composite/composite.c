@@ -335,7 +335,7 @@ static const struct bk_ops composite_ops = {
     .through = composite_through,
 };
 
-static int add_route(struct composite *c, const struct composite_route *route, uint64_t *number,
+static int add_route(struct composite *c, const struct route *route, uint64_t *number,
 		     struct err *err)
 {
 	struct place *p;
@@ -363,7 +363,7 @@ static bool covers_blocking(const struct place *p)
 	return blocking;
 }
 
-int composite_new(const struct composite_route *routes, size_t n, struct bk **ret, struct err *err)
+int composite_new(const struct route *routes, size_t n, struct bk **ret, struct err *err)
 {
 	struct composite *c = calloc(1, sizeof(*c));
 	uint64_t number = 1;
@@ -380,7 +380,8 @@ int composite_new(const struct composite_route *routes, size_t n, struct bk **re
 	if (r == 0)
 		c->root->number = number;
 	for (size_t i = 0; i < n && r == 0; i++)
-		r = add_route(c, &routes[i], &number, err);
+		if (routes[i].bk)
+			r = add_route(c, &routes[i], &number, err);
 	if (r == 0 && !c->root->route)
 		r = err_set(err, -EINVAL, "no route for /");
 	if (r < 0) {
@@ -390,25 +391,4 @@ int composite_new(const struct composite_route *routes, size_t n, struct bk **re
 	c->bk.blocking = covers_blocking(c->root);
 	*ret = &c->bk;
 	return 0;
-}
-
-struct bk *composite_route_of(struct bk *composite, const char *path, const char **ret_rest)
-{
-	const struct place *p = composite_of(composite)->root;
-	struct bk *found = p->route;
-
-	*ret_rest = strcmp(path, "/") == 0 ? path + 1 : path;
-	while (*path == '/' && path[1]) {
-		size_t len = strcspn(path + 1, "/");
-
-		p = place_child(p, path + 1, len);
-		if (!p)
-			break;
-		path += 1 + len;
-		if (p->route) {
-			found = p->route;
-			*ret_rest = path;
-		}
-	}
-	return found;
 }

@@ -6,24 +6,13 @@
 #ifndef AIB_COMPOSITE_H
 #define AIB_COMPOSITE_H
 
-#include "../backend.h"
-
-struct composite_route {
-	const char *path; /* "/" or "/a/b": absolute, no empty, "." or ".." component */
-	struct bk *bk;
-};
+#include "../route.h"
 
 /*
- * ROUTES must hold one with the path "/". The backends are prepared already, stay the caller's
- * and must outlive the composite. Returns 0, -EINVAL with text (a path twice, none for "/", a path
- * that is not as above), -ENOMEM.
+ * ROUTES must hold one with the path "/"; those that failed are left out. The backends are
+ * prepared already, stay the caller's and must outlive the composite. Returns 0, -ENOMEM, or
+ * -EINVAL with text (a path twice, none for "/", a path that is not as struct route says).
  */
-int composite_new(const struct composite_route *routes, size_t n, struct bk **ret, struct err *err);
-
-/*
- * The route that serves PATH, an absolute path below the mount's root ("/project/src"), by its
- * spelling alone. *ret_rest points into PATH after the prefix: "" or "/src". Never NULL.
- */
-struct bk *composite_route_of(struct bk *composite, const char *path, const char **ret_rest);
+int composite_new(const struct route *routes, size_t n, struct bk **ret, struct err *err);
 
 #endif

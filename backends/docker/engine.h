@@ -18,10 +18,10 @@ struct engine;
 
 /* Where an engine is. Strings are borrowed by engine_open. */
 struct engine_conf {
-	const char *host;	/* unix:///path, tcp://host:port, http(s)://…; NULL: see engine_open */
-	bool tls;		/* with tcp: TLS, verified against ca.pem */
-	const char *cert_path;	/* directory with ca.pem, cert.pem, key.pem */
-	uint64_t timeout_ms;	/* without progress; 0: 30 s */
+	const char *host; /* unix:///path, tcp://host:port, http(s)://…; NULL: see engine_open */
+	bool tls;	  /* with tcp: TLS, verified against ca.pem */
+	const char *cert_path; /* directory with ca.pem, cert.pem, key.pem */
+	uint64_t timeout_ms;   /* without progress; 0: 30 s */
 };
 
 /*
@@ -35,7 +35,7 @@ void engine_close(struct engine *e); /* no call may be running; takes NULL */
 DEFINE_CLEANUP(struct engine *, engine_close)
 
 const char *engine_host(const struct engine *e); /* for messages: "unix:///var/run/docker.sock" */
-bool engine_is_local(const struct engine *e);	  /* reached by a Unix socket */
+bool engine_is_local(const struct engine *e);	 /* reached by a Unix socket */
 
 /* Ask /_ping and agree on a version; the other calls do so first by themselves. */
 int engine_ping(struct bk_req *req, struct engine *e, struct err *err);
@@ -77,9 +77,9 @@ struct engine_exec {
 };
 /*
  * Start a command with all three streams attached, without a terminal. The stream's read gives the
- * command's standard output, demultiplexed (both the 8-byte framed form and, for engines that do so,
- * raw); standard error is logged at debug level, the newest 4 KiB kept for engine_exec_stderr. TLS
- * too. Closing the stream closes the connection.
+ * command's standard output, demultiplexed (both the 8-byte framed form and, for engines that do
+ * so, raw); standard error is logged at debug level, the newest 4 KiB kept for engine_exec_stderr.
+ * TLS too. Closing the stream closes the connection.
  */
 int engine_exec_start(struct bk_req *, struct engine *, const char *id, const struct engine_exec *,
 		      struct bk_stream **ret, char **ret_exec_id, struct err *);
@@ -114,8 +114,8 @@ int engine_archive_get(struct bk_req *, struct engine *, const char *id, const c
 void engine_tar_close(struct engine_tar *t); /* aborts what was not read; takes NULL */
 DEFINE_CLEANUP(struct engine_tar *, engine_tar_close)
 struct engine_tar_entry {
-	const char *path; /* as the archive has it; hostile; valid until the next call */
-	const char *link; /* symlink target, or NULL */
+	const char *path;     /* as the archive has it; hostile; valid until the next call */
+	const char *link;     /* symlink target, or NULL */
 	const char *hardlink; /* path of an earlier entry of this archive, or NULL */
 	struct stat st;	      /* mode, uid, gid, size, mtime, rdev */
 };
@@ -132,7 +132,8 @@ struct engine_put_entry {
 	struct stat st;	  /* mode with type, uid, gid, size, mtime (nanoseconds kept), rdev */
 	int fd;		  /* of a regular file with a size, else -1 */
 };
-/* -EROFS for a read-only root, -ENOENT for a missing DIR, -ENOTDIR, -ENOSPC from the engine's text. */
+/* -EROFS for a read-only root, -ENOENT for a missing DIR, -ENOTDIR, -ENOSPC from the engine's text.
+ */
 int engine_archive_put(struct bk_req *, struct engine *, const char *id, const char *dir,
 		       const struct engine_put_entry *entries, size_t n, struct err *);
 

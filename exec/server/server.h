@@ -1,0 +1,49 @@
+/*
+ * The daemon's end of the exec protocol (../protocol.h): a Unix socket on which clients ask for
+ * commands in sandboxes, for the status, and for the end. One thread relays the bytes of all
+ * commands; starting a command, which may block, is done by a few workers of its route. It knows
+ * routes and the contract, and nothing of FUSE.
+ */
+#ifndef AIB_EXEC_SERVER_H
+#define AIB_EXEC_SERVER_H
+
+#include "../../backends/control/control.h"
+#include "../../backends/route.h"
+
+struct server;
+
+struct server_conf {
+	const char
+	    *socket_path; /* made with mode 0600, or 0666 with users: the uid is checked anyway */
+	const char *mountpoint;
+	const struct route *routes; /* borrowed for the server's life, as all here */
+	size_t n_routes;
+	uid_t uid;	    /* the mount's owner; root may always */
+	const uid_t *users; /* further users */
+	size_t n_users;
+	unsigned max_commands;	   /* that run at once; 0: 1000 */
+	uint64_t start_timeout_ms; /* for starting a command, its sandbox included; 0: 10 min */
+
+	/* Requests other than exec. Both run on the server's thread and must not block. */
+	void *ctx;
+	/* Add to the object of the status reply. */
+	void (*status)(void *ctx, cJSON *reply);
+	/* Begin to end the daemon. PROGRESS frames and the reply are sent by
+	 * server_say/server_free: a client that asked for the end is answered when the server is
+	 * freed. */
+	void (*umount)(void *ctx, bool force);
+};
+
+/* Bind, listen and start the thread. Errors have text. */
+int server_new(const struct server_conf *conf, struct server **ret, struct err *err);
+/* End every command, answer who waits for the end, and free. */
+void server_free(struct server *s);
+DEFINE_CLEANUP(struct server *, server_free)
+
+/* A line to all clients that wait for the end. Any thread. */
+void server_say(struct server *s, const char *text);
+
+/* .aib/exec: object is the server. */
+extern const struct control_file_ops server_exec_file;
+
+#endif
