@@ -70,3 +70,9 @@ install_missing() {
 	step "installing $list" apt-get -q install -y --no-install-recommends $list ||
 		die "could not install: $list"
 }
+
+# The mirror that this machine's apt gets Debian from.
+debian_mirror() {
+	apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Label: Debian' \
+		'Component: main' 2>/dev/null | head -n 1
+}
