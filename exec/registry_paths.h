@@ -1,0 +1,22 @@
+/* Shared by the two sides of the registry, and by nobody else. */
+#ifndef AIB_EXEC_REGISTRY_PATHS_H
+#define AIB_EXEC_REGISTRY_PATHS_H
+
+#include "base/err.h"
+
+#include <limits.h>
+#include <stdint.h>
+#include <sys/un.h>
+
+#define REGISTRY_SHARED "/run/aib"
+#define REGISTRY_MAX_INFO 16384
+
+/* This user's RUNTIME; *ret is the caller's. */
+int registry_runtime_dir(char **ret);
+/*
+ * The address of the file "socket" in DIR, however long that path is: through a descriptor, which
+ * *ret_fd keeps open until the address was used.
+ */
+int registry_address(const char *dir, struct sockaddr_un *ret, int *ret_fd);
+
+#endif
