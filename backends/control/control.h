@@ -38,6 +38,8 @@ struct control_file_ops {
 	int (*transact)(void *object, uid_t uid, const char *request, size_t len,
 			struct control_reply *reply);
 	void (*cancel)(void *object, struct control_reply *reply);
+	/* The file is gone. NULL: the object is somebody else's. */
+	void (*object_free)(void *object);
 };
 
 /* Answer: the text that reads give (TEXT's contents are taken), or -errno. Any thread. */

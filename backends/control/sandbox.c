@@ -1,0 +1,157 @@
+/*
+ * Control files of one sandbox. A command written to `ctl` is answered when it is queued; one
+ * worker of the sandbox runs it, so a dead engine holds up nothing but its own queue.
+ */
+#include "sandbox.h"
+
+#include "../base/log.h"
+#include "../base/workers.h"
+#include "tree.h"
+
+#include <string.h>
+
+#define MAX_QUEUED 16
+#define COMMAND_TIMEOUT_MS (10 * 60 * 1000)
+
+static const char *const verbs[] = {"start", "stop", "restart", "pause", "unpause"};
+
+/* The object of `ctl`. */
+struct queue {
+	const struct route *route;
+	struct workers *workers; /* one thread: commands run in their order */
+	pthread_mutex_t lock;
+	struct bk_req *running; /* guarded by lock; cancelled at the end */
+	bool ending;		/* guarded by lock */
+};
+
+struct command {
+	struct work work;
+	struct queue *queue;
+	const char *verb;
+};
+
+/* Publish the request for cancellation. False: the mount ends, and the command is not to run. */
+static bool set_running(struct queue *q, struct bk_req *req)
+{
+	bool go;
+
+	pthread_mutex_lock(&q->lock);
+	q->running = req;
+	go = !q->ending;
+	pthread_mutex_unlock(&q->lock);
+	return go;
+}
+
+static void run_command(struct work *work)
+{
+	struct command *cmd = container_of(work, struct command, work);
+	struct queue *q = cmd->queue;
+	struct bk *bk = q->route->bk;
+	struct bk_req req;
+	struct err err = {""};
+	int r = 0;
+
+	bk_req_init(&req, 0, 0, 0, COMMAND_TIMEOUT_MS);
+	if (set_running(q, &req))
+		r = bk->ops->sandbox->ctl(&req, bk, cmd->verb, &err);
+	set_running(q, NULL);
+	bk_req_done(&req);
+	if (r < 0)
+		log_error("sandbox %s: %s: %s", q->route->name, cmd->verb,
+			  *err.text ? err.text : strerror(-r));
+	free(cmd);
+}
+
+static int queue_command(void *object, const char *text)
+{
+	struct queue *q = object;
+	struct command *cmd;
+	const char *verb = NULL;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		if (strcmp(verbs[i], text) == 0)
+			verb = verbs[i];
+	if (!verb)
+		return -EINVAL;
+	cmd = malloc(sizeof(*cmd));
+	if (!cmd)
+		return -ENOMEM;
+	*cmd = (struct command){.work.run = run_command, .queue = q, .verb = verb};
+	r = workers_submit(q->workers, &cmd->work);
+	if (r < 0)
+		free(cmd);
+	return r;
+}
+
+static void queue_free(void *object)
+{
+	struct queue *q = object;
+
+	pthread_mutex_lock(&q->lock);
+	q->ending = true;
+	if (q->running)
+		bk_req_cancel(q->running);
+	pthread_mutex_unlock(&q->lock);
+	workers_free(q->workers);
+	pthread_mutex_destroy(&q->lock);
+	free(q);
+}
+
+static struct queue *queue_new(const struct route *route)
+{
+	struct queue *q = calloc(1, sizeof(*q));
+
+	if (!q)
+		return NULL;
+	q->route = route;
+	q->workers = workers_new(1, MAX_QUEUED);
+	if (!q->workers) {
+		free(q);
+		return NULL;
+	}
+	pthread_mutex_init(&q->lock, NULL);
+	return q;
+}
+
+static int show_status(void *object, struct buf *out)
+{
+	const struct route *route = object;
+	int r = buf_addf(out, "name %s\nroute %s\n", route->name, route->path);
+
+	return r < 0 ? r : route->bk->ops->sandbox->status(route->bk, out);
+}
+
+static int show_error(void *object, struct buf *out)
+{
+	const struct route *route = object;
+
+	return route->bk->ops->sandbox->error(route->bk, out);
+}
+
+static const struct control_file_ops status_file = {.show = show_status};
+static const struct control_file_ops error_file = {.show = show_error};
+static const struct control_file_ops ctl_file = {.command = queue_command,
+						 .object_free = queue_free};
+
+int control_add_sandbox(struct bk *control, struct control_dir *sandboxes,
+			const struct route *route)
+{
+	struct control_dir *dir;
+	struct queue *q;
+	int r = control_add_dir(control, sandboxes, route->name, &dir);
+
+	if (r == 0)
+		r = control_add_file(control, dir, "status", &status_file, (void *)route);
+	if (r == 0)
+		r = control_add_file(control, dir, "error", &error_file, (void *)route);
+	if (r < 0)
+		return r;
+	q = queue_new(route);
+	if (!q)
+		return -ENOMEM;
+	r = control_add_file(control, dir, "ctl", &ctl_file, q);
+	if (r < 0)
+		queue_free(q);
+	return r;
+}
