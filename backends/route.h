@@ -15,6 +15,7 @@ struct route {
 	const char *name;    /* of its sandbox: "py", unique; NULL where it has none */
 	struct bk *bk;	     /* NULL: could not be made, and was `nofail` */
 	const char *failure; /* why, or NULL */
+	bool hidden;	     /* reached by name, but not listed: the control tree */
 	const struct route
 	    *exec; /* whose sandbox runs commands of this route; NULL: its own or none */
 };

@@ -225,7 +225,8 @@ static int add_places(const struct composite *c, const struct place *place, stru
 	int r = 0;
 
 	for (const struct place *p = place->children; p && r == 0; p = p->next)
-		r = listing_add(l, p->name, bk_unique_ino(&c->bk, 0, p->number), DT_DIR);
+		if (!p->hidden)
+			r = listing_add(l, p->name, bk_unique_ino(&c->bk, 0, p->number), DT_DIR);
 	return r;
 }
 
@@ -349,6 +350,7 @@ static int add_route(struct composite *c, const struct route *route, uint64_t *n
 	if (p->route)
 		return err_set(err, -EINVAL, "route %s: given twice", route->path);
 	p->route = route->bk;
+	p->hidden = route->hidden;
 	p->route_root = bk_root(route->bk);
 	return p->route_root ? 0 : -ENOMEM;
 }
