@@ -67,6 +67,12 @@ uint64_t bk_req_left_ms(struct bk_req *req, uint64_t max_ms)
 	return left < max_ms ? left : max_ms;
 }
 
+void bk_req_extend(struct bk_req *req, uint64_t ms)
+{
+	if (req && req->deadline_ms)
+		req->deadline_ms = clock_ms() + ms;
+}
+
 void bk_req_on_cancel(struct bk_req *req, void (*wake)(void *), void *arg)
 {
 	if (!req)

@@ -62,6 +62,9 @@ void bk_req_cancel(struct bk_req *req);
 int bk_req_check(struct bk_req *req);
 /* Milliseconds left, at most MAX_MS, 0 when over: for poll(2) and transfers. */
 uint64_t bk_req_left_ms(struct bk_req *req, uint64_t max_ms);
+/* Backend, on the thread that runs the call: it has made progress, or begins or ends work with a
+ * limit of its own: the deadline is now MS from now. Nothing where there is none; REQ may be NULL. */
+void bk_req_extend(struct bk_req *req, uint64_t ms);
 /*
  * Backend: call WAKE(ARG) when REQ is cancelled (at once if it was), until it is set to NULL,
  * after which it is not running and will not run. WAKE must not block or take a lock that is held
