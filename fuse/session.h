@@ -1,0 +1,59 @@
+/*
+ * The FUSE session of one mount: the whole interface of the request layer. The rest of the program
+ * makes a tree of backends, hands its root in, and runs the session until it is told to end.
+ * Nothing here knows of configuration, of daemons or of any type of backend.
+ */
+#ifndef AIB_FUSE_SESSION_H
+#define AIB_FUSE_SESSION_H
+
+#include "backend.h"
+
+struct fs;
+struct fuse_args;
+
+/* Every limit of the request layer. Start from fs_conf_default. */
+struct fs_conf {
+	uint64_t timeout_ms;	/* a request's deadline; 0: none */
+	unsigned threads;	/* that read requests, at most */
+	unsigned pool_threads;	/* of one blocking route, at most */
+	unsigned pool_queue;	/* calls that wait for a thread of one route; beyond it EBUSY */
+	uint64_t pool_idle_ms;	/* after which an idle thread of a route ends */
+	unsigned max_open;	/* open files and directories; beyond it ENFILE */
+	unsigned max_nodes;	/* files that the kernel may remember at once; beyond it ENFILE */
+	bool allow_other;	/* other users than the daemon's may use the mount */
+	bool debug;		/* libfuse prints every request to standard error */
+};
+
+extern const struct fs_conf fs_conf_default;
+
+/*
+ * A session that serves ROOT, the backend that owns the mount's root directory. ROOT is borrowed,
+ * prepared, and must outlive the session, as must every backend below it. CONF is copied.
+ * Returns 0 or -ENOMEM.
+ */
+int fs_new(struct bk *root, const struct fs_conf *conf, struct fs **ret);
+
+/*
+ * Mount at MOUNTPOINT, an absolute path. ARGS are mount options of the user's ("-o", "noexec", …),
+ * with a program name as its first word, or NULL; default_permissions, nosuid, nodev and allow_other
+ * (where conf says so) are added, and fsname and subtype where ARGS names none. Does not fork.
+ * Returns 0, -EINVAL for an option that libfuse refuses, or -EIO where mounting failed; what
+ * libfuse says about it goes to the log.
+ */
+int fs_mount(struct fs *fs, const char *mountpoint, struct fuse_args *args);
+
+/*
+ * Serve requests until fs_exit or an unmount from outside. Then what was queued is cancelled and
+ * answered. Call it in the process that stays (after any fork). Returns 0, or -errno where no
+ * thread could be started.
+ */
+int fs_run(struct fs *fs);
+
+/* End fs_run, from any thread or from a signal handler. Idempotent. */
+void fs_exit(struct fs *fs);
+
+/* Unmount where it is still mounted, and free. Not while fs_run runs. Takes NULL. */
+void fs_free(struct fs *fs);
+DEFINE_CLEANUP(struct fs *, fs_free)
+
+#endif
