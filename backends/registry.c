@@ -5,7 +5,10 @@
 
 #include <string.h>
 
+extern const struct bk_type memory_type;
+
 static const struct bk_type *const types[] = {
+    &memory_type,
     NULL,
 };
 
