@@ -5,8 +5,10 @@
  *
  * Every call takes the request for which it works: it ends with -EINTR once that is cancelled and
  * with -ETIMEDOUT at its deadline, or after the engine's `timeout_ms` without a byte of progress.
- * Other errors come from one table (engine_errno): 404 ENOENT, 409 EBUSY, 403 EACCES, 5xx EIO,
- * refused or missing socket ECONNREFUSED … and carry the engine's own message as text.
+ * Other errors come from one table (engine/errno.c): 404 ENOENT, 409 EBUSY, 403 EACCES, 5xx EIO,
+ * refused or missing socket ECONNREFUSED …; where the engine's message names a cause, that wins
+ * (a container that is not running: ENOTCONN; a name in use: EEXIST; a read-only root: EROFS). They
+ * carry that message as text.
  * What an engine says is not trusted: bodies are capped, types are checked.
  */
 #ifndef AIB_DOCKER_ENGINE_H
@@ -85,7 +87,8 @@ int engine_exec_start(struct bk_req *, struct engine *, const char *id, const st
 		      struct bk_stream **ret, char **ret_exec_id, struct err *);
 /* Text of the command's standard error so far; valid until the next call on the stream. */
 const char *engine_exec_stderr(struct bk_stream *stream);
-/* Exit status and, where not NULL, the host pid. -EBUSY while it runs. */
+/* Exit status and, where not NULL, the host pid (set also with -EBUSY; 0 before the engine has
+ * started the process). -EBUSY while it runs. */
 int engine_exec_inspect(struct bk_req *, struct engine *, const char *exec_id, int *ret_status,
 			int *ret_pid, struct err *);
 /* Run to the end: INPUT (may be NULL) to standard input, outputs kept up to their caps (the rest is
@@ -117,7 +120,7 @@ struct engine_tar_entry {
 	const char *path;     /* as the archive has it; hostile; valid until the next call */
 	const char *link;     /* symlink target, or NULL */
 	const char *hardlink; /* path of an earlier entry of this archive, or NULL */
-	struct stat st;	      /* mode, uid, gid, size, mtime, rdev */
+	struct stat st;	      /* mode, uid, gid, size, mtime (engines cut it to seconds), rdev */
 };
 /* 1 and the next entry, 0 at the end, or -errno (-EIO for an archive that is not well formed). */
 int engine_tar_next(struct bk_req *, struct engine_tar *, struct engine_tar_entry *ret);

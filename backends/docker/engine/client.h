@@ -1,0 +1,66 @@
+/*
+ * What the files of the engine client share: requests to an engine with its version agreed on,
+ * their errors turned into errno and text, and answers as checked JSON.
+ */
+#ifndef AIB_DOCKER_CLIENT_H
+#define AIB_DOCKER_CLIENT_H
+
+#include "../engine.h"
+#include "errno.h"
+#include "http.h"
+
+#define ENGINE_MAX_JSON (16 << 20) /* a JSON answer, bytes */
+#define ENGINE_MAX_URL (32 << 10)
+
+struct engine {
+	struct http *http;
+	bool local;
+
+	pthread_mutex_t lock; /* guards the rest */
+	char version[16];     /* "1.41"; empty until agreed on */
+};
+
+/* As http_begin, with "/v1.41" before the path; a status of 400 or more is an error with the
+ * engine's text, all others are success. */
+int engine_begin(struct bk_req *req, struct engine *e, const struct http_request *rq,
+		 struct http_reply **ret, struct err *err);
+/* The whole request; the answer, if any is expected (RET not NULL), as JSON. */
+int engine_call(struct bk_req *req, struct engine *e, const struct http_request *rq, cJSON **ret,
+		struct err *err);
+int engine_get(struct bk_req *req, struct engine *e, const char *path, cJSON **ret,
+	       struct err *err);
+/* Agree on a version where that was not done; BUF has room for 16 bytes. */
+int engine_agree(struct bk_req *req, struct engine *e, char *buf, struct err *err);
+/* After an answer of 400 with MESSAGE: 1 where it refused the version and another was agreed on, 0
+ * where the error is another one. */
+int engine_refused(struct bk_req *req, struct engine *e, const char *message, struct err *err);
+
+/* The error of an answer with STATUS whose body is BODY ({"message": "…"} or any text). */
+int engine_failed(struct engine *e, int status, const char *body, struct err *err);
+/* Read all of a body. */
+int engine_body(struct bk_req *req, struct http_reply *x, struct buf *body, struct err *err);
+/* For an answer that is not what it should be. */
+int engine_garbled(struct engine *e, struct err *err, const char *what);
+
+/* Members of a JSON object, checked: NULL or DEF where missing or of another type. */
+const char *json_string(const cJSON *obj, const char *key);
+double json_number(const cJSON *obj, const char *key, double def);
+bool json_bool(const cJSON *obj, const char *key);
+
+/* discover.c: where the engine is, by CONF or the environment. Fields are the caller's. */
+struct place {
+	char *host;
+	char *cert_path; /* may be NULL */
+	bool tls, insecure;
+};
+int place_find(const struct engine_conf *conf, struct place *ret, struct err *err);
+void place_done(struct place *p);
+/* The docker client's configuration, NULL where there is none. PATH (PATH_MAX) gets its folder. */
+cJSON *docker_config(char *dir);
+/* A whole small file as text, at most MAX bytes, or NULL. */
+char *read_text(const char *path, size_t max);
+
+/* auth.c: the value of X-Registry-Auth for REGISTRY, or NULL for none. */
+char *registry_auth(const char *registry);
+
+#endif

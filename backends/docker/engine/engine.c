@@ -1,0 +1,337 @@
+/*
+ * Opening an engine, agreeing on an API version, and the request that all others are made of.
+ */
+#include "client.h"
+
+#include "../../base/log.h"
+
+#include <string.h>
+
+#define NEWEST "1.51"
+#define OLDEST "1.24"
+#define DEFAULT_TIMEOUT_MS 30000
+
+/* ---- Opening ---- */
+
+/* http's name of the place: a base URL and, for a Unix socket, its path. */
+static int place_to_conf(const struct place *p, struct buf *base, struct http_conf *conf,
+			 struct err *err)
+{
+	static const struct {
+		const char *scheme;
+		enum { UNIX, PLAIN, TLS } kind;
+	} schemes[] = {
+	    {"unix://", UNIX},
+	    {"tcp://", PLAIN},
+	    {"http://", PLAIN},
+	    {"https://", TLS},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(schemes); i++) {
+		size_t n = strlen(schemes[i].scheme);
+		const char *rest = p->host + n;
+
+		if (strncmp(p->host, schemes[i].scheme, n) != 0)
+			continue;
+		if (!*rest)
+			break;
+		if (schemes[i].kind == UNIX) {
+			conf->unix_path = rest;
+			return buf_adds(base, "http://engine");
+		}
+		n = strcspn(rest, "/");
+		return buf_addf(base, "%s://%.*s",
+				schemes[i].kind == TLS || p->tls ? "https" : "http", (int)n, rest);
+	}
+	return err_set(err, -EINVAL,
+		       "engine %s: not an address of an engine (unix:///path, tcp://host:port; for "
+		       "ssh:// forward its socket)",
+		       p->host);
+}
+
+int engine_open(const struct engine_conf *conf, struct engine **ret, struct err *err)
+{
+	_cleanup_(engine_closep) struct engine *e = calloc(1, sizeof(*e));
+	_cleanup_(place_done) struct place place = {0};
+	_cleanup_buf_ struct buf base = BUF_INIT(1024);
+	struct http_conf hc = {0};
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	pthread_mutex_init(&e->lock, NULL);
+	r = place_find(conf, &place, err);
+	if (r == 0)
+		r = place_to_conf(&place, &base, &hc, err);
+	if (r < 0)
+		return r;
+	hc.name = place.host;
+	hc.base = base.data;
+	hc.cert_path = place.cert_path;
+	hc.insecure = place.insecure;
+	hc.timeout_ms = conf && conf->timeout_ms ? conf->timeout_ms : DEFAULT_TIMEOUT_MS;
+	e->local = hc.unix_path != NULL;
+	r = http_new(&hc, &e->http);
+	if (r < 0)
+		return err_set(err, r, "engine %s: out of memory", place.host);
+	*ret = TAKE(e);
+	return 0;
+}
+
+void engine_close(struct engine *e)
+{
+	if (!e)
+		return;
+	http_free(e->http);
+	pthread_mutex_destroy(&e->lock);
+	free(e);
+}
+
+const char *engine_host(const struct engine *e)
+{
+	return http_name(e->http);
+}
+
+bool engine_is_local(const struct engine *e)
+{
+	return e->local;
+}
+
+/* ---- Answers ---- */
+
+const char *json_string(const cJSON *obj, const char *key)
+{
+	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(obj, key));
+}
+
+double json_number(const cJSON *obj, const char *key, double def)
+{
+	const cJSON *v = cJSON_GetObjectItemCaseSensitive(obj, key);
+
+	return cJSON_IsNumber(v) ? v->valuedouble : def;
+}
+
+bool json_bool(const cJSON *obj, const char *key)
+{
+	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(obj, key));
+}
+
+int engine_garbled(struct engine *e, struct err *err, const char *what)
+{
+	return err_set(err, -EIO, "engine %s: its answer is not %s", engine_host(e), what);
+}
+
+int engine_failed(struct engine *e, int status, const char *body, struct err *err)
+{
+	cJSON *json = cJSON_Parse(body);
+	const char *message = json_string(json, "message");
+	int r;
+
+	if (!message)
+		message = json_string(json, "cause"); /* Podman */
+	if (!message)
+		message = body;
+	r = engine_errno(status, message);
+	err_set(err, r, "engine %s: %.*s", engine_host(e), (int)strcspn(message, "\r\n"), message);
+	if (!message[0])
+		err_set(err, r, "engine %s: HTTP status %d", engine_host(e), status);
+	cJSON_Delete(json);
+	return r;
+}
+
+int engine_body(struct bk_req *req, struct http_reply *x, struct buf *body, struct err *err)
+{
+	ssize_t n;
+
+	do {
+		int r = buf_reserve(body,
+				    body->cap - body->len < 16384 ? body->cap - body->len : 16384);
+
+		if (r < 0)
+			return err_set(err, r, "out of memory");
+		if (body->len == body->cap)
+			return err_set(err, -EIO, "the engine's answer is too large");
+		n = http_read(req, x, body->data + body->len, body->size - 1 - body->len, err);
+		if (n < 0)
+			return n;
+		body->len += n;
+		body->data[body->len] = '\0';
+	} while (n > 0);
+	return 0;
+}
+
+/* ---- Versions ---- */
+
+/* Both are "1.N". */
+static int compare_versions(const char *a, const char *b)
+{
+	int am = 0, an = 0, bm = 0, bn = 0;
+
+	if (sscanf(a, "%5d.%5d", &am, &an) != 2 || sscanf(b, "%5d.%5d", &bm, &bn) != 2)
+		return -1;
+	return am != bm ? am - bm : an - bn;
+}
+
+static int ping(struct bk_req *req, struct engine *e, char *version, struct err *err)
+{
+	static const struct http_request rq = {.method = "GET", .path = "/_ping"};
+	_cleanup_(http_endp) struct http_reply *x = NULL;
+	_cleanup_buf_ struct buf body = BUF_INIT(64 << 10);
+	int a, b, r = http_begin(req, e->http, &rq, &x, err);
+	const char *said;
+
+	if (r == 0)
+		r = engine_body(req, x, &body, err);
+	if (r < 0)
+		return r;
+	if (http_status(x) != 200)
+		return engine_failed(e, http_status(x), body.data, err);
+	said = http_header(x, HTTP_API_VERSION);
+	if (!said)
+		said = OLDEST;
+	if (sscanf(said, "%5d.%5d", &a, &b) != 2 || a < 0 || b < 0)
+		return engine_garbled(e, err, "that of an engine (Api-Version)");
+	if (compare_versions(said, OLDEST) < 0)
+		return err_set(err, -EPROTONOSUPPORT,
+			       "engine %s: its API version %d.%d is older than " OLDEST,
+			       engine_host(e), a, b);
+	snprintf(version, 16, "%d.%d", a, b);
+	return 0;
+}
+
+static void agree_on(struct engine *e, const char *version)
+{
+	pthread_mutex_lock(&e->lock);
+	snprintf(e->version, sizeof(e->version), "%s", version);
+	pthread_mutex_unlock(&e->lock);
+}
+
+int engine_agree(struct bk_req *req, struct engine *e, char *version, struct err *err)
+{
+	int r;
+
+	pthread_mutex_lock(&e->lock);
+	memcpy(version, e->version, sizeof(e->version));
+	pthread_mutex_unlock(&e->lock);
+	if (version[0])
+		return 0;
+	r = ping(req, e, version, err);
+	if (r < 0)
+		return r;
+	if (compare_versions(version, NEWEST) > 0)
+		strcpy(version, NEWEST);
+	agree_on(e, version);
+	log_debug("engine %s: API version %s", engine_host(e), version);
+	return 0;
+}
+
+int engine_ping(struct bk_req *req, struct engine *e, struct err *err)
+{
+	char version[16];
+	int r = ping(req, e, version, err);
+
+	if (r < 0)
+		return r;
+	agree_on(e, compare_versions(version, NEWEST) > 0 ? NEWEST : version);
+	return 0;
+}
+
+int engine_refused(struct bk_req *req, struct engine *e, const char *message, struct err *err)
+{
+	char version[16];
+	int r;
+
+	if (!message || !strstr(message, "client version"))
+		return 0;
+	r = ping(req, e, version, err);
+	if (r < 0)
+		return r;
+	/* An engine that no longer takes NEWEST is asked in its own version. */
+	if (compare_versions(version, NEWEST) > 0 && !strstr(message, "too old"))
+		strcpy(version, NEWEST);
+	agree_on(e, version);
+	return 1;
+}
+
+/* ---- Requests ---- */
+
+static int begin_versioned(struct bk_req *req, struct engine *e, const struct http_request *rq,
+			   struct http_reply **ret, struct err *err)
+{
+	_cleanup_buf_ struct buf path = BUF_INIT(ENGINE_MAX_URL);
+	struct http_request versioned = *rq;
+	char version[16];
+	int r = engine_agree(req, e, version, err);
+
+	if (r < 0)
+		return r;
+	if (buf_addf(&path, "/v%s%s", version, rq->path) < 0)
+		return err_set(err, -ENAMETOOLONG, "engine %s: name too long", engine_host(e));
+	versioned.path = path.data;
+	return http_begin(req, e->http, &versioned, ret, err);
+}
+
+int engine_begin(struct bk_req *req, struct engine *e, const struct http_request *rq,
+		 struct http_reply **ret, struct err *err)
+{
+	for (bool again = true;; again = false) {
+		_cleanup_(http_endp) struct http_reply *x = NULL;
+		_cleanup_buf_ struct buf body = BUF_INIT(64 << 10);
+		int r = begin_versioned(req, e, rq, &x, err);
+
+		if (r < 0)
+			return r;
+		if (http_status(x) < 400) {
+			*ret = TAKE(x);
+			return 0;
+		}
+		r = engine_body(req, x, &body, err);
+		if (r < 0)
+			return r;
+		/* An upload that has begun cannot be sent again. */
+		if (again && http_status(x) == 400 && !rq->source) {
+			r = engine_refused(req, e, body.data, err);
+			if (r < 0)
+				return r;
+			if (r > 0)
+				continue;
+		}
+		return engine_failed(e, http_status(x), body.data ? body.data : "", err);
+	}
+}
+
+int engine_call(struct bk_req *req, struct engine *e, const struct http_request *rq, cJSON **ret,
+		struct err *err)
+{
+	_cleanup_(http_endp) struct http_reply *x = NULL;
+	_cleanup_buf_ struct buf body = BUF_INIT(ENGINE_MAX_JSON);
+	int r = engine_begin(req, e, rq, &x, err);
+	cJSON *json;
+
+	if (r == 0)
+		r = engine_body(req, x, &body, err);
+	if (r < 0 || !ret)
+		return r;
+	json = cJSON_ParseWithLength(body.data, body.len);
+	if (!json)
+		return engine_garbled(e, err, "JSON");
+	*ret = json;
+	return 0;
+}
+
+int engine_get(struct bk_req *req, struct engine *e, const char *path, cJSON **ret, struct err *err)
+{
+	const struct http_request rq = {.method = "GET", .path = path};
+
+	return engine_call(req, e, &rq, ret, err);
+}
+
+int engine_version(struct bk_req *req, struct engine *e, cJSON **ret, struct err *err)
+{
+	return engine_get(req, e, "/version", ret, err);
+}
+
+int engine_info(struct bk_req *req, struct engine *e, cJSON **ret, struct err *err)
+{
+	return engine_get(req, e, "/info", ret, err);
+}

@@ -1,0 +1,566 @@
+#include "http.h"
+
+#include "../../base/clock.h"
+#include "errno.h"
+
+#include <ctype.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <string.h>
+
+struct http {
+	char *name, *base, *unix_path, *ca, *cert, *key;
+	bool insecure;
+	uint64_t timeout_ms;
+
+	pthread_mutex_t lock; /* guards the rest */
+	struct http_reply *idle;
+	unsigned n_idle;
+};
+
+/* A connection (a multi handle of one easy handle, which keeps it open) and its transfer. */
+struct http_reply {
+	struct http *http;
+	struct http_reply *next; /* while idle */
+	CURLM *multi;
+	CURL *easy;
+	char errors[CURL_ERROR_SIZE];
+
+	struct curl_slist *send_headers;
+	http_source_fn source;
+	void *source_ctx;
+	uint64_t patience_ms;
+	uint64_t moved_ms; /* when a byte went either way */
+
+	int status;
+	bool headers_done, done, paused;
+	int failed; /* -errno of a transfer that failed */
+	int abort;  /* -errno of the callback that ended it */
+	size_t header_bytes;
+	char *headers[HTTP_N_HEADERS];
+	char body[HTTP_BODY_BUFFER];
+	size_t at, len; /* unread bytes are body[at..len) */
+};
+
+static const char *const header_names[HTTP_N_HEADERS] = {
+    [HTTP_API_VERSION] = "Api-Version",
+    [HTTP_PATH_STAT] = "X-Docker-Container-Path-Stat",
+    [HTTP_CONTENT_TYPE] = "Content-Type",
+};
+
+/* ---- Endpoints ---- */
+
+static void init_curl(void)
+{
+	curl_global_init(CURL_GLOBAL_ALL);
+}
+
+static int copy(char **to, const char *s)
+{
+	*to = s ? strdup(s) : NULL;
+	return s && !*to ? -ENOMEM : 0;
+}
+
+/* DIR/NAME where that file exists, else nothing. */
+static int copy_file(char **to, const char *dir, const char *name)
+{
+	char path[PATH_MAX];
+
+	if (!dir || snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
+		return 0;
+	return access(path, F_OK) == 0 ? copy(to, path) : 0;
+}
+
+int http_new(const struct http_conf *conf, struct http **ret)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	_cleanup_(http_freep) struct http *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	pthread_once(&once, init_curl);
+	pthread_mutex_init(&h->lock, NULL);
+	h->timeout_ms = conf->timeout_ms;
+	h->insecure = conf->insecure;
+	if (copy(&h->name, conf->name) < 0 || copy(&h->base, conf->base) < 0 ||
+	    copy(&h->unix_path, conf->unix_path) < 0 ||
+	    copy_file(&h->ca, conf->cert_path, "ca.pem") < 0 ||
+	    copy_file(&h->cert, conf->cert_path, "cert.pem") < 0 ||
+	    copy_file(&h->key, conf->cert_path, "key.pem") < 0)
+		return -ENOMEM;
+	*ret = TAKE(h);
+	return 0;
+}
+
+static void reply_reset(struct http_reply *x)
+{
+	curl_slist_free_all(TAKE(x->send_headers));
+	for (size_t i = 0; i < HTTP_N_HEADERS; i++)
+		free(TAKE(x->headers[i]));
+}
+
+static void reply_free(struct http_reply *x)
+{
+	if (!x)
+		return;
+	if (x->multi && x->easy)
+		curl_multi_remove_handle(x->multi, x->easy);
+	curl_easy_cleanup(x->easy);
+	curl_multi_cleanup(x->multi);
+	reply_reset(x);
+	free(x);
+}
+
+void http_free(struct http *h)
+{
+	if (!h)
+		return;
+	while (h->idle) {
+		struct http_reply *x = h->idle;
+
+		h->idle = x->next;
+		reply_free(x);
+	}
+	pthread_mutex_destroy(&h->lock);
+	free(h->name);
+	free(h->base);
+	free(h->unix_path);
+	free(h->ca);
+	free(h->cert);
+	free(h->key);
+	free(h);
+}
+
+const char *http_name(const struct http *h)
+{
+	return h->name;
+}
+
+const char *http_base(const struct http *h)
+{
+	return h->base;
+}
+
+uint64_t http_timeout_ms(const struct http *h)
+{
+	return h->timeout_ms;
+}
+
+int http_setup(const struct http *h, CURL *easy, char *errors)
+{
+	CURLcode c = CURLE_OK;
+
+#define SET(option, value)                                                                         \
+	do {                                                                                       \
+		if (c == CURLE_OK)                                                                 \
+			c = curl_easy_setopt(easy, option, value);                                 \
+	} while (0)
+	SET(CURLOPT_NOSIGNAL, 1L);
+	SET(CURLOPT_ERRORBUFFER, errors);
+	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	SET(CURLOPT_SSL_ENABLE_ALPN, 0L);
+	SET(CURLOPT_PATH_AS_IS, 1L);
+	SET(CURLOPT_PROXY, ""); /* an engine is named by its own address only */
+	SET(CURLOPT_TCP_KEEPALIVE, 1L);
+	SET(CURLOPT_QUICK_EXIT, 1L); /* a resolver that hangs must not hold us up */
+	if (h->unix_path)
+		SET(CURLOPT_UNIX_SOCKET_PATH, h->unix_path);
+	if (h->ca)
+		SET(CURLOPT_CAINFO, h->ca);
+	if (h->cert)
+		SET(CURLOPT_SSLCERT, h->cert);
+	if (h->key)
+		SET(CURLOPT_SSLKEY, h->key);
+	if (h->insecure) {
+		SET(CURLOPT_SSL_VERIFYPEER, 0L);
+		SET(CURLOPT_SSL_VERIFYHOST, 0L);
+	}
+#undef SET
+	return c == CURLE_OK ? 0 : c == CURLE_OUT_OF_MEMORY ? -ENOMEM : -EINVAL;
+}
+
+/* ---- Failures ---- */
+
+int http_gave_up(const struct http *h, int r, struct err *err)
+{
+	if (r == -EINTR)
+		return err_set(err, r, "engine %s: interrupted", h->name);
+	return err_set(err, r, "engine %s: no answer in time", h->name);
+}
+
+int http_failed(const struct http *h, CURL *easy, int code, const char *errors, struct err *err)
+{
+	long os = 0;
+	int r;
+
+	curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os);
+	if (code != CURLE_COULDNT_CONNECT)
+		os = 0;
+	r = engine_errno_curl(code, os);
+	if (os == EACCES || os == EPERM)
+		return err_set(err, r,
+			       "engine %s: permission denied; run as root or as a member of the "
+			       "socket's group (usually docker)",
+			       h->name);
+	if (os)
+		return err_set(err, r, "engine %s: %s; is Docker running? (aib doctor)", h->name,
+			       os == ECONNREFUSED ? "connection refused" : strerror(os));
+	return err_set(err, r, "engine %s: %s", h->name,
+		       errors[0] ? errors : curl_easy_strerror(code));
+}
+
+/* ---- What libcurl calls ---- */
+
+static size_t on_header(char *line, size_t one, size_t n, void *ctx)
+{
+	struct http_reply *x = ctx;
+
+	x->moved_ms = clock_ms();
+	x->header_bytes += n;
+	if (x->header_bytes > HTTP_MAX_HEADERS) {
+		x->abort = -EIO;
+		return 0;
+	}
+	if (n > 12 && strncmp(line, "HTTP/", 5) == 0) {
+		const char *space = memchr(line, ' ', n);
+
+		x->status = space ? atoi(space) : 0;
+		return n;
+	}
+	if (n <= 2) {
+		x->headers_done = x->status >= 200;
+		return n;
+	}
+	for (size_t i = 0; i < HTTP_N_HEADERS; i++) {
+		size_t k = strlen(header_names[i]);
+
+		if (n <= k || line[k] != ':' || strncasecmp(line, header_names[i], k) != 0)
+			continue;
+		for (k++; k < n && isspace((unsigned char)line[k]);)
+			k++;
+		free(x->headers[i]);
+		x->headers[i] = strndup(line + k, n - k);
+		if (x->headers[i])
+			x->headers[i][strcspn(x->headers[i], "\r\n")] = '\0';
+	}
+	return n;
+}
+
+static size_t on_body(char *data, size_t one, size_t n, void *ctx)
+{
+	struct http_reply *x = ctx;
+
+	x->moved_ms = clock_ms();
+	if (x->at == x->len)
+		x->at = x->len = 0;
+	if (n > sizeof(x->body) - x->len) {
+		x->paused = true;
+		return CURL_WRITEFUNC_PAUSE;
+	}
+	memcpy(x->body + x->len, data, n);
+	x->len += n;
+	return n;
+}
+
+static size_t on_upload(char *data, size_t one, size_t n, void *ctx)
+{
+	struct http_reply *x = ctx;
+	ssize_t r = x->source(x->source_ctx, data, n);
+
+	x->moved_ms = clock_ms();
+	if (r >= 0)
+		return r;
+	x->abort = r;
+	return CURL_READFUNC_ABORT;
+}
+
+static void wake(void *multi)
+{
+	curl_multi_wakeup(multi);
+}
+
+/* ---- Transfers ---- */
+
+static int finish(struct http_reply *x, CURLcode code, struct err *err)
+{
+	x->done = true;
+	if (code == CURLE_OK)
+		return 0;
+	if (x->abort)
+		return err_set(err, x->abort, "engine %s: %s", x->http->name, strerror(-x->abort));
+	return http_failed(x->http, x->easy, code, x->errors, err);
+}
+
+/* One step of the transfer, then wait for what comes next. */
+static int step(struct bk_req *req, struct http_reply *x, bool (*enough)(struct http_reply *),
+		struct err *err)
+{
+	uint64_t limit = x->http->timeout_ms + x->patience_ms, still, wait;
+	int n, r = bk_req_check(req);
+	CURLMsg *msg;
+
+	if (r < 0)
+		return http_gave_up(x->http, r, err);
+	if (curl_multi_perform(x->multi, &n) != CURLM_OK)
+		return err_set(err, -EIO, "engine %s: transfer failed", x->http->name);
+	while ((msg = curl_multi_info_read(x->multi, &n)))
+		if (msg->msg == CURLMSG_DONE)
+			return finish(x, msg->data.result, err);
+	if (enough(x))
+		return 0;
+	still = clock_ms() - x->moved_ms;
+	if (still >= limit)
+		return http_gave_up(x->http, -ETIMEDOUT, err);
+	wait = bk_req_left_ms(req, limit - still);
+	curl_multi_poll(x->multi, NULL, 0, wait > 60000 ? 60000 : (int)wait, NULL);
+	return 0;
+}
+
+static int drive(struct bk_req *req, struct http_reply *x, bool (*enough)(struct http_reply *),
+		 struct err *err)
+{
+	int r = 0;
+
+	x->moved_ms = clock_ms();
+	bk_req_on_cancel(req, wake, x->multi);
+	while (r == 0 && !x->done && !enough(x))
+		r = step(req, x, enough, err);
+	bk_req_on_cancel(req, NULL, NULL);
+	if (r < 0)
+		x->failed = r;
+	return r;
+}
+
+static bool have_headers(struct http_reply *x)
+{
+	return x->headers_done;
+}
+
+static bool have_body(struct http_reply *x)
+{
+	return x->at < x->len;
+}
+
+static struct http_reply *take_idle(struct http *h)
+{
+	struct http_reply *x;
+
+	pthread_mutex_lock(&h->lock);
+	x = h->idle;
+	if (x) {
+		h->idle = x->next;
+		h->n_idle--;
+	}
+	pthread_mutex_unlock(&h->lock);
+	return x;
+}
+
+static int reply_new(struct http *h, struct http_reply **ret)
+{
+	struct http_reply *x = take_idle(h);
+
+	if (!x) {
+		x = calloc(1, sizeof(*x));
+		if (!x)
+			return -ENOMEM;
+		x->http = h;
+		x->multi = curl_multi_init();
+		x->easy = curl_easy_init();
+		if (!x->multi || !x->easy) {
+			reply_free(x);
+			return -ENOMEM;
+		}
+		curl_multi_setopt(x->multi, CURLMOPT_MAXCONNECTS, 1L);
+	}
+	*ret = x;
+	return 0;
+}
+
+static int add_header(struct http_reply *x, const char *line)
+{
+	struct curl_slist *l = curl_slist_append(x->send_headers, line);
+
+	if (!l)
+		return -ENOMEM;
+	x->send_headers = l;
+	return 0;
+}
+
+static int set_body(struct http_reply *x, const struct http_request *rq)
+{
+	char type[128];
+	int r;
+
+	if (rq->source) {
+		/* A connection that dies in between cannot be retried: take one that is surely
+		 * alive. Expect lets an engine refuse before megabytes are sent. */
+		curl_easy_setopt(x->easy, CURLOPT_FRESH_CONNECT, 1L);
+		curl_easy_setopt(x->easy, CURLOPT_UPLOAD, 1L);
+		curl_easy_setopt(x->easy, CURLOPT_READFUNCTION, on_upload);
+		curl_easy_setopt(x->easy, CURLOPT_READDATA, x);
+		curl_easy_setopt(x->easy, CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10);
+		r = add_header(x, "Expect: 100-continue");
+		if (r < 0)
+			return r;
+	} else if (rq->body || strcmp(rq->method, "POST") == 0) {
+		curl_easy_setopt(x->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)rq->body_len);
+		curl_easy_setopt(x->easy, CURLOPT_POSTFIELDS, rq->body ? rq->body : "");
+		r = add_header(x, "Expect:");
+		if (r < 0)
+			return r;
+	} else {
+		return 0;
+	}
+	snprintf(type, sizeof(type), "Content-Type: %s", rq->type ? rq->type : "application/json");
+	return add_header(x, type);
+}
+
+static int request_set(struct http_reply *x, const struct http_request *rq)
+{
+	_cleanup_buf_ struct buf url = BUF_INIT(64 << 10);
+	int r;
+
+	curl_easy_reset(x->easy);
+	x->errors[0] = '\0';
+	x->source = rq->source;
+	x->source_ctx = rq->source_ctx;
+	x->patience_ms = rq->patience_ms;
+	x->status = x->failed = x->abort = 0;
+	x->headers_done = x->done = x->paused = false;
+	x->header_bytes = x->at = x->len = 0;
+	r = http_setup(x->http, x->easy, x->errors);
+	if (r == 0)
+		r = buf_addf(&url, "%s%s", x->http->base, rq->path);
+	if (r == 0 && rq->header)
+		r = add_header(x, rq->header);
+	if (r == 0)
+		r = set_body(x, rq);
+	if (r < 0)
+		return r == -E2BIG ? -ENAMETOOLONG : r;
+	if (strcmp(rq->method, "HEAD") == 0)
+		curl_easy_setopt(x->easy, CURLOPT_NOBODY, 1L);
+	else
+		curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, rq->method);
+	curl_easy_setopt(x->easy, CURLOPT_URL, url.data);
+	curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, x->send_headers);
+	curl_easy_setopt(x->easy, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(x->easy, CURLOPT_HEADERDATA, x);
+	curl_easy_setopt(x->easy, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(x->easy, CURLOPT_WRITEDATA, x);
+	return 0;
+}
+
+int http_begin(struct bk_req *req, struct http *h, const struct http_request *rq,
+	       struct http_reply **ret, struct err *err)
+{
+	_cleanup_(http_endp) struct http_reply *x = NULL;
+	int r = reply_new(h, &x);
+
+	if (r < 0)
+		return err_set(err, r, "engine %s: out of memory", h->name);
+	x->failed = -EIO; /* until it is under way, the connection is not to be kept */
+	r = request_set(x, rq);
+	if (r == 0 && curl_multi_add_handle(x->multi, x->easy) != CURLM_OK)
+		r = -ENOMEM;
+	if (r < 0) {
+		x->failed = r;
+		return err_set(err, r, "engine %s: %s", h->name, strerror(-r));
+	}
+	r = drive(req, x, have_headers, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE(x);
+	return 0;
+}
+
+int http_status(const struct http_reply *x)
+{
+	return x->status;
+}
+
+const char *http_header(const struct http_reply *x, enum http_header which)
+{
+	return x->headers[which];
+}
+
+ssize_t http_read(struct bk_req *req, struct http_reply *x, void *data, size_t size,
+		  struct err *err)
+{
+	int r;
+
+	if (x->failed)
+		return err_set(err, x->failed, "engine %s: the transfer failed", x->http->name);
+	if (!have_body(x)) {
+		if (x->paused) {
+			x->paused = false;
+			curl_easy_pause(x->easy, CURLPAUSE_CONT);
+		}
+		r = drive(req, x, have_body, err);
+		if (r < 0)
+			return r;
+	}
+	if (size > x->len - x->at)
+		size = x->len - x->at;
+	memcpy(data, x->body + x->at, size);
+	x->at += size;
+	return size;
+}
+
+void http_end(struct http_reply *x)
+{
+	struct http *h;
+	bool keep = false;
+
+	if (!x)
+		return;
+	h = x->http;
+	if (!x->failed && x->done) {
+		curl_multi_remove_handle(x->multi, x->easy);
+		reply_reset(x);
+		pthread_mutex_lock(&h->lock);
+		keep = h->n_idle < HTTP_MAX_IDLE;
+		if (keep) {
+			x->next = h->idle;
+			h->idle = x;
+			h->n_idle++;
+		}
+		pthread_mutex_unlock(&h->lock);
+	}
+	if (!keep)
+		reply_free(x);
+}
+
+/* ---- Paths ---- */
+
+static int escape(struct buf *b, const char *s)
+{
+	for (; *s; s++) {
+		unsigned char c = *s;
+		int r =
+		    isalnum(c) || strchr("-._~/:", c) ? buf_add(b, s, 1) : buf_addf(b, "%%%02X", c);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int http_path(struct buf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int r = 0;
+
+	va_start(ap, fmt);
+	while (r == 0 && *fmt) {
+		const char *arg = strstr(fmt, "%s");
+
+		r = buf_add(b, fmt, arg ? (size_t)(arg - fmt) : strlen(fmt));
+		if (!arg)
+			break;
+		if (r == 0)
+			r = escape(b, va_arg(ap, const char *));
+		fmt = arg + 2;
+	}
+	va_end(ap);
+	return r == -E2BIG ? -ENAMETOOLONG : r;
+}

@@ -1,0 +1,145 @@
+/*
+ * Images: what is there, and pulling what is not.
+ */
+#include "client.h"
+
+#include "../../base/clock.h"
+
+#include <string.h>
+
+#define MAX_LINE (1 << 20) /* one message of a pull's progress, bytes */
+#define PROGRESS_MS 300
+
+int engine_image_inspect(struct bk_req *req, struct engine *e, const char *image, cJSON **ret,
+			 struct err *err)
+{
+	_cleanup_buf_ struct buf path = BUF_INIT(ENGINE_MAX_URL);
+	cJSON *json;
+	int r = http_path(&path, "/images/%s/json", image);
+
+	if (r == 0)
+		r = engine_get(req, e, path.data, &json, err);
+	else
+		err_set(err, r, "engine %s: image name too long", engine_host(e));
+	if (r < 0)
+		return r;
+	if (!cJSON_IsObject(json)) {
+		cJSON_Delete(json);
+		return engine_garbled(e, err, "a description of an image");
+	}
+	*ret = json;
+	return 0;
+}
+
+struct pull {
+	struct engine *e;
+	void (*progress)(void *ctx, const char *text);
+	void *ctx;
+	uint64_t said_ms;
+};
+
+/* One message of the stream: {"status", "id", "progress"} or {"error"}. */
+static int message(struct pull *p, const char *line, size_t len, struct err *err)
+{
+	cJSON *json = cJSON_ParseWithLength(line, len);
+	const char *error = json_string(json, "error"), *status = json_string(json, "status");
+	const char *id = json_string(json, "id"), *bar = json_string(json, "progress");
+	uint64_t now = clock_ms();
+	char text[256];
+	int r = 0;
+
+	if (!json)
+		r = engine_garbled(p->e, err, "JSON");
+	else if (error)
+		r = err_set(err, engine_errno_text(error), "engine %s: %s", engine_host(p->e),
+			    error);
+	else if (status && p->progress && (!bar || now - p->said_ms >= PROGRESS_MS)) {
+		snprintf(text, sizeof(text), "%s%s%s%s%s", id ? id : "", id ? ": " : "", status,
+			 bar ? " " : "", bar ? bar : "");
+		p->progress(p->ctx, text);
+		p->said_ms = now;
+	}
+	cJSON_Delete(json);
+	return r;
+}
+
+/* All whole lines of B, and at the END what is left. */
+static int messages(struct pull *p, struct buf *b, bool end, struct err *err)
+{
+	while (b->len > 0) {
+		const char *nl = memchr(b->data, '\n', b->len);
+		size_t n = nl ? (size_t)(nl - b->data) : b->len;
+		int r = 0;
+
+		if (!nl && !end)
+			return 0;
+		if (strspn(b->data, " \t\r") < n)
+			r = message(p, b->data, n, err);
+		if (r < 0)
+			return r;
+		buf_consume(b, nl ? n + 1 : n);
+	}
+	return 0;
+}
+
+/* NAME without a tag gets one: "latest". A digest is a tag to the API. The registry is what comes
+ * before the first slash where that is a host's name. */
+static int split(const char *image, char **ret_name, char **ret_tag, char **ret_registry)
+{
+	const char *at = strchr(image, '@'), *slash = strrchr(image, '/');
+	const char *colon = at ? at : strrchr(slash ? slash : image, ':');
+	size_t host = strcspn(image, "/");
+	bool named = image[host] && (memchr(image, '.', host) || memchr(image, ':', host) ||
+				     strncmp(image, "localhost", host) == 0);
+
+	*ret_name = colon ? strndup(image, colon - image) : strdup(image);
+	*ret_tag = strdup(colon ? colon + 1 : "latest");
+	*ret_registry = named ? strndup(image, host) : strdup("https://index.docker.io/v1/");
+	return *ret_name && *ret_tag && *ret_registry ? 0 : -ENOMEM;
+}
+
+static int read_messages(struct bk_req *req, struct pull *p, struct http_reply *x, struct err *err)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(MAX_LINE);
+	ssize_t n;
+
+	do {
+		int r = buf_reserve(&b, 4096);
+
+		if (r < 0)
+			return r == -E2BIG ? engine_garbled(p->e, err, "of a sane length") : r;
+		n = http_read(req, x, b.data + b.len, 4096, err);
+		if (n < 0)
+			return n;
+		b.len += n;
+		b.data[b.len] = '\0';
+		r = messages(p, &b, n == 0, err);
+		if (r < 0)
+			return r;
+	} while (n > 0);
+	return 0;
+}
+
+int engine_image_pull(struct bk_req *req, struct engine *e, const char *image,
+		      void (*progress)(void *ctx, const char *text), void *ctx, struct err *err)
+{
+	_cleanup_free_ char *name = NULL, *tag = NULL, *registry = NULL, *auth = NULL,
+			    *header = NULL;
+	_cleanup_buf_ struct buf path = BUF_INIT(ENGINE_MAX_URL);
+	_cleanup_(http_endp) struct http_reply *x = NULL;
+	struct pull p = {.e = e, .progress = progress, .ctx = ctx};
+	struct http_request rq = {.method = "POST"};
+	int r = split(image, &name, &tag, &registry);
+
+	if (r == 0)
+		r = http_path(&path, "/images/create?fromImage=%s&tag=%s", name, tag);
+	if (r < 0)
+		return err_set(err, r, "image %s: %s", image, strerror(-r));
+	auth = registry_auth(registry);
+	if (auth && asprintf(&header, "X-Registry-Auth: %s", auth) < 0)
+		return err_set(err, -ENOMEM, "image %s: out of memory", image);
+	rq.path = path.data;
+	rq.header = header;
+	r = engine_begin(req, e, &rq, &x, err);
+	return r < 0 ? r : read_messages(req, &p, x, err);
+}
