@@ -12,7 +12,7 @@
  *      5       3     zero; anything else is a protocol error
  *
  * Client to daemon: one REQUEST, then, once STARTED has come, STDIN, STDIN_EOF, SIGNAL, WINSIZE.
- * Daemon to client: for exec, STARTED, then STDOUT and STDERR, then one EXIT, then the end; or one
+ * Daemon to client: for exec, STARTED, then STDOUT, STDERR and CREDIT, then one EXIT, then the end; or one
  * ERROR and the end. For any other request one REPLY or ERROR (PROGRESS may come before).
  * The end of the stream before EXIT kills the command's whole tree, unless it was detached.
  * Requests are bounded by PROTO_MAX_REQUEST and sent in as many REQUEST frames as they need; a
@@ -43,7 +43,15 @@ enum proto_type {
 	PROTO_REPLY = 20,    /* JSON */
 	PROTO_ERROR = 21,    /* UTF-8 text for people: what failed, on what, why, what to do */
 	PROTO_PROGRESS = 22, /* UTF-8 text, a line for people, no newline */
+	PROTO_CREDIT = 23,   /* u32, little-endian: so many bytes more of STDIN may be sent */
 };
+
+/*
+ * Bytes of STDIN that may be sent before the first CREDIT; the guest gives credit for what the
+ * command has read. A client that keeps to it never has a SIGNAL stuck behind data that nobody
+ * reads. One that does not is slowed down by back-pressure, signals included.
+ */
+#define PROTO_STDIN_WINDOW (1 << 20)
 
 /* Payload of EXIT, 8 bytes: how u8, value u8, timed_out u8, 5 zero. */
 enum proto_how {

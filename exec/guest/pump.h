@@ -1,0 +1,49 @@
+/*
+ * The two sides of the guest's stream: frames to the daemon, and frames from it. Fixed buffers,
+ * so that neither a flood of output nor a command that does not read makes the guest grow: where
+ * a buffer is full, its source is not read.
+ */
+#ifndef AIB_EXEC_GUEST_PUMP_H
+#define AIB_EXEC_GUEST_PUMP_H
+
+#include "../protocol.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define PUMP_CHUNK 32768 /* of output, for one frame */
+#define PUMP_SPARE 256	 /* kept free for frames that are not output */
+
+/* A byte queue: data[head .. head + len]. */
+struct pump_queue {
+	uint8_t *data;
+	size_t size, head, len;
+};
+
+size_t pump_room(const struct pump_queue *q);
+/* N is at most pump_room. */
+void pump_add(struct pump_queue *q, const void *data, size_t n);
+/* Write what FD takes without blocking. Bytes, or -errno (never -EAGAIN: that is 0). */
+ssize_t pump_write(struct pump_queue *q, int fd);
+
+/* Frames to the daemon. */
+void pump_frame(struct pump_queue *out, uint8_t type, const void *payload, uint32_t len);
+/* Whether a chunk of output fits, the spare left aside. */
+bool pump_has_room(const struct pump_queue *out);
+/* Read a chunk from FD into a frame. Bytes, 0 at the end, -EAGAIN, or -errno. */
+ssize_t pump_output(struct pump_queue *out, uint8_t type, int fd);
+
+/* One frame from the daemon, as it comes in. */
+struct pump_input {
+	uint8_t data[PROTO_HEADER + PROTO_MAX_PAYLOAD];
+	size_t len;
+};
+
+/*
+ * Read from FD towards the next frame. 1 and the frame (*ret_payload is valid until the next call),
+ * -EAGAIN where it is not whole yet, 0 at the end, or -errno; -EPROTO for what is no frame.
+ */
+int pump_input(struct pump_input *in, int fd, struct proto_header *ret,
+	       const uint8_t **ret_payload);
+
+#endif

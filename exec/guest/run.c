@@ -1,0 +1,541 @@
+/*
+ * One command, its frames, and its end. A single loop over poll(2) with fixed buffers. What ends
+ * a command:
+ *
+ *   it ends by itself    what it wrote is read, late output of its children is waited for shortly,
+ *                        EXIT is sent, and its background processes live on
+ *   the timeout          TERM to the whole tree, KILL after a grace; then the same as above
+ *   the daemon goes      KILL to the whole tree, unless the command was detached
+ */
+#include "guest.h"
+
+#include "pump.h"
+#include "spawn.h"
+#include "tree.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TERM_GRACE_MS 2000
+#define KILL_AGAIN_MS 20
+#define KILL_LIMIT_MS 5000 /* a process in an uninterruptible wait does not keep us longer */
+#define DRAIN_QUIET_MS 200
+#define DRAIN_LIMIT_MS 2000
+#define CREDIT_STEP 65536 /* consumed input is given back in pieces of at least this */
+
+enum phase { RUNNING, TERMINATING, KILLING };
+
+/* One of the command's output streams. */
+struct source {
+	int fd; /* -1 at its end */
+	uint8_t type;
+	size_t owed; /* bytes that the command itself had written when it ended */
+};
+
+static struct {
+	struct spawn_conf conf;
+	uint64_t timeout_ms;
+	bool detach;
+
+	struct spawned child;
+	struct source sources[2];
+	int signals; /* signalfd */
+	enum phase phase;
+	bool input_ended;   /* the daemon sends no more */
+	bool output_broken; /* nobody reads: output is dropped */
+	bool stdin_ended;
+	bool ended, reaped_all, exit_sent;
+	struct proto_exit exit;
+	size_t credit;
+	/* Monotonic milliseconds; 0: not set. */
+	uint64_t timeout_at, phase_at, kill_at, ended_at, last_output;
+} run;
+
+static uint8_t stdin_data[PROTO_STDIN_WINDOW + PROTO_MAX_PAYLOAD];
+static uint8_t out_data[4 * PUMP_CHUNK];
+static struct pump_queue to_command = {stdin_data, sizeof(stdin_data), 0, 0};
+static struct pump_queue to_daemon = {out_data, sizeof(out_data), 0, 0};
+static struct pump_input from_daemon;
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* ---- Ending ---- */
+
+static void enter_phase(enum phase phase)
+{
+	if (run.phase >= phase || (run.ended && run.reaped_all))
+		return;
+	run.phase = phase;
+	run.phase_at = now_ms();
+	if (phase == TERMINATING) {
+		tree_signal(SIGTERM);
+		tree_signal(SIGCONT); /* what is stopped would not see it */
+	}
+	run.kill_at = phase == TERMINATING ? run.phase_at + TERM_GRACE_MS : run.phase_at;
+}
+
+/* Nobody waits for the command any more. */
+static void abandon(void)
+{
+	run.input_ended = true;
+	run.output_broken = true;
+	to_daemon.len = 0;
+	if (!run.ended)
+		enter_phase(KILLING);
+}
+
+static void input_end(void)
+{
+	run.input_ended = true;
+	run.stdin_ended = true;
+	if (!run.detach)
+		abandon();
+}
+
+static void output_end(void)
+{
+	run.output_broken = true;
+	to_daemon.len = 0;
+	if (!run.detach)
+		abandon();
+}
+
+static void command_ended(int status)
+{
+	int queued;
+
+	run.ended = true;
+	run.ended_at = run.last_output = now_ms();
+	if (run.exit.how == PROTO_EXITED) {
+		run.exit.how = WIFSIGNALED(status) ? PROTO_SIGNALLED : PROTO_EXITED;
+		run.exit.value = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+	}
+	for (int i = 0; i < 2; i++)
+		if (run.sources[i].fd >= 0 && ioctl(run.sources[i].fd, FIONREAD, &queued) == 0)
+			run.sources[i].owed = queued;
+	close_fd(&run.child.in);
+	to_command.len = 0;
+}
+
+static void reap(void)
+{
+	pid_t pid;
+	int status;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if (pid == run.child.pid)
+			command_ended(status);
+	run.reaped_all = pid < 0 && errno == ECHILD;
+}
+
+static void handle_signals(void)
+{
+	struct signalfd_siginfo info;
+
+	while (read(run.signals, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD)
+			reap();
+		else
+			abandon();
+	}
+}
+
+/* What the passing of time brings. */
+static void handle_time(uint64_t now)
+{
+	if (run.timeout_at && now >= run.timeout_at && !run.ended) {
+		run.timeout_at = 0;
+		run.exit.timed_out = 1;
+		enter_phase(TERMINATING);
+	}
+	if (run.phase == RUNNING || run.reaped_all || now < run.kill_at)
+		return;
+	if (run.phase == TERMINATING)
+		enter_phase(KILLING);
+	tree_kill();
+	reap();
+	run.kill_at = now + KILL_AGAIN_MS;
+}
+
+/* Whether the tree that had to be killed is gone, as far as that is possible. */
+static bool tree_done(uint64_t now)
+{
+	return run.phase == RUNNING || run.reaped_all ||
+	       (run.phase == KILLING && now >= run.phase_at + KILL_LIMIT_MS);
+}
+
+static bool drained(uint64_t now)
+{
+	bool late = now >= run.ended_at + DRAIN_LIMIT_MS || now >= run.last_output + DRAIN_QUIET_MS;
+
+	for (int i = 0; i < 2; i++)
+		if (run.sources[i].fd >= 0 && (run.sources[i].owed > 0 || !late))
+			return false;
+	return true;
+}
+
+/* ---- Frames from the daemon ---- */
+
+static uint16_t get_u16(const uint8_t *p)
+{
+	return p[0] | p[1] << 8;
+}
+
+static int take_frame(const struct proto_header *h, const uint8_t *payload)
+{
+	switch (h->type) {
+	case PROTO_STDIN:
+		/* Dropped without credit where nobody will read it: the sender stops by itself. */
+		if (run.child.in >= 0 && !run.stdin_ended)
+			pump_add(&to_command, payload, h->len);
+		return 0;
+	case PROTO_STDIN_EOF:
+		if (!run.conf.tty)
+			run.stdin_ended = true;
+		return 0;
+	case PROTO_SIGNAL:
+		if (h->len != 1 || payload[0] < 1 || payload[0] > 64)
+			return -EPROTO;
+		/* The group exists once the child has made it; until then it is the child alone. */
+		if (!run.ended && kill(-run.child.pid, payload[0]) < 0 && errno == ESRCH)
+			kill(run.child.pid, payload[0]);
+		return 0;
+	case PROTO_WINSIZE:
+		if (h->len != 4)
+			return -EPROTO;
+		if (run.conf.tty && run.child.in >= 0)
+			spawn_resize(run.child.in, get_u16(payload), get_u16(payload + 2));
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}
+
+static bool may_take_frames(void)
+{
+	return pump_room(&to_command) >= PROTO_MAX_PAYLOAD;
+}
+
+static void read_frames(void)
+{
+	const uint8_t *payload;
+	struct proto_header h;
+	int r = 1;
+
+	while (r > 0 && may_take_frames()) {
+		r = pump_input(&from_daemon, STDIN_FILENO, &h, &payload);
+		if (r > 0 && take_frame(&h, payload) < 0)
+			r = -EPROTO;
+	}
+	if (r > 0 || r == -EAGAIN)
+		return;
+	if (r == -EPROTO)
+		fprintf(stderr, "aib-guest: run: not a frame that belongs here\n");
+	input_end();
+}
+
+/* ---- Bytes ---- */
+
+static void write_stdin(void)
+{
+	ssize_t n = pump_write(&to_command, run.child.in);
+
+	if (n < 0) {
+		to_command.len = 0;
+		close_fd(&run.child.in);
+	} else {
+		run.credit += n;
+	}
+}
+
+static void give_credit(void)
+{
+	uint8_t n[4] = {run.credit, run.credit >> 8, run.credit >> 16, run.credit >> 24};
+
+	if (run.credit < CREDIT_STEP || run.output_broken || pump_room(&to_daemon) < PUMP_SPARE)
+		return;
+	pump_frame(&to_daemon, PROTO_CREDIT, n, sizeof(n));
+	run.credit = 0;
+}
+
+static void read_output(struct source *s)
+{
+	ssize_t n;
+
+	if (run.output_broken)
+		to_daemon.len = 0;
+	n = pump_output(&to_daemon, s->type, s->fd);
+	if (n == -EAGAIN) {
+		s->owed = 0;
+		return;
+	}
+	/* A terminal ends with EIO: its other side is closed. */
+	if (n <= 0) {
+		close_fd(&s->fd);
+		s->owed = 0;
+		return;
+	}
+	run.last_output = now_ms();
+	s->owed -= (size_t)n < s->owed ? (size_t)n : s->owed;
+}
+
+static void read_failure(void)
+{
+	struct spawn_failure f;
+	ssize_t n = read(run.child.failed, &f, sizeof(f));
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n == sizeof(f)) {
+		run.exit.how = f.how;
+		run.exit.value = f.error;
+	} else if (n == 0) {
+		pump_frame(&to_daemon, PROTO_STARTED, NULL, 0);
+	}
+	close_fd(&run.child.failed);
+}
+
+/* ---- The loop ---- */
+
+enum { P_INPUT, P_OUTPUT, P_SIGNALS, P_STDIN, P_OUT, P_ERR, P_FAILED, P_COUNT };
+
+static void want(struct pollfd *p, int fd, short events)
+{
+	*p = (struct pollfd){.fd = fd, .events = events};
+}
+
+static void prepare(struct pollfd *p)
+{
+	bool room = run.output_broken || pump_has_room(&to_daemon);
+
+	/* Not read, the input still tells of its end. */
+	want(&p[P_INPUT], run.input_ended ? -1 : STDIN_FILENO,
+	     may_take_frames() ? POLLIN : POLLRDHUP);
+	want(&p[P_OUTPUT], run.output_broken ? -1 : STDOUT_FILENO, to_daemon.len ? POLLOUT : 0);
+	want(&p[P_SIGNALS], run.signals, POLLIN);
+	want(&p[P_STDIN], to_command.len ? run.child.in : -1, POLLOUT);
+	/* STARTED comes before all output. */
+	for (int i = 0; i < 2; i++)
+		want(&p[P_OUT + i], room && run.child.failed < 0 ? run.sources[i].fd : -1, POLLIN);
+	want(&p[P_FAILED], run.child.failed, POLLIN);
+}
+
+static int wait_ms(uint64_t now)
+{
+	uint64_t at = now + 60000;
+
+	if (run.timeout_at && !run.ended && run.timeout_at < at)
+		at = run.timeout_at;
+	if (run.phase != RUNNING && !run.reaped_all && run.kill_at < at)
+		at = run.kill_at;
+	if (run.ended && !run.exit_sent && run.last_output + DRAIN_QUIET_MS < at)
+		at = run.last_output + DRAIN_QUIET_MS;
+	if (run.ended && !run.exit_sent && run.ended_at + DRAIN_LIMIT_MS < at)
+		at = run.ended_at + DRAIN_LIMIT_MS;
+	/* What is late already waits for something else: a reader of our output. */
+	return at > now ? at - now : KILL_AGAIN_MS;
+}
+
+static void handle(const struct pollfd *p)
+{
+	if (p[P_FAILED].revents)
+		read_failure();
+	if (p[P_OUTPUT].revents & (POLLERR | POLLHUP | POLLNVAL) ||
+	    (p[P_OUTPUT].revents & POLLOUT && pump_write(&to_daemon, STDOUT_FILENO) < 0))
+		output_end();
+	if (p[P_INPUT].revents & POLLIN)
+		read_frames();
+	else if (p[P_INPUT].revents)
+		input_end();
+	if (p[P_STDIN].revents && run.child.in >= 0)
+		write_stdin();
+	if (run.stdin_ended && to_command.len == 0 && !run.conf.tty)
+		close_fd(&run.child.in);
+	for (int i = 0; i < 2; i++)
+		if (p[P_OUT + i].revents && (run.output_broken || pump_has_room(&to_daemon)))
+			read_output(&run.sources[i]);
+	/* After the output: what was written before the end comes before it. */
+	if (p[P_SIGNALS].revents)
+		handle_signals();
+	give_credit();
+}
+
+/* Returns when EXIT was sent, or nobody is there to send it to. */
+static void loop(void)
+{
+	struct pollfd p[P_COUNT];
+	uint8_t payload[PROTO_EXIT_SIZE];
+
+	for (;;) {
+		uint64_t now = now_ms();
+
+		handle_time(now);
+		if (run.ended && run.child.failed < 0 && !run.exit_sent && tree_done(now) &&
+		    drained(now) && pump_room(&to_daemon) >= PUMP_SPARE) {
+			proto_put_exit(payload, &run.exit);
+			pump_frame(&to_daemon, PROTO_EXIT, payload, sizeof(payload));
+			run.exit_sent = true;
+		}
+		if (run.exit_sent && to_daemon.len == 0)
+			return;
+		if (run.output_broken && tree_done(now) && (run.ended || run.phase == KILLING))
+			return;
+		prepare(p);
+		if (poll(p, P_COUNT, wait_ms(now)) > 0)
+			handle(p);
+	}
+}
+
+/*
+ * Background processes may still write to the command's output: somebody reads it until they end,
+ * or they would die of SIGPIPE.
+ */
+static void keep_reading(void)
+{
+	struct pollfd p[2] = {{run.sources[0].fd, POLLIN, 0}, {run.sources[1].fd, POLLIN, 0}};
+	sigset_t none;
+
+	if (run.conf.tty || run.reaped_all || (p[0].fd < 0 && p[1].fd < 0) || fork() != 0)
+		return;
+	setsid();
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (chdir("/") < 0)
+		_exit(1);
+	for (int fd = 0; fd < 3; fd++)
+		close(fd);
+	while (p[0].fd >= 0 || p[1].fd >= 0) {
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			_exit(1);
+		for (int i = 0; i < 2; i++)
+			if (p[i].fd >= 0 && p[i].revents &&
+			    read(p[i].fd, out_data, sizeof(out_data)) == 0)
+				p[i].fd = -1;
+	}
+	_exit(0);
+}
+
+static int usage(const char *why)
+{
+	fprintf(stderr,
+		"aib-guest: run: %s\nusage: aib-guest run [-t ROWSxCOLS] [-T MS] [-C DIR] "
+		"[-P PWD] [-d] -- CMD [ARG...]\n",
+		why);
+	return GUEST_USAGE;
+}
+
+static int parse(int argc, char **argv)
+{
+	char *end;
+	int i;
+
+	for (i = 0; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0; i++) {
+		if (strcmp(argv[i], "-d") == 0) {
+			run.detach = true;
+			continue;
+		}
+		if (strlen(argv[i]) != 2 || !strchr("tTCP", argv[i][1]) || i + 1 == argc)
+			return usage("wrong options");
+		end = "";
+		i++;
+		switch (argv[i - 1][1]) {
+		case 't':
+			run.conf.tty = true;
+			if (sscanf(argv[i], "%hux%hu", &run.conf.rows, &run.conf.cols) != 2)
+				return usage("-t wants ROWSxCOLS");
+			break;
+		case 'T':
+			run.timeout_ms = strtoull(argv[i], &end, 10);
+			break;
+		case 'C':
+			run.conf.cwd = argv[i];
+			break;
+		case 'P':
+			run.conf.pwd = argv[i];
+			break;
+		}
+		if (*end)
+			return usage("-T wants milliseconds");
+	}
+	if (i < argc && strcmp(argv[i], "--") == 0)
+		i++;
+	if (i >= argc)
+		return usage("no command");
+	run.conf.argv = argv + i;
+	return 0;
+}
+
+static int set_up(void)
+{
+	sigset_t set;
+	int r;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	run.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (run.signals < 0)
+		return -errno;
+	for (int fd = 0; fd < 2; fd++)
+		if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
+			return -errno;
+	r = tree_init();
+	if (r == 0)
+		r = spawn(&run.conf, &run.child);
+	if (r < 0)
+		return r;
+	if (run.timeout_ms)
+		run.timeout_at = now_ms() + run.timeout_ms;
+	run.sources[0] = (struct source){run.child.out, PROTO_STDOUT, 0};
+	run.sources[1] = (struct source){run.child.err, PROTO_STDERR, 0};
+	return 0;
+}
+
+int guest_run(int argc, char **argv)
+{
+	int r = parse(argc, argv);
+
+	if (r)
+		return r;
+	r = set_up();
+	if (r < 0) {
+		/* No child: the answer is all there is left to send. */
+		run.child = (struct spawned){-1, -1, -1, -1, -1};
+		run.sources[0].fd = run.sources[1].fd = -1;
+		run.ended = run.reaped_all = true;
+		run.exit.how = PROTO_FAILED;
+		run.exit.value = -r;
+		fprintf(stderr, "aib-guest: run: %s\n", strerror(-r));
+	}
+	loop();
+	keep_reading();
+	return 0;
+}

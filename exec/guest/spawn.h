@@ -1,0 +1,36 @@
+/* Starting the command: its streams, its session, its directory, its program. */
+#ifndef AIB_EXEC_GUEST_SPAWN_H
+#define AIB_EXEC_GUEST_SPAWN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct spawn_conf {
+	char **argv;
+	const char *cwd; /* NULL: stay */
+	const char *pwd; /* for PWD; NULL: cwd */
+	bool tty;
+	uint16_t rows, cols;
+};
+
+/* What the child tells where it could not execute: written whole or not at all. */
+struct spawn_failure {
+	uint8_t how;   /* enum proto_how */
+	uint8_t error; /* errno */
+};
+
+/* Our ends; all are non-blocking and close at exec. */
+struct spawned {
+	pid_t pid;  /* leader of its session and process group */
+	int in;	    /* to its standard input, or the terminal */
+	int out;    /* from its standard output, or the terminal */
+	int err;    /* from its standard error; -1 with a terminal */
+	int failed; /* a struct spawn_failure, or the end once it executes */
+};
+
+/* Returns 0 or -errno; then nothing is left open. */
+int spawn(const struct spawn_conf *conf, struct spawned *ret);
+void spawn_resize(int terminal, uint16_t rows, uint16_t cols);
+
+#endif
