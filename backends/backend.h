@@ -45,6 +45,7 @@ struct bk_req {
 	gid_t gid;
 	pid_t pid;	      /* 0 where there is none */
 	uint64_t deadline_ms; /* 0: none */
+	bool writeback; /* a write of cached pages (a shared mapping): O_APPEND does not apply */
 
 	pthread_mutex_t lock; /* guards the three below */
 	bool cancelled;

@@ -5,7 +5,12 @@
 
 #include <string.h>
 
+extern const struct bk_type memory_type;
+extern const struct bk_type host_type;
+
 static const struct bk_type *const types[] = {
+    &memory_type,
+    &host_type,
     NULL,
 };
 

@@ -36,7 +36,12 @@ struct server_conf {
 
 /* Bind, listen and start the thread. Errors have text. */
 int server_new(const struct server_conf *conf, struct server **ret, struct err *err);
-/* End every command, answer who waits for the end, and free. */
+/*
+ * End every command and refuse further ones; waits for those that are just starting. Backends may
+ * be freed after that. Clients that asked for the daemon's end go on waiting, and hear server_say.
+ */
+void server_stop(struct server *s);
+/* server_stop, answer who waits for the end, and free. Takes NULL. */
 void server_free(struct server *s);
 DEFINE_CLEANUP(struct server *, server_free)
 

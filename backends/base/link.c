@@ -1,0 +1,42 @@
+#include "link.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+size_t link_next(const char *path, size_t len, size_t *pos, const char **ret)
+{
+	while (*pos < len) {
+		const char *start = path + *pos;
+		const char *slash = memchr(start, '/', len - *pos);
+		size_t n = slash ? (size_t)(slash - start) : len - *pos;
+
+		*pos += slash ? n + 1 : n;
+		if (n == 0 || (n == 1 && start[0] == '.'))
+			continue;
+		*ret = start;
+		return n;
+	}
+	return 0;
+}
+
+enum link_class link_classify(const char *target, size_t len, size_t depth)
+{
+	const char *name;
+	size_t pos = 0, n;
+	bool named = false, walk = false;
+
+	if (len == 0 || target[0] == '/')
+		return LINK_OUTSIDE;
+	while ((n = link_next(target, len, &pos, &name)) > 0) {
+		if (n != 2 || memcmp(name, "..", 2) != 0) {
+			named = true;
+			depth++;
+			continue;
+		}
+		if (depth == 0)
+			return LINK_OUTSIDE;
+		depth--;
+		walk |= named;
+	}
+	return walk ? LINK_NEEDS_WALK : LINK_INSIDE;
+}

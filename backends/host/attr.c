@@ -1,0 +1,281 @@
+/*
+ * Attributes: stat, changes of them, links' targets, extended attributes. A change is made through
+ * the descriptor of an open file where there is one, else through /proc/self/fd, whose link is the
+ * file itself and is never followed further.
+ */
+#include "host.h"
+
+#include "base/link.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+/* A descriptor of NODE for attributes: FILE's own, or a pinned one. */
+static int attr_fd(struct bk_node *node, struct bk_file *file, struct host_pin *pin, int *ret_fd)
+{
+	int r = 0;
+
+	if (file) {
+		*ret_fd = FILE_OF(file)->fd;
+		return 0;
+	}
+	r = host_pin(node, pin);
+	if (r == 0)
+		*ret_fd = pin->fd;
+	return r;
+}
+
+int host_getattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
+		 struct stat *ret_st)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	int fd = -1, r = attr_fd(node, file, &pin, &fd);
+
+	return r < 0 ? r : host_fstat(fd, ret_st);
+}
+
+/* ---- setattr ---- */
+
+static int set_size(const struct host_node *n, const struct bk_file *file, int fd, uint64_t size)
+{
+	int r;
+
+	if (n->type == S_IFDIR)
+		return -EISDIR;
+	if (n->type != S_IFREG || size > INT64_MAX)
+		return -EINVAL;
+	if (file && (file->flags & O_ACCMODE) != O_RDONLY)
+		r = ftruncate(fd, size);
+	else
+		r = truncate(host_proc_path(fd).path, size);
+	return r < 0 ? -errno : 0;
+}
+
+static int set_owner(int fd, const struct bk_setattr *a)
+{
+	uid_t uid = a->mask & BK_SET_UID ? a->uid : (uid_t)-1;
+	gid_t gid = a->mask & BK_SET_GID ? a->gid : (gid_t)-1;
+
+	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+static int set_mode(const struct host_node *n, int fd, mode_t mode)
+{
+	if (n->type == S_IFLNK)
+		return -EOPNOTSUPP;
+	return chmod(host_proc_path(fd).path, mode & 07777) < 0 ? -errno : 0;
+}
+
+static struct timespec time_arg(unsigned mask, unsigned set, unsigned now, struct timespec t)
+{
+	if (mask & now)
+		return (struct timespec){.tv_nsec = UTIME_NOW};
+	return mask & set ? t : (struct timespec){.tv_nsec = UTIME_OMIT};
+}
+
+static int set_times(int fd, const struct bk_setattr *a)
+{
+	const struct timespec ts[2] = {
+	    time_arg(a->mask, BK_SET_ATIME, BK_SET_ATIME_NOW, a->atime),
+	    time_arg(a->mask, BK_SET_MTIME, BK_SET_MTIME_NOW, a->mtime),
+	};
+
+	return utimensat(AT_FDCWD, host_proc_path(fd).path, ts, 0) < 0 ? -errno : 0;
+}
+
+/* The owner before the mode, since chown(2) clears setuid. */
+static int change(const struct host_node *n, const struct bk_file *file, int fd,
+		  const struct bk_setattr *a)
+{
+	int r = 0;
+
+	if (a->mask & BK_SET_SIZE)
+		r = set_size(n, file, fd, a->size);
+	if (r == 0 && a->mask & (BK_SET_UID | BK_SET_GID))
+		r = set_owner(fd, a);
+	if (r == 0 && a->mask & BK_SET_MODE)
+		r = set_mode(n, fd, a->mode);
+	if (r == 0 && a->mask & (BK_SET_ATIME | BK_SET_MTIME | BK_SET_ATIME_NOW | BK_SET_MTIME_NOW))
+		r = set_times(fd, a);
+	return r;
+}
+
+int host_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
+		 const struct bk_setattr *attr, struct stat *ret_st)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	_cleanup_as_ struct host_as as = {.host = NULL};
+	int fd = -1, r = attr_fd(node, file, &pin, &fd);
+
+	/* The kernel has checked a new mode's setgid bit against the caller's groups. */
+	if (r == 0 && !(attr->mask & BK_SET_MODE))
+		r = host_as_writer(HOST_OF(node), req, &as);
+	if (r == 0)
+		r = change(NODE_OF(node), file, fd, attr);
+	return r < 0 ? r : host_fstat(fd, ret_st);
+}
+
+/* ---- readlink ---- */
+
+/* How many levels the directory FD is below the root; -EPERM where it is not below it. */
+static int depth_of(const struct host *h, int fd)
+{
+	_cleanup_close_ int held = -1;
+	struct stat st, below = {.st_ino = 0};
+
+	for (int depth = 0; depth < HOST_MAX_DEPTH; depth++) {
+		int up;
+
+		if (fstat(fd, &st) < 0)
+			return -errno;
+		if (st.st_dev == h->root_dev && st.st_ino == h->root_ino)
+			return depth;
+		if (st.st_dev == below.st_dev && st.st_ino == below.st_ino)
+			return -EPERM; /* the machine's root is its own parent */
+		below = st;
+		up = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (up < 0)
+			return -errno;
+		closep(&held);
+		fd = held = up;
+	}
+	return -EPERM;
+}
+
+/* Whether each name before the last ".." of TARGET is a real directory. */
+static int walk_target(const struct host *h, int fd, const char *target, size_t len)
+{
+	_cleanup_close_ int held = -1;
+	const char *name;
+	char copy[NAME_MAX + 1];
+	size_t pos = 0, n, left = 0;
+
+	while ((n = link_next(target, len, &pos, &name)) > 0)
+		left += n == 2 && memcmp(name, "..", 2) == 0;
+	for (pos = 0; left > 0; fd = held) {
+		bool up;
+		int next;
+
+		n = link_next(target, len, &pos, &name);
+		if (n > NAME_MAX)
+			return -EPERM;
+		memcpy(copy, name, n);
+		copy[n] = '\0';
+		up = strcmp(copy, "..") == 0;
+		left -= up;
+		next = up ? openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC)
+			  : host_openat(h, fd, copy, O_PATH | O_DIRECTORY, 0);
+		if (next < 0)
+			return -EPERM;
+		closep(&held);
+		held = next;
+	}
+	return 0;
+}
+
+static int check_contained(struct host *h, struct host_node *n, const char *target, size_t len)
+{
+	_cleanup_(host_node_unrefp) struct host_node *dir = NULL;
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	_cleanup_free_ char *name = NULL;
+	enum link_class class;
+	int r;
+
+	if (link_classify(target, len, 0) == LINK_INSIDE)
+		return 0; /* wherever the link is */
+	if (link_classify(target, len, HOST_MAX_DEPTH) == LINK_OUTSIDE)
+		return -EPERM;
+	r = host_node_place(h, n, &dir, &name);
+	if (r == 0)
+		r = host_pin(&dir->base, &pin);
+	if (r == 0)
+		r = depth_of(h, pin.fd);
+	if (r < 0)
+		return r;
+	class = link_classify(target, len, r);
+	if (class == LINK_NEEDS_WALK)
+		return walk_target(h, pin.fd, target, len);
+	return class == LINK_INSIDE ? 0 : -EPERM;
+}
+
+int host_readlink(struct bk_req *req, struct bk_node *node, char *buf)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	struct host *h = HOST_OF(node);
+	int r = host_pin(node, &pin);
+	ssize_t n;
+
+	if (r < 0)
+		return r;
+	if (NODE_OF(node)->type != S_IFLNK)
+		return -EINVAL;
+	n = readlinkat(pin.fd, "", buf, PATH_MAX);
+	if (n < 0)
+		return -errno;
+	if (n == PATH_MAX)
+		return -ENAMETOOLONG;
+	if (h->contain)
+		r = check_contained(h, NODE_OF(node), buf, n);
+	return r < 0 ? r : n;
+}
+
+/* ---- statfs and extended attributes ---- */
+
+int host_statfs(struct bk_req *req, struct bk_node *node, struct statvfs *ret)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	int r = host_pin(node, &pin);
+
+	if (r < 0)
+		return r;
+	return fstatvfs(pin.fd, ret) < 0 ? -errno : 0;
+}
+
+ssize_t host_getxattr(struct bk_req *req, struct bk_node *node, const char *name, void *value,
+		      size_t size)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	ssize_t r = host_pin(node, &pin);
+
+	if (r < 0)
+		return r;
+	r = getxattr(host_proc_path(pin.fd).path, name, value, size);
+	return r < 0 ? -errno : r;
+}
+
+ssize_t host_listxattr(struct bk_req *req, struct bk_node *node, char *list, size_t size)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	ssize_t r = host_pin(node, &pin);
+
+	if (r < 0)
+		return r;
+	r = listxattr(host_proc_path(pin.fd).path, list, size);
+	return r < 0 ? -errno : r;
+}
+
+int host_setxattr(struct bk_req *req, struct bk_node *node, const char *name, const void *value,
+		  size_t size, int flags)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	_cleanup_as_ struct host_as as = {.host = NULL};
+	int r = host_pin(node, &pin);
+
+	if (r == 0)
+		r = host_as_writer(HOST_OF(node), req, &as);
+	if (r < 0)
+		return r;
+	return setxattr(host_proc_path(pin.fd).path, name, value, size, flags) < 0 ? -errno : 0;
+}
+
+int host_removexattr(struct bk_req *req, struct bk_node *node, const char *name)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	int r = host_pin(node, &pin);
+
+	if (r < 0)
+		return r;
+	return removexattr(host_proc_path(pin.fd).path, name) < 0 ? -errno : 0;
+}

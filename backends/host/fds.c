@@ -1,0 +1,244 @@
+/*
+ * The descriptors of nodes: a bounded cache, least recently used out first. A descriptor in use is
+ * pinned; one whose file has lost its last name is kept, since nothing could open it again.
+ */
+#include "host.h"
+
+#include <string.h>
+
+/* ---- The list of the evictable; fds.lock is held ---- */
+
+static void list_remove(struct host_fds *c, struct host_node *n)
+{
+	*(n->prev ? &n->prev->next : &c->newest) = n->next;
+	*(n->next ? &n->next->prev : &c->oldest) = n->prev;
+	n->prev = n->next = NULL;
+}
+
+static void list_add(struct host_fds *c, struct host_node *n)
+{
+	n->next = c->newest;
+	*(c->newest ? &c->newest->prev : &c->oldest) = n;
+	c->newest = n;
+}
+
+static bool evictable(const struct host_node *n)
+{
+	return n->fd >= 0 && n->pins == 0 && !n->kept;
+}
+
+static int evict_oldest_locked(struct host_fds *c)
+{
+	struct host_node *n = c->oldest;
+
+	if (!n)
+		return -1;
+	list_remove(c, n);
+	c->count--;
+	return TAKE_FD(n->fd);
+}
+
+/* Each descriptor added pays for two, so that what pins have kept over the budget goes again. */
+struct evicted {
+	int fds[2];
+};
+
+static struct evicted trim_locked(struct host_fds *c)
+{
+	struct evicted e = {{-1, -1}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(e.fds) && c->count > c->budget; i++)
+		e.fds[i] = evict_oldest_locked(c);
+	return e;
+}
+
+static void close_evicted(struct evicted e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(e.fds); i++)
+		closep(&e.fds[i]);
+}
+
+bool host_fds_shrink(struct host *h)
+{
+	struct host_fds *c = &h->fds;
+	bool any = false;
+	unsigned todo;
+
+	pthread_mutex_lock(&c->lock);
+	todo = c->count / 2 + 1;
+	while (todo-- > 0) {
+		int fd = evict_oldest_locked(c);
+
+		if (fd < 0)
+			break;
+		any = true;
+		pthread_mutex_unlock(&c->lock);
+		close(fd);
+		pthread_mutex_lock(&c->lock);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return any;
+}
+
+/* ---- Nodes ---- */
+
+static void insert_locked(struct host_fds *c, struct host_node *n, int *fd)
+{
+	if (n->fd >= 0)
+		return;
+	n->fd = TAKE_FD(*fd);
+	c->count++;
+}
+
+void host_fds_give(struct host *h, struct host_node *n, int fd, bool keep)
+{
+	struct host_fds *c = &h->fds;
+	struct evicted e;
+
+	pthread_mutex_lock(&c->lock);
+	if (evictable(n))
+		list_remove(c, n);
+	insert_locked(c, n, &fd);
+	if (keep && !n->kept && (c->kept < c->budget || n == h->root)) {
+		n->kept = true;
+		c->kept++;
+	}
+	if (evictable(n))
+		list_add(c, n);
+	e = trim_locked(c);
+	pthread_mutex_unlock(&c->lock);
+	closep(&fd);
+	close_evicted(e);
+}
+
+void host_fds_unkeep(struct host *h, struct host_node *n)
+{
+	struct host_fds *c = &h->fds;
+
+	pthread_mutex_lock(&c->lock);
+	if (n->kept) {
+		n->kept = false;
+		c->kept--;
+		if (evictable(n))
+			list_add(c, n);
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+void host_fds_drop(struct host *h, struct host_node *n)
+{
+	struct host_fds *c = &h->fds;
+	int fd;
+
+	pthread_mutex_lock(&c->lock);
+	if (evictable(n))
+		list_remove(c, n);
+	fd = TAKE_FD(n->fd);
+	c->count -= fd >= 0;
+	c->kept -= n->kept;
+	pthread_mutex_unlock(&c->lock);
+	closep(&fd);
+}
+
+/* Open the file of NODE anew: by its handle, or by its name from the directory it was found in. */
+static int reopen(struct host *h, struct host_node *n)
+{
+	_cleanup_(host_node_unrefp) struct host_node *dir = NULL;
+	_cleanup_free_ char *name = NULL;
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	_cleanup_close_ int fd = -1;
+	struct host_id id;
+	struct stat st;
+	int r;
+
+	/* The identity at the head of the key never changes, but a rename may replace the key. */
+	pthread_mutex_lock(&h->lock);
+	id.len = n->id_len;
+	memcpy(id.bytes, n->key, id.len);
+	pthread_mutex_unlock(&h->lock);
+
+	if (n->mount && n->mount->fd >= 0)
+		return host_open_handle(n->mount->fd, id.bytes, id.len);
+	r = host_node_place(h, n, &dir, &name);
+	if (r == 0)
+		r = host_pin(&dir->base, &pin);
+	if (r < 0)
+		return r;
+	fd = host_openat(h, pin.fd, name, O_PATH, 0);
+	if (fd < 0)
+		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
+	r = host_fstat(fd, &st);
+	if (r == 0) {
+		struct host_id now;
+
+		r = host_identify(fd, &st, &now);
+		if (r == 0 && (now.len != id.len || memcmp(now.bytes, id.bytes, id.len) != 0))
+			r = -ESTALE;
+	}
+	return r < 0 ? r : TAKE_FD(fd);
+}
+
+static bool pin_cached(struct host *h, struct host_node *n, int *ret_fd)
+{
+	struct host_fds *c = &h->fds;
+	bool cached;
+
+	pthread_mutex_lock(&c->lock);
+	cached = n->fd >= 0;
+	if (cached) {
+		if (evictable(n))
+			list_remove(c, n);
+		n->pins++;
+		*ret_fd = n->fd;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return cached;
+}
+
+int host_pin(struct bk_node *node, struct host_pin *ret)
+{
+	struct host *h = HOST_OF(node);
+	struct host_node *n = NODE_OF(node);
+	struct host_pin pin = {.node = n};
+	struct evicted e;
+	int fd;
+
+	if (!pin_cached(h, n, &pin.fd)) {
+		do
+			fd = reopen(h, n);
+		while (fd == -EMFILE && host_fds_shrink(h));
+		if (fd < 0)
+			return fd;
+		pthread_mutex_lock(&h->fds.lock);
+		if (evictable(n))
+			list_remove(&h->fds, n);
+		insert_locked(&h->fds, n, &fd);
+		n->pins++;
+		pin.fd = n->fd;
+		e = trim_locked(&h->fds);
+		pthread_mutex_unlock(&h->fds.lock);
+		closep(&fd);
+		close_evicted(e);
+	}
+	*ret = pin;
+	return 0;
+}
+
+void host_unpin(struct host_pin *pin)
+{
+	struct host_node *n = pin->node;
+	struct host_fds *c;
+	struct evicted e;
+
+	if (!n)
+		return;
+	c = &HOST_OF(&n->base)->fds;
+	pthread_mutex_lock(&c->lock);
+	n->pins--;
+	if (evictable(n))
+		list_add(c, n);
+	e = trim_locked(c);
+	pthread_mutex_unlock(&c->lock);
+	close_evicted(e);
+	pin->node = NULL;
+}

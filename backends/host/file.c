@@ -1,0 +1,226 @@
+/*
+ * Open files: regular ones only, opened anew from the node's descriptor. Devices, FIFOs and sockets
+ * are never opened, whatever a name is replaced with meanwhile: a descriptor is a file, and a
+ * file's type does not change.
+ */
+#include "host.h"
+
+#include <stdio.h>
+#include <sys/uio.h>
+
+/*
+ * The open(2) flags that go to the file itself. O_APPEND is applied to each write, since data of a
+ * shared mapping may come through any open file; O_DIRECT would need the caller's alignment.
+ */
+#define FILE_FLAGS (O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME)
+
+static int file_new(struct bk_node *node, int flags, int fd, struct bk_file **ret)
+{
+	struct host_file *f = malloc(sizeof(*f));
+
+	if (!f) {
+		closep(&fd);
+		return -ENOMEM;
+	}
+	*f = (struct host_file){
+	    .base = {.node = bk_node_ref(node), .flags = flags},
+	    .fd = fd,
+	};
+	*ret = &f->base;
+	return 0;
+}
+
+static int reopen_once(const struct host_pin *pin, int flags)
+{
+	int fd = open(host_proc_path(pin->fd).path, flags | O_CLOEXEC | O_NOCTTY);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int host_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_file **ret)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	_cleanup_as_ struct host_as as = {.host = NULL};
+	struct host *h = HOST_OF(node);
+	int wanted = flags & FILE_FLAGS;
+	int fd, r;
+
+	if (NODE_OF(node)->type != S_IFREG)
+		return NODE_OF(node)->type == S_IFDIR ? -EISDIR : -EACCES;
+	r = host_pin(node, &pin);
+	if (r == 0 && wanted & O_TRUNC)
+		r = host_as_writer(h, req, &as);
+	if (r < 0)
+		return r;
+	do {
+		fd = reopen_once(&pin, wanted);
+		if (fd == -EPERM && wanted & O_NOATIME) {
+			wanted &= ~O_NOATIME; /* not the daemon's file: only a wish */
+			fd = reopen_once(&pin, wanted);
+		}
+	} while (fd == -EMFILE && host_fds_shrink(h));
+	return fd < 0 ? fd : file_new(node, flags, fd, ret);
+}
+
+/* ---- create ---- */
+
+static int create_new(struct bk_req *req, struct host *h, const struct host_pin *dir,
+		      const char *name, mode_t mode, int flags)
+{
+	_cleanup_as_ struct host_as as = {.host = NULL};
+	int fd = host_as_caller(h, req, &as);
+
+	if (fd < 0)
+		return fd;
+	do
+		fd = host_openat(h, dir->fd, name, (flags & FILE_FLAGS) | O_CREAT | O_EXCL, mode);
+	while (fd == -EMFILE && host_fds_shrink(h));
+	return fd;
+}
+
+static int open_existing(struct bk_req *req, struct bk_node *dir, const char *name, int flags,
+			 struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st)
+{
+	_cleanup_(bk_node_unrefp) struct bk_node *node = NULL;
+	int r = host_lookup(req, dir, name, &node, ret_st);
+
+	if (r == 0)
+		r = host_open(req, node, flags, ret_file);
+	if (r == 0 && flags & O_TRUNC)
+		r = host_fstat(FILE_OF(*ret_file)->fd, ret_st);
+	if (r == 0)
+		*ret_node = TAKE(node);
+	return r;
+}
+
+int host_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode, int flags,
+		struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	struct host *h = HOST_OF(dir);
+	struct host_node *n;
+	int fd = -EEXIST, r = host_pin(dir, &pin);
+
+	if (r < 0)
+		return r;
+	/* Always with O_EXCL, so that it is never a FIFO or device that is opened; somebody beside
+	 * the mount may make and remove the name between the two steps. */
+	for (int i = 0; i < 16; i++) {
+		fd = create_new(req, h, &pin, name, mode, flags);
+		if (fd != -EEXIST || flags & O_EXCL)
+			break;
+		r = open_existing(req, dir, name, flags, ret_node, ret_file, ret_st);
+		if (r != -ENOENT)
+			return r;
+	}
+	if (fd < 0)
+		return fd;
+	r = host_node_for_open(h, pin.node, name, fd, &n, ret_st);
+	if (r < 0) {
+		closep(&fd);
+		return r;
+	}
+	r = file_new(&n->base, flags & ~(O_CREAT | O_EXCL | O_TRUNC), fd, ret_file);
+	if (r < 0)
+		host_node_unref(n);
+	else
+		*ret_node = &n->base;
+	return r;
+}
+
+/* ---- Data ---- */
+
+ssize_t host_read(struct bk_req *req, struct bk_file *file, void *data, size_t size, off_t off)
+{
+	int fd = FILE_OF(file)->fd;
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n = pread(fd, (char *)data + done, size - done, off + done);
+
+		if (n < 0 && errno == EINTR)
+			n = bk_req_check(req);
+		else if (n <= 0)
+			return n < 0 && done == 0 ? -errno : (ssize_t)done;
+		if (n < 0)
+			return n;
+		done += n;
+	}
+	return done;
+}
+
+ssize_t host_write(struct bk_req *req, struct bk_file *file, const void *data, size_t size,
+		   off_t off)
+{
+	_cleanup_as_ struct host_as as = {.host = NULL};
+	int fd = FILE_OF(file)->fd;
+	int append = file->flags & O_APPEND && !(req && req->writeback) ? RWF_APPEND : 0;
+	ssize_t r = host_as_writer(HOST_OF(file->node), req, &as);
+	size_t done = 0;
+
+	if (r < 0)
+		return r;
+	while (done < size) {
+		const struct iovec iov = {(char *)data + done, size - done};
+		ssize_t n = pwritev2(fd, &iov, 1, off + done, append);
+
+		if (n < 0 && errno == EINTR)
+			n = bk_req_check(req);
+		else if (n <= 0)
+			return n < 0 && done == 0 ? -errno : (ssize_t)done;
+		if (n < 0)
+			return done ? (ssize_t)done : n;
+		done += n;
+	}
+	return done;
+}
+
+int host_flush(struct bk_req *req, struct bk_file *file)
+{
+	int fd;
+
+	/* A network file system tells its write errors at close(2). */
+	if ((file->flags & O_ACCMODE) == O_RDONLY)
+		return 0;
+	fd = fcntl(FILE_OF(file)->fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0 || close(fd) < 0)
+		return -errno;
+	return 0;
+}
+
+int host_fsync(struct bk_req *req, struct bk_file *file, bool datasync)
+{
+	int fd = FILE_OF(file)->fd;
+
+	return (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
+}
+
+void host_release(struct bk_file *file)
+{
+	struct host_file *f = FILE_OF(file);
+
+	if (NODE_OF(file->node)->type == S_IFDIR) {
+		host_dir_release(file);
+		return;
+	}
+	closep(&f->fd);
+	bk_node_unref(file->node);
+	free(f);
+}
+
+off_t host_lseek(struct bk_req *req, struct bk_file *file, off_t off, int whence)
+{
+	off_t r = lseek(FILE_OF(file)->fd, off, whence);
+
+	return r < 0 ? -errno : r;
+}
+
+int host_fallocate(struct bk_req *req, struct bk_file *file, int mode, off_t off, off_t len)
+{
+	_cleanup_as_ struct host_as as = {.host = NULL};
+	int r = host_as_writer(HOST_OF(file->node), req, &as);
+
+	if (r < 0)
+		return r;
+	return fallocate(FILE_OF(file)->fd, mode, off, len) < 0 ? -errno : 0;
+}

@@ -1,0 +1,255 @@
+/*
+ * The host backend: its options, its life, and its table of operations.
+ */
+#include "host.h"
+
+#include "base/log.h"
+#include "base/options.h"
+
+#include <limits.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+
+static const struct option host_options[] = {
+    {"path", OPTION_STRING, offsetof(struct host_conf, path), NULL, "the directory, absolute"},
+    {"symlinks", OPTION_STRING, offsetof(struct host_conf, symlinks), "contain|verbatim",
+     "contain: a link that leads out answers EPERM; verbatim: trust the directory"},
+    {"entry_timeout", OPTION_DURATION, offsetof(struct host_conf, entry_timeout), NULL,
+     "how long the kernel may remember names (1s)"},
+    {"attr_timeout", OPTION_DURATION, offsetof(struct host_conf, attr_timeout), NULL,
+     "how long the kernel may remember attributes (1s)"},
+    {"blocking", OPTION_STRING, offsetof(struct host_conf, blocking), "auto|yes|no",
+     "whether operations may wait; auto: yes on network and FUSE file systems"},
+    {"fd_cache", OPTION_UINT, offsetof(struct host_conf, fd_cache), NULL,
+     "descriptors kept for files not open (0: from the limit of open files)"},
+    {NULL},
+};
+
+/* ---- What prepare finds out ---- */
+
+static bool waits(int fd)
+{
+	static const uint32_t remote[] = {
+	    NFS_SUPER_MAGIC,	     SMB_SUPER_MAGIC,	     CIFS_SUPER_MAGIC,
+	    SMB2_SUPER_MAGIC,	     FUSE_SUPER_MAGIC,	     V9FS_MAGIC,
+	    CEPH_SUPER_MAGIC,	     AFS_SUPER_MAGIC,	     AFS_FS_MAGIC,
+	    CODA_SUPER_MAGIC,	     0x7461636f /* ocfs2 */, 0x01161970 /* gfs2 */,
+	    0x0bd00bd0 /* lustre */, 0x47504653 /* gpfs */,  0x786f4256 /* vboxsf */,
+	};
+	struct statfs st;
+
+	if (fstatfs(fd, &st) < 0)
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(remote); i++)
+		if ((uint32_t)st.f_type == remote[i])
+			return true;
+	return false;
+}
+
+static bool is_below(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	while (n > 0 && dir[n - 1] == '/')
+		n--;
+	return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+static int check_mountpoint(const struct host *h, struct err *err)
+{
+	_cleanup_free_ char *real = realpath(h->conf.path, NULL);
+
+	if (!real)
+		return err_set(err, -errno, "host directory %s: %s", h->conf.path, strerror(errno));
+	if (!h->mountpoint || h->mountpoint[0] != '/')
+		return 0;
+	if (is_below(h->mountpoint, real))
+		return err_set(
+		    err, -EINVAL,
+		    "host directory %s contains the mount point %s: a host route that contains "
+		    "the mount point deadlocks; mount elsewhere, or choose a directory below",
+		    h->conf.path, h->mountpoint);
+	if (is_below(real, h->mountpoint))
+		return err_set(
+		    err, -EINVAL,
+		    "host directory %s lies within the mount point %s and would be covered by "
+		    "the mount; mount elsewhere",
+		    h->conf.path, h->mountpoint);
+	return 0;
+}
+
+static int check_proc(struct err *err)
+{
+	struct statfs st;
+
+	if (statfs("/proc/self/fd", &st) == 0 && st.f_type == PROC_SUPER_MAGIC)
+		return 0;
+	return err_set(err, -ENOSYS, "/proc is not mounted; host directories need it");
+}
+
+static int read_caps(struct host *h)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+
+	if (!h->switch_user)
+		return 0;
+	return syscall(SYS_capget, &head, h->caps) < 0 ? -errno : 0;
+}
+
+/* Other users of descriptors (open files, other routes) need the most of them. */
+static unsigned fd_budget(const struct host *h)
+{
+	struct rlimit limit;
+	rlim_t n;
+
+	if (h->conf.fd_cache > 0)
+		return h->conf.fd_cache < INT_MAX ? h->conf.fd_cache : INT_MAX;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 64;
+	n = limit.rlim_cur / 16;
+	return n < 32 ? 32 : n > 4096 ? 4096 : n;
+}
+
+static const struct bk_ops host_ops, host_blocking_ops;
+
+static int host_prepare(struct bk_req *req, struct bk *bk, void (*progress)(void *, const char *),
+			void *ctx, struct err *err)
+{
+	struct host *h = container_of(bk, struct host, bk);
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	int r = check_proc(err);
+
+	if (r == 0)
+		r = check_mountpoint(h, err);
+	if (r < 0)
+		return r;
+	fd = open(h->conf.path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(err, -errno, "host directory %s: %s", h->conf.path, strerror(errno));
+	host_probe(h, fd);
+	h->fds.budget = fd_budget(h);
+	if (!strcmp(h->conf.blocking, "yes") || (!strcmp(h->conf.blocking, "auto") && waits(fd)))
+		h->bk.blocking = true;
+	h->bk.ops = h->bk.blocking ? &host_blocking_ops : &host_ops;
+	r = read_caps(h);
+	if (r == 0)
+		r = host_node_for(h, NULL, NULL, TAKE_FD(fd), &h->root, &st);
+	if (r < 0)
+		return err_set(err, r, "host directory %s: %s", h->conf.path, strerror(-r));
+	host_fds_give(h, h->root, -1, true);
+	h->root_dev = h->bk.ino_dev = st.st_dev;
+	h->root_ino = st.st_ino;
+	return 0;
+}
+
+static void host_destroy(struct bk *bk)
+{
+	struct host *h = container_of(bk, struct host, bk);
+
+	host_node_unref(TAKE(h->root));
+	if (h->nodes)
+		log_error("route %s: %u files still in use at the end", bk->route,
+			  HASH_COUNT(h->nodes));
+	pthread_mutex_destroy(&h->lock);
+	pthread_mutex_destroy(&h->fds.lock);
+	options_free(host_options, &h->conf);
+	free(h->mountpoint);
+	bk_done(bk);
+	free(h);
+}
+
+static struct bk_node *host_root(struct bk *bk)
+{
+	return bk_node_ref(&container_of(bk, struct host, bk)->root->base);
+}
+
+static const char *host_dir_path(struct bk *bk)
+{
+	return container_of(bk, struct host, bk)->conf.path;
+}
+
+/* ---- Operations ---- */
+
+#define HOST_OPS                                                                                   \
+	.type = "host", .prepare = host_prepare, .destroy = host_destroy, .root = host_root,       \
+	.node_free = host_node_free, .lookup = host_lookup, .mknod = host_mknod,                   \
+	.mkdir = host_mkdir, .symlink = host_symlink, .link = host_link, .unlink = host_unlink,    \
+	.rmdir = host_rmdir, .rename = host_rename, .getattr = host_getattr,                       \
+	.setattr = host_setattr, .readlink = host_readlink, .statfs = host_statfs,                 \
+	.getxattr = host_getxattr, .listxattr = host_listxattr, .setxattr = host_setxattr,         \
+	.removexattr = host_removexattr, .open = host_open, .create = host_create,                 \
+	.read = host_read, .write = host_write, .fsync = host_fsync, .release = host_release,      \
+	.lseek = host_lseek, .fallocate = host_fallocate, .opendir = host_opendir,                 \
+	.readdir = host_readdir, .fsyncdir = host_fsync, .host_dir = host_dir_path
+
+static const struct bk_ops host_ops = {HOST_OPS};
+/* Only a file system that is elsewhere has anything to tell at close(2). */
+static const struct bk_ops host_blocking_ops = {HOST_OPS, .flush = host_flush};
+
+/* ---- Making one ---- */
+
+static int set_default(char **field, const char *value)
+{
+	*field = strdup(value);
+	return *field ? 0 : -ENOMEM;
+}
+
+static int configure(struct host *h, const cJSON *options, struct err *err)
+{
+	int r;
+
+	h->conf.entry_timeout = h->conf.attr_timeout = 1000;
+	r = set_default(&h->conf.symlinks, "contain");
+	if (r == 0)
+		r = set_default(&h->conf.blocking, "auto");
+	if (r == 0)
+		r = options_parse(host_options, options, &h->conf, err);
+	if (r < 0)
+		return r;
+	if (!h->conf.path || h->conf.path[0] != '/')
+		return err_set(err, -EINVAL, "\"path\" must be an absolute path of a directory");
+	if (h->conf.entry_timeout > UINT32_MAX || h->conf.attr_timeout > UINT32_MAX)
+		return err_set(err, -EINVAL, "a timeout must be below 49 days");
+	h->contain = strcmp(h->conf.symlinks, "contain") == 0;
+	h->bk.entry_ttl_ms = h->conf.entry_timeout;
+	h->bk.attr_ttl_ms = h->conf.attr_timeout;
+	return 0;
+}
+
+static int host_make(const struct bk_mount *mount, const char *route, const cJSON *options,
+		     const cJSON *binds, struct bk **ret, struct err *err)
+{
+	struct host *h = calloc(1, sizeof(*h));
+	int r;
+
+	if (!h)
+		return -ENOMEM;
+	r = bk_init(&h->bk, &host_ops, route);
+	if (r < 0) {
+		free(h);
+		return r;
+	}
+	pthread_mutex_init(&h->lock, NULL);
+	pthread_mutex_init(&h->fds.lock, NULL);
+	h->switch_user = mount->can_switch_user;
+	if (mount->mountpoint)
+		r = set_default(&h->mountpoint, mount->mountpoint);
+	if (r == 0)
+		r = configure(h, options, err);
+	if (r < 0)
+		host_destroy(&h->bk);
+	else
+		*ret = &h->bk;
+	return r;
+}
+
+const struct bk_type host_type = {
+    .name = "host",
+    .source_key = "path",
+    .make = host_make,
+    .options = host_options,
+};

@@ -1,0 +1,245 @@
+/*
+ * The inside of the host backend: a tree that is a directory of this machine (or, in a guest, of
+ * the container). Nothing here knows of FUSE; there are no globals; being root is used, not needed.
+ *
+ * Invariants:
+ * - The one path string that is resolved is the operator's, once, in prepare. After that every step
+ *   is one name from a descriptor, and no symlink is followed.
+ * - A node is a file: its key holds the device and the file handle (or inode number and birth
+ * time), so a reused inode number is never served under an old node. A contained symlink's key has
+ * its place (parent, name) too.
+ * - Nodes own no descriptor: they borrow from a bounded cache (fds.c), and an evicted one comes
+ * back by its handle or, where that is not allowed, by its name from the parent, verified.
+ * - `lock` and `fds.lock` are never held together, nor across a system call that may wait.
+ */
+#ifndef AIB_HOST_H
+#define AIB_HOST_H
+
+#include "backend.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+/* The most directories that a contained link may be below the root: deeper ones answer EPERM. */
+#define HOST_MAX_DEPTH 4096
+
+/* Who a file is, apart from its names: tag, device, handle. Compared as bytes. */
+#define HOST_ID_MAX (1 + sizeof(dev_t) + sizeof(int) + MAX_HANDLE_SZ)
+struct host_id {
+	unsigned len;
+	int mount_id; /* not part of the identity; -1: no handle */
+	unsigned char bytes[HOST_ID_MAX];
+};
+
+/* A mounted file system below the root, kept while nodes of it are. */
+struct host_mount {
+	struct host_mount *next;
+	int id;
+	int fd; /* for open_by_handle_at(2); -1: handles do not open here */
+	unsigned refs;
+};
+
+struct host_node {
+	struct bk_node base;
+	mode_t type;		  /* S_IFMT bits; a file never changes them */
+	struct host_mount *mount; /* set once; NULL where files have no handles */
+
+	/* All guarded by host.lock. */
+	UT_hash_handle hh;
+	bool hashed;
+	unsigned id_len; /* the first bytes of KEY: struct host_id */
+	unsigned key_len;
+	unsigned char *key;
+	struct host_node *parent; /* a reference; NULL where the place is not needed or gone */
+	char *name;
+
+	/* All guarded by fds.lock. */
+	int fd;			       /* O_PATH, -1 for none */
+	unsigned pins;		       /* users of fd */
+	bool kept;		       /* its file has no name any more: never evicted */
+	struct host_node *prev, *next; /* in the list of the evictable */
+};
+
+struct host_fds {
+	pthread_mutex_t lock;
+	struct host_node *newest, *oldest; /* unpinned, by last use */
+	unsigned count, kept;
+	unsigned budget;
+};
+
+struct host_conf {
+	char *path;
+	char *symlinks;
+	char *blocking;
+	uint64_t entry_timeout, attr_timeout; /* milliseconds */
+	uint64_t fd_cache;
+};
+
+struct host {
+	struct bk bk;
+	struct host_conf conf;
+	char *mountpoint;
+	bool contain;
+	bool no_openat2;		       /* refused here (an old kernel, a seccomp filter) */
+	bool switch_user;		       /* root: files are made as their callers */
+	struct __user_cap_data_struct caps[2]; /* of the daemon's threads, where switch_user */
+
+	pthread_mutex_t lock; /* guards the table, the mounts and places of nodes */
+	struct host_node *nodes;
+	struct host_mount *mounts;
+
+	struct host_fds fds;
+	struct host_node *root;
+	dev_t root_dev;
+	ino_t root_ino;
+};
+
+struct host_file {
+	struct bk_file base;
+	int fd;
+};
+
+#define HOST_OF(node) container_of((node)->bk, struct host, bk)
+#define NODE_OF(node) container_of((node), struct host_node, base)
+#define FILE_OF(file) container_of((file), struct host_file, base)
+
+/* ---- sys.c: system calls with their fallbacks ---- */
+
+/* Open the entry NAME of DIRFD, never through a link; O_CLOEXEC and O_NOFOLLOW are added. */
+int host_openat(const struct host *h, int dirfd, const char *name, int flags, mode_t mode);
+/* Find out whether openat2(2) works here. */
+void host_probe(struct host *h, int fd);
+/* "/proc/self/fd/N": the file of an O_PATH descriptor as a path, for calls that have no other way.
+ */
+struct host_proc {
+	char path[32];
+};
+struct host_proc host_proc_path(int fd);
+int host_fstat(int fd, struct stat *ret);
+/* Who the file of FD (whose stat is ST) is. */
+int host_identify(int fd, const struct stat *st, struct host_id *ret);
+/* An O_PATH descriptor by the identity's handle. */
+int host_open_handle(int mount_fd, const unsigned char *id, unsigned len);
+
+/*
+ * What this thread is for one call; host_as_done gives it back. host_as_caller: new files are the
+ * caller's, while permission (which the kernel has checked, with the caller's groups) is still
+ * the daemon's. host_as_writer: only the right to keep setuid bits is given up. Nothing happens
+ * where the daemon is not root, or the caller is.
+ */
+struct host_as {
+	const struct host *host;
+	bool ids, caps;
+};
+int host_as_caller(const struct host *h, const struct bk_req *req, struct host_as *ret);
+int host_as_writer(const struct host *h, const struct bk_req *req, struct host_as *ret);
+void host_as_done(struct host_as *as);
+#define _cleanup_as_ _cleanup_(host_as_done)
+
+/* ---- node.c: identity and the table ---- */
+
+/*
+ * The node of the file of FD (O_PATH, taken whatever happens), which was found as NAME in DIR
+ * (NULL for the root), and its attributes.
+ */
+int host_node_for(struct host *h, struct host_node *dir, const char *name, int fd,
+		  struct host_node **ret, struct stat *ret_st);
+/* As host_node_for for a file that is open otherwise: FD is borrowed, the node gets none. */
+int host_node_for_open(struct host *h, struct host_node *dir, const char *name, int fd,
+		       struct host_node **ret, struct stat *ret_st);
+
+/* What is at a name now: FD (O_PATH) and the node, if there is one. fd -1: nothing is there. */
+struct host_found {
+	int fd;
+	struct stat st;
+	struct host_node *node;
+};
+int host_find(struct host *h, struct host_node *dir, int dirfd, const char *name,
+	      struct host_found *ret);
+void host_found_done(struct host_found *f);
+/* The name that F was found at is gone (takes f->fd where the node must live on without one). */
+void host_found_removed(struct host *h, struct host_found *f, struct host_node *dir,
+			const char *name);
+/* F's file is now NAME in DIR. */
+void host_found_moved(struct host *h, struct host_found *f, struct host_node *dir,
+		      const char *name);
+
+/* A reference on the directory that NODE was last found in, and the name (the caller's); NULL for
+ * none of both. -ESTALE where it has none. */
+int host_node_place(struct host *h, struct host_node *node, struct host_node **ret_dir,
+		    char **ret_name);
+void host_node_free(struct bk_node *node);
+
+static inline void host_node_unref(struct host_node *node)
+{
+	bk_node_unref(node ? &node->base : NULL);
+}
+DEFINE_CLEANUP(struct host_node *, host_node_unref)
+
+/* ---- fds.c: descriptors of nodes ---- */
+
+struct host_pin {
+	struct host_node *node;
+	int fd;
+};
+/* An O_PATH descriptor of NODE that stays open until the unpin. -ESTALE where its file is gone. */
+int host_pin(struct bk_node *node, struct host_pin *ret);
+void host_unpin(struct host_pin *pin);
+#define _cleanup_pin_ _cleanup_(host_unpin)
+#define HOST_PIN_NONE ((struct host_pin){.fd = -1})
+
+/* Give FD (taken) to NODE, which may have one. KEEP: it is never evicted. */
+void host_fds_give(struct host *h, struct host_node *node, int fd, bool keep);
+/* NODE has a name again. */
+void host_fds_unkeep(struct host *h, struct host_node *node);
+void host_fds_drop(struct host *h, struct host_node *node);
+/* After EMFILE: close half of what is cached. Returns whether anything was. */
+bool host_fds_shrink(struct host *h);
+
+/* ---- the slots ---- */
+
+int host_lookup(struct bk_req *, struct bk_node *, const char *, struct bk_node **, struct stat *);
+int host_mknod(struct bk_req *, struct bk_node *, const char *, mode_t, dev_t, struct bk_node **,
+	       struct stat *);
+int host_mkdir(struct bk_req *, struct bk_node *, const char *, mode_t, struct bk_node **,
+	       struct stat *);
+int host_symlink(struct bk_req *, struct bk_node *, const char *, const char *, struct bk_node **,
+		 struct stat *);
+int host_link(struct bk_req *, struct bk_node *, struct bk_node *, const char *, struct bk_node **,
+	      struct stat *);
+int host_unlink(struct bk_req *, struct bk_node *, const char *);
+int host_rmdir(struct bk_req *, struct bk_node *, const char *);
+int host_rename(struct bk_req *, struct bk_node *, const char *, struct bk_node *, const char *,
+		unsigned);
+
+int host_getattr(struct bk_req *, struct bk_node *, struct bk_file *, struct stat *);
+int host_setattr(struct bk_req *, struct bk_node *, struct bk_file *, const struct bk_setattr *,
+		 struct stat *);
+int host_readlink(struct bk_req *, struct bk_node *, char *);
+int host_statfs(struct bk_req *, struct bk_node *, struct statvfs *);
+ssize_t host_getxattr(struct bk_req *, struct bk_node *, const char *, void *, size_t);
+ssize_t host_listxattr(struct bk_req *, struct bk_node *, char *, size_t);
+int host_setxattr(struct bk_req *, struct bk_node *, const char *, const void *, size_t, int);
+int host_removexattr(struct bk_req *, struct bk_node *, const char *);
+
+int host_open(struct bk_req *, struct bk_node *, int, struct bk_file **);
+int host_create(struct bk_req *, struct bk_node *, const char *, mode_t, int, struct bk_node **,
+		struct bk_file **, struct stat *);
+ssize_t host_read(struct bk_req *, struct bk_file *, void *, size_t, off_t);
+ssize_t host_write(struct bk_req *, struct bk_file *, const void *, size_t, off_t);
+int host_flush(struct bk_req *, struct bk_file *);
+int host_fsync(struct bk_req *, struct bk_file *, bool);
+void host_release(struct bk_file *);
+off_t host_lseek(struct bk_req *, struct bk_file *, off_t, int);
+int host_fallocate(struct bk_req *, struct bk_file *, int, off_t, off_t);
+
+int host_opendir(struct bk_req *, struct bk_node *, struct bk_file **);
+void host_dir_release(struct bk_file *);
+int host_readdir(struct bk_req *, struct bk_file *, uint64_t, bk_fill_fn, void *);
+
+extern const struct bk_type host_type;
+
+#endif

@@ -1,0 +1,180 @@
+/*
+ * Names: looking up, making, removing and renaming entries, each relative to the descriptor of its
+ * directory. What loses its last name keeps a descriptor while its node is in use.
+ */
+#include "host.h"
+
+#include <stdio.h>
+
+/* The node of what is NAME in DIR now. */
+static int lookup_at(struct host *h, const struct host_pin *dir, const char *name,
+		     struct bk_node **ret_node, struct stat *ret_st)
+{
+	struct host_node *n;
+	int fd, r;
+
+	do
+		fd = host_openat(h, dir->fd, name, O_PATH, 0);
+	while (fd == -EMFILE && host_fds_shrink(h));
+	if (fd < 0)
+		return fd;
+	r = host_node_for(h, dir->node, name, fd, &n, ret_st);
+	if (r == 0)
+		*ret_node = &n->base;
+	return r;
+}
+
+int host_lookup(struct bk_req *req, struct bk_node *dir, const char *name,
+		struct bk_node **ret_node, struct stat *ret_st)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	int r = host_pin(dir, &pin);
+
+	return r < 0 ? r : lookup_at(HOST_OF(dir), &pin, name, ret_node, ret_st);
+}
+
+/* ---- Making ---- */
+
+struct making {
+	mode_t mode;
+	dev_t rdev;
+	const char *target; /* of a symlink */
+};
+
+static int make_as_caller(struct bk_req *req, const struct host *h, int dirfd, const char *name,
+			  const struct making *m)
+{
+	_cleanup_as_ struct host_as as = {.host = NULL};
+	int r = host_as_caller(h, req, &as);
+
+	if (r < 0)
+		return r;
+	if (S_ISLNK(m->mode))
+		r = symlinkat(m->target, dirfd, name);
+	else if (S_ISDIR(m->mode))
+		r = mkdirat(dirfd, name, m->mode & 07777);
+	else
+		r = mknodat(dirfd, name, m->mode, m->rdev);
+	return r < 0 ? -errno : 0;
+}
+
+static int make(struct bk_req *req, struct bk_node *dir, const char *name, const struct making *m,
+		struct bk_node **ret_node, struct stat *ret_st)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	struct host *h = HOST_OF(dir);
+	int r = host_pin(dir, &pin);
+
+	if (r == 0)
+		r = make_as_caller(req, h, pin.fd, name, m);
+	return r < 0 ? r : lookup_at(h, &pin, name, ret_node, ret_st);
+}
+
+int host_mknod(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode, dev_t rdev,
+	       struct bk_node **ret_node, struct stat *ret_st)
+{
+	const struct making m = {.mode = mode & S_IFMT ? mode : S_IFREG | mode, .rdev = rdev};
+
+	if (S_ISDIR(m.mode) || S_ISLNK(m.mode))
+		return -EINVAL;
+	return make(req, dir, name, &m, ret_node, ret_st);
+}
+
+int host_mkdir(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode,
+	       struct bk_node **ret_node, struct stat *ret_st)
+{
+	const struct making m = {.mode = S_IFDIR | mode};
+
+	return make(req, dir, name, &m, ret_node, ret_st);
+}
+
+int host_symlink(struct bk_req *req, struct bk_node *dir, const char *name, const char *target,
+		 struct bk_node **ret_node, struct stat *ret_st)
+{
+	const struct making m = {.mode = S_IFLNK | 0777, .target = target};
+
+	return make(req, dir, name, &m, ret_node, ret_st);
+}
+
+int host_link(struct bk_req *req, struct bk_node *node, struct bk_node *dir, const char *name,
+	      struct bk_node **ret_node, struct stat *ret_st)
+{
+	_cleanup_pin_ struct host_pin file = HOST_PIN_NONE;
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	int r = host_pin(node, &file);
+
+	if (r == 0)
+		r = host_pin(dir, &pin);
+	if (r < 0)
+		return r;
+	/* Following the /proc link gives the file itself, also where that is a symlink.
+	 * AT_EMPTY_PATH would need a capability. */
+	if (linkat(AT_FDCWD, host_proc_path(file.fd).path, pin.fd, name, AT_SYMLINK_FOLLOW) < 0)
+		return -errno;
+	return lookup_at(HOST_OF(dir), &pin, name, ret_node, ret_st);
+}
+
+/* ---- Removing and renaming ---- */
+
+static int remove_name(struct bk_node *dir, const char *name, int flags)
+{
+	_cleanup_(host_found_done) struct host_found victim = {.fd = -1};
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	struct host *h = HOST_OF(dir);
+	int r = host_pin(dir, &pin);
+
+	if (r == 0)
+		r = host_find(h, pin.node, pin.fd, name, &victim);
+	if (r < 0)
+		return r;
+	if (unlinkat(pin.fd, name, flags) < 0)
+		return -errno;
+	host_found_removed(h, &victim, pin.node, name);
+	return 0;
+}
+
+int host_unlink(struct bk_req *req, struct bk_node *dir, const char *name)
+{
+	return remove_name(dir, name, 0);
+}
+
+int host_rmdir(struct bk_req *req, struct bk_node *dir, const char *name)
+{
+	return remove_name(dir, name, AT_REMOVEDIR);
+}
+
+static bool same_file(const struct host_found *a, const struct host_found *b)
+{
+	return a->fd >= 0 && b->fd >= 0 && a->st.st_dev == b->st.st_dev &&
+	       a->st.st_ino == b->st.st_ino;
+}
+
+int host_rename(struct bk_req *req, struct bk_node *dir, const char *name, struct bk_node *new_dir,
+		const char *new_name, unsigned flags)
+{
+	_cleanup_(host_found_done) struct host_found from = {.fd = -1};
+	_cleanup_(host_found_done) struct host_found to = {.fd = -1};
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	_cleanup_pin_ struct host_pin new_pin = HOST_PIN_NONE;
+	struct host *h = HOST_OF(dir);
+	int r = host_pin(dir, &pin);
+
+	if (r == 0)
+		r = host_pin(new_dir, &new_pin);
+	if (r == 0)
+		r = host_find(h, pin.node, pin.fd, name, &from);
+	if (r == 0)
+		r = host_find(h, new_pin.node, new_pin.fd, new_name, &to);
+	if (r < 0)
+		return r;
+	if (renameat2(pin.fd, name, new_pin.fd, new_name, flags) < 0)
+		return -errno;
+	if (same_file(&from, &to))
+		return 0; /* two links of one file: nothing has happened */
+	if (!(flags & RENAME_EXCHANGE))
+		host_found_removed(h, &to, new_pin.node, new_name);
+	host_found_moved(h, &from, new_pin.node, new_name);
+	if (flags & RENAME_EXCHANGE)
+		host_found_moved(h, &to, pin.node, name);
+	return 0;
+}

@@ -1,0 +1,183 @@
+/*
+ * System calls that need a fallback or a raw form: openat2, file handles, and the identity of a
+ * thread. None of them resolves more than one name.
+ */
+#include "host.h"
+
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+static int openat2_once(int dirfd, const char *name, int flags, mode_t mode)
+{
+	struct open_how how = {
+	    .flags = (unsigned)flags,
+	    .mode = flags & O_CREAT ? mode : 0,
+	    .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
+	};
+	int fd = syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
+
+	return fd < 0 ? -errno : fd;
+}
+
+int host_openat(const struct host *h, int dirfd, const char *name, int flags, mode_t mode)
+{
+	int fd;
+
+	flags |= O_NOFOLLOW | O_CLOEXEC;
+	if (!h->no_openat2) {
+		/* EAGAIN: a rename somewhere made the kernel unsure; it says to ask again. */
+		for (int i = 0; i < 16; i++) {
+			fd = openat2_once(dirfd, name, flags, mode);
+			if (fd != -EAGAIN)
+				return fd;
+		}
+	}
+	fd = openat(dirfd, name, flags, mode);
+	return fd < 0 ? -errno : fd;
+}
+
+void host_probe(struct host *h, int dirfd)
+{
+	_cleanup_close_ int fd = openat2_once(dirfd, ".", O_PATH | O_CLOEXEC, 0);
+
+	h->no_openat2 = fd < 0;
+}
+
+struct host_proc host_proc_path(int fd)
+{
+	struct host_proc p;
+
+	snprintf(p.path, sizeof(p.path), "/proc/self/fd/%d", fd);
+	return p;
+}
+
+int host_fstat(int fd, struct stat *ret)
+{
+	return fstat(fd, ret) < 0 ? -errno : 0;
+}
+
+/* ---- Identity ---- */
+
+union handle {
+	struct file_handle fh;
+	char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+};
+
+static void id_add(struct host_id *id, const void *data, size_t n)
+{
+	memcpy(id->bytes + id->len, data, n);
+	id->len += n;
+}
+
+static int identify_by_number(int fd, struct host_id *id)
+{
+	struct statx stx;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &stx) < 0)
+		return -errno;
+	id_add(id, &stx.stx_ino, sizeof(stx.stx_ino));
+	if (stx.stx_mask & STATX_BTIME) {
+		id_add(id, &stx.stx_btime.tv_sec, sizeof(stx.stx_btime.tv_sec));
+		id_add(id, &stx.stx_btime.tv_nsec, sizeof(stx.stx_btime.tv_nsec));
+	}
+	return 0;
+}
+
+int host_identify(int fd, const struct stat *st, struct host_id *ret)
+{
+	union handle u = {.fh.handle_bytes = MAX_HANDLE_SZ};
+	struct host_id id = {.len = 1, .mount_id = -1};
+	int mount_id, r;
+
+	id.bytes[0] = 'h';
+	id_add(&id, &st->st_dev, sizeof(st->st_dev));
+	if (name_to_handle_at(fd, "", &u.fh, &mount_id, AT_EMPTY_PATH) == 0 &&
+	    u.fh.handle_bytes <= MAX_HANDLE_SZ) {
+		id.mount_id = mount_id;
+		id_add(&id, &u.fh.handle_type, sizeof(u.fh.handle_type));
+		id_add(&id, u.fh.f_handle, u.fh.handle_bytes);
+	} else if (errno == ENOMEM) {
+		return -ENOMEM;
+	} else {
+		id.bytes[0] = 'i';
+		r = identify_by_number(fd, &id);
+		if (r < 0)
+			return r;
+	}
+	*ret = id;
+	return 0;
+}
+
+int host_open_handle(int mount_fd, const unsigned char *id, unsigned len)
+{
+	const unsigned head = 1 + sizeof(dev_t);
+	union handle u;
+	int fd;
+
+	u.fh.handle_bytes = len - head - sizeof(u.fh.handle_type);
+	memcpy(&u.fh.handle_type, id + head, sizeof(u.fh.handle_type));
+	memcpy(u.fh.f_handle, id + head + sizeof(u.fh.handle_type), u.fh.handle_bytes);
+	fd = open_by_handle_at(mount_fd, &u.fh, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* ---- Who this thread is: raw calls, since libc's change every thread ---- */
+
+static int set_caps(const struct host *h, bool fsetid)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2] = {h->caps[0], h->caps[1]};
+
+	if (!fsetid)
+		caps[0].effective &= ~(1U << CAP_FSETID);
+	return syscall(SYS_capset, &head, caps) < 0 ? -errno : 0;
+}
+
+static bool is_other(const struct host *h, const struct bk_req *req)
+{
+	return h->switch_user && req && req->uid != 0;
+}
+
+int host_as_writer(const struct host *h, const struct bk_req *req, struct host_as *ret)
+{
+	int r = 0;
+
+	*ret = (struct host_as){.host = h, .caps = is_other(h, req)};
+	if (ret->caps)
+		r = set_caps(h, false);
+	return r;
+}
+
+int host_as_caller(const struct host *h, const struct bk_req *req, struct host_as *ret)
+{
+	*ret = (struct host_as){.host = h};
+	if (!h->switch_user || !req || (req->uid == 0 && req->gid == 0))
+		return 0;
+	ret->ids = true;
+	/* These two return the old id whether they worked or not (an id that the user namespace
+	 * does not know): ask again. */
+	syscall(SYS_setfsgid, req->gid);
+	syscall(SYS_setfsuid, req->uid);
+	if ((gid_t)syscall(SYS_setfsgid, -1) != req->gid ||
+	    (uid_t)syscall(SYS_setfsuid, -1) != req->uid)
+		return -EOVERFLOW;
+	if (req->uid == 0)
+		return 0;
+	ret->caps = true;
+	return set_caps(h, false); /* setfsuid has dropped the file system ones */
+}
+
+void host_as_done(struct host_as *as)
+{
+	int saved = errno;
+
+	if (as->ids) {
+		syscall(SYS_setfsuid, 0);
+		syscall(SYS_setfsgid, 0);
+	}
+	if (as->ids || as->caps)
+		set_caps(as->host, true);
+	errno = saved;
+}

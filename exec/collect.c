@@ -1,0 +1,224 @@
+#include "collect.h"
+
+#include "../backends/base/buf.h"
+#include "../backends/base/clock.h"
+#include "scan.h"
+
+#include <string.h>
+
+struct collect {
+	struct scan scan;
+	struct buf output, out, err; /* raw bytes, each at most `limit` characters of four bytes */
+	struct buf small;	     /* payload of EXIT or ERROR */
+	size_t limit;
+	bool truncated;
+	struct proto_exit exit;
+	char *error;
+	bool ended;
+	uint64_t started_ms, ended_ms;
+};
+
+struct collect *collect_new(size_t limit)
+{
+	struct collect *c = calloc(1, sizeof(*c));
+	size_t bytes = limit < SIZE_MAX / 8 ? limit * 4 + 4 : SIZE_MAX / 2;
+
+	if (!c)
+		return NULL;
+	c->limit = limit;
+	c->output = c->out = c->err = BUF_INIT(bytes);
+	c->small = BUF_INIT(PROTO_MAX_PAYLOAD);
+	c->started_ms = clock_ms();
+	return c;
+}
+
+void collect_free(struct collect *c)
+{
+	if (!c)
+		return;
+	buf_done(&c->output);
+	buf_done(&c->out);
+	buf_done(&c->err);
+	buf_done(&c->small);
+	free(c->error);
+	free(c);
+}
+
+/* Keep what fits and note what does not. */
+static void keep(struct collect *c, struct buf *b, const void *data, size_t len)
+{
+	size_t room = b->cap - b->len;
+
+	if (len > room) {
+		len = room;
+		c->truncated = true;
+	}
+	if (buf_add(b, data, len) < 0)
+		c->truncated = true;
+}
+
+static void payload(struct collect *c, const void *data, size_t len)
+{
+	switch (c->scan.type) {
+	case PROTO_STDOUT:
+		keep(c, &c->out, data, len);
+		keep(c, &c->output, data, len);
+		break;
+	case PROTO_STDERR:
+		keep(c, &c->err, data, len);
+		keep(c, &c->output, data, len);
+		break;
+	case PROTO_EXIT:
+	case PROTO_ERROR:
+		keep(c, &c->small, data, len);
+		break;
+	}
+}
+
+static void end(struct collect *c)
+{
+	c->ended = true;
+	c->ended_ms = clock_ms();
+}
+
+void collect_fail(struct collect *c, const char *text)
+{
+	if (c->ended)
+		return;
+	c->exit.how = PROTO_FAILED;
+	c->error = strdup(text);
+	end(c);
+}
+
+static int frame_done(struct collect *c)
+{
+	if (c->scan.type == PROTO_ERROR) {
+		collect_fail(c, c->small.data ? c->small.data : "failed");
+		return 1;
+	}
+	if (c->scan.type != PROTO_EXIT)
+		return 0;
+	if (proto_get_exit((uint8_t *)c->small.data, c->small.len, &c->exit) < 0)
+		return -EPROTO;
+	end(c);
+	return 1;
+}
+
+int collect_feed(struct collect *c, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+
+	while (len > 0) {
+		bool header, in_payload = c->scan.left > 0;
+		ssize_t n = scan_step(&c->scan, p, len, &header);
+		int r;
+
+		if (n < 0)
+			return n;
+		if (in_payload)
+			payload(c, p, n);
+		r = (in_payload || header) && c->scan.left == 0 ? frame_done(c) : 0;
+		if (r != 0)
+			return r;
+		p += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* Length of the UTF-8 sequence at S (RFC 3629), 0 where there is none. */
+static size_t utf8_length(const unsigned char *s, size_t len)
+{
+	static const struct {
+		unsigned char first, last, second_min, second_max, length;
+	} forms[] = {
+	    {0x01, 0x7f, 0, 0, 1},	 {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+	    {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+	    {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		size_t n = forms[i].length;
+
+		if (s[0] < forms[i].first || s[0] > forms[i].last)
+			continue;
+		if (n > len ||
+		    (n > 1 && (s[1] < forms[i].second_min || s[1] > forms[i].second_max)))
+			return 0;
+		for (size_t k = 2; k < n; k++)
+			if ((s[k] & 0xc0) != 0x80)
+				return 0;
+		return n;
+	}
+	return 0;
+}
+
+/* B as a string of at most LIMIT characters. A NUL is U+FFFD too: the JSON library's strings end at
+ * it. */
+static int as_text(const struct buf *b, size_t limit, struct buf *text, bool *truncated)
+{
+	const unsigned char *p = (const unsigned char *)b->data;
+	size_t left = b->len;
+	int r = 0;
+
+	for (size_t chars = 0; left > 0 && r == 0; chars++) {
+		size_t n = utf8_length(p, left);
+
+		if (chars == limit) {
+			*truncated = true;
+			break;
+		}
+		r = n ? buf_add(text, p, n) : buf_adds(text, "\xef\xbf\xbd");
+		n = n ? n : 1;
+		p += n;
+		left -= n;
+	}
+	return r;
+}
+
+static int add_text(const struct collect *c, cJSON *o, const char *key, const struct buf *b,
+		    bool *truncated)
+{
+	struct buf text = BUF_INIT(SIZE_MAX / 2);
+	int r = as_text(b, c->limit, &text, truncated);
+
+	if (r == 0 && !cJSON_AddStringToObject(o, key, text.data ? text.data : ""))
+		r = -ENOMEM;
+	buf_done(&text);
+	return r;
+}
+
+int collect_status(const struct collect *c)
+{
+	return proto_exit_status(&c->exit);
+}
+
+cJSON *collect_response(const struct collect *c)
+{
+	cJSON *o = cJSON_CreateObject();
+	bool truncated = c->truncated, signalled = c->exit.how == PROTO_SIGNALLED;
+	int r = o ? 0 : -ENOMEM;
+
+	if (r == 0)
+		r = add_text(c, o, "output", &c->output, &truncated);
+	if (r == 0)
+		r = add_text(c, o, "stdout", &c->out, &truncated);
+	if (r == 0)
+		r = add_text(c, o, "stderr", &c->err, &truncated);
+	if (r < 0) {
+		cJSON_Delete(o);
+		return NULL;
+	}
+	cJSON_AddNumberToObject(o, "exit_code", collect_status(c));
+	if (signalled)
+		cJSON_AddNumberToObject(o, "signal", c->exit.value);
+	else
+		cJSON_AddNullToObject(o, "signal");
+	cJSON_AddBoolToObject(o, "truncated", truncated);
+	cJSON_AddBoolToObject(o, "timed_out", c->exit.timed_out);
+	cJSON_AddNumberToObject(o, "duration_ms",
+				(c->ended ? c->ended_ms : clock_ms()) - c->started_ms);
+	if (c->error)
+		cJSON_AddStringToObject(o, "error", c->error);
+	return o;
+}

@@ -1,0 +1,327 @@
+/*
+ * `.aib/exec`: a transaction is a client of the server's own, at the other end of a socket pair,
+ * that turns the request's short form into frames and the frames that come back into one JSON
+ * response. So a command that was asked for with cat takes the way of every other.
+ */
+#include "conn.h"
+
+#include "../../backends/base/log.h"
+#include "../collect.h"
+#include "../protocol.h"
+
+#include <math.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define MAX_REQUEST_BYTES (2 * PROTO_MAX_REQUEST)
+
+struct collector {
+	struct server *server;
+	struct collector *prev, *next;
+	struct task task;
+	struct watch watch; /* fd -1: not connected */
+	struct control_reply *reply;
+	struct collect *collect;
+	struct buf out; /* frames to the server */
+	uid_t uid;
+};
+
+static void collector_free(struct collector *k)
+{
+	struct server *s = k->server;
+	int fd = k->watch.fd;
+
+	if (fd >= 0) {
+		watch_remove(&s->loop, &k->watch);
+		close(fd);
+	}
+	if (k->prev)
+		k->prev->next = k->next;
+	else if (s->collectors == k)
+		s->collectors = k->next;
+	if (k->next)
+		k->next->prev = k->prev;
+	collect_free(k->collect);
+	buf_done(&k->out);
+	free(k);
+}
+
+/* Answer with what was gathered, and free. */
+static void finish(struct collector *k)
+{
+	cJSON *o = collect_response(k->collect);
+	char *s = o ? cJSON_Print(o) : NULL;
+	struct buf text = BUF_INIT(SIZE_MAX / 2);
+	int r = s ? buf_addf(&text, "%s\n", s) : -ENOMEM;
+
+	control_reply_done(k->reply, r, &text);
+	buf_done(&text);
+	free(s);
+	cJSON_Delete(o);
+	collector_free(k);
+}
+
+static void collector_ready(struct watch *w, uint32_t events)
+{
+	struct collector *k = container_of(w, struct collector, watch);
+	uint8_t data[65536];
+	ssize_t n;
+	int r;
+
+	if (events & EPOLLOUT && k->out.len > 0) {
+		n = send(w->fd, k->out.data, k->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n > 0)
+			buf_consume(&k->out, n);
+	}
+	if (k->out.len == 0)
+		watch_set(&k->server->loop, w, EPOLLIN);
+	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+		return;
+	n = recv(w->fd, data, sizeof(data), MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	r = n > 0 ? collect_feed(k->collect, data, n) : -EPIPE;
+	if (r < 0)
+		collect_fail(k->collect, "the connection to the command was lost");
+	if (r != 0)
+		finish(k);
+}
+
+static int connect_pair(struct collector *k)
+{
+	int fds[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	r = conn_new(k->server, fds[0], k->uid);
+	if (r == 0)
+		r = watch_add(&k->server->loop, &k->watch, fds[1], EPOLLIN | EPOLLOUT);
+	if (r < 0) {
+		k->watch.fd = -1;
+		close(fds[1]);
+	}
+	return r;
+}
+
+static void collector_begin(struct task *task)
+{
+	struct collector *k = container_of(task, struct collector, task);
+	struct server *s = k->server;
+	int r;
+
+	k->next = s->collectors;
+	if (k->next)
+		k->next->prev = k;
+	s->collectors = k;
+	r = s->ending ? -ESHUTDOWN : connect_pair(k);
+	if (r < 0) {
+		collect_fail(k->collect, strerror(-r));
+		finish(k);
+	}
+}
+
+void collector_close_all(struct server *s)
+{
+	while (s->collectors) {
+		collect_fail(s->collectors->collect, "the mount ends");
+		finish(s->collectors);
+	}
+}
+
+/* ---- The request's short form ---- */
+
+static cJSON *shell_argv(const char *command)
+{
+	const char *const argv[] = {"/bin/sh", "-c", command};
+
+	return cJSON_CreateStringArray(argv, 3);
+}
+
+/* {"K": "V"} or ["K=V"] as the protocol's list. */
+static cJSON *env_list(const cJSON *env)
+{
+	cJSON *list, *v;
+
+	if (cJSON_IsArray(env))
+		return cJSON_Duplicate(env, true);
+	list = cJSON_CreateArray();
+	cJSON_ArrayForEach (v, env) {
+		_cleanup_free_ char *kv = NULL;
+
+		if (!cJSON_IsString(v) || asprintf(&kv, "%s=%s", v->string, v->valuestring) < 0) {
+			cJSON_Delete(list);
+			return NULL;
+		}
+		cJSON_AddItemToArray(list, cJSON_CreateString(kv));
+	}
+	return list;
+}
+
+/* Paths of the request are the mount's own ("/py/workspace"), or the host's below the mount point.
+ */
+static char *host_path(const char *mountpoint, const char *path)
+{
+	size_t n = strlen(mountpoint);
+	char *s;
+
+	if (strncmp(path, mountpoint, n) == 0 && (path[n] == '/' || path[n] == '\0'))
+		return strdup(path);
+	return asprintf(&s, "%s%s%s", mountpoint, *path == '/' ? "" : "/", path) < 0 ? NULL : s;
+}
+
+static int expand(const struct server *s, const cJSON *in, cJSON *out, struct err *err)
+{
+	const cJSON *command = cJSON_GetObjectItemCaseSensitive(in, "command");
+	const cJSON *argv = cJSON_GetObjectItemCaseSensitive(in, "argv");
+	const cJSON *cwd = cJSON_GetObjectItemCaseSensitive(in, "cwd");
+	const cJSON *env = cJSON_GetObjectItemCaseSensitive(in, "env");
+	const cJSON *timeout = cJSON_GetObjectItemCaseSensitive(in, "timeout");
+	static const char *const copied[] = {"user", "sandbox"};
+	_cleanup_free_ char *dir = NULL;
+	cJSON *list;
+
+	if (!cJSON_IsObject(in))
+		return err_set(err, -EINVAL, "request: not a JSON object");
+	if (!cJSON_IsString(command) == !cJSON_IsArray(argv))
+		return err_set(err, -EINVAL,
+			       "request: give \"command\" (a string) or \"argv\" (a list)");
+	if (cJSON_IsString(cwd))
+		dir = host_path(s->conf.mountpoint, cwd->valuestring);
+	cJSON_AddStringToObject(out, "op", "exec");
+	cJSON_AddNumberToObject(out, "version", PROTO_VERSION);
+	cJSON_AddItemToObject(
+	    out, "argv", command ? shell_argv(command->valuestring) : cJSON_Duplicate(argv, true));
+	if (dir)
+		cJSON_AddStringToObject(out, "cwd", dir);
+	if (env) {
+		list = env_list(env);
+		if (!list)
+			return err_set(err, -EINVAL, "request: \"env\" must hold strings");
+		cJSON_AddItemToObject(out, "env", list);
+	}
+	if (timeout && !(cJSON_IsNumber(timeout) && timeout->valuedouble >= 0))
+		return err_set(err, -EINVAL, "request: \"timeout\" must be seconds");
+	if (timeout)
+		cJSON_AddNumberToObject(out, "timeout_ms", ceil(timeout->valuedouble * 1000));
+	for (size_t i = 0; i < ARRAY_SIZE(copied); i++) {
+		const cJSON *v = cJSON_GetObjectItemCaseSensitive(in, copied[i]);
+
+		if (v)
+			cJSON_AddItemToObject(out, copied[i], cJSON_Duplicate(v, true));
+	}
+	return 0;
+}
+
+static int add_frames(struct buf *out, uint8_t type, const char *data, size_t len, bool short_last)
+{
+	int r = 0;
+	size_t n;
+
+	do {
+		uint8_t header[PROTO_HEADER];
+
+		n = len < PROTO_MAX_PAYLOAD ? len : PROTO_MAX_PAYLOAD;
+		if (n == 0 && !short_last)
+			break;
+		proto_put_header(header, type, n);
+		r = buf_add(out, header, sizeof(header));
+		if (r == 0)
+			r = buf_add(out, data, n);
+		data += n;
+		len -= n;
+	} while (r == 0 && (len > 0 || (short_last && n == PROTO_MAX_PAYLOAD)));
+	return r;
+}
+
+static int encode(const struct server *s, const cJSON *in, struct buf *out, struct err *err)
+{
+	const cJSON *input = cJSON_GetObjectItemCaseSensitive(in, "stdin");
+	cJSON *request = cJSON_CreateObject();
+	char *text = NULL;
+	int r = expand(s, in, request, err);
+
+	if (r == 0)
+		text = cJSON_PrintUnformatted(request);
+	cJSON_Delete(request);
+	if (r < 0 || !text)
+		return r < 0 ? r : -ENOMEM;
+	r = add_frames(out, PROTO_REQUEST, text, strlen(text), true);
+	if (r == 0 && cJSON_IsString(input))
+		r = add_frames(out, PROTO_STDIN, input->valuestring, strlen(input->valuestring),
+			       false);
+	if (r == 0)
+		r = add_frames(out, PROTO_STDIN_EOF, "", 0, true);
+	free(text);
+	return r;
+}
+
+/* ---- The file ---- */
+
+static int exec_transact(void *object, uid_t uid, const char *request, size_t len,
+			 struct control_reply *reply)
+{
+	struct server *s = object;
+	struct collector *k = calloc(1, sizeof(*k));
+	cJSON *in = cJSON_ParseWithLength(request, len);
+	struct err err = {""};
+	int r = k ? 0 : -ENOMEM;
+
+	if (r == 0) {
+		k->server = s;
+		k->uid = uid;
+		k->reply = reply;
+		k->watch = (struct watch){.fd = -1, .ready = collector_ready};
+		k->task.run = collector_begin;
+		k->out = BUF_INIT(MAX_REQUEST_BYTES);
+		k->collect = collect_new(COLLECT_DEFAULT_LIMIT);
+		r = k->collect ? encode(s, in, &k->out, &err) : -ENOMEM;
+	}
+	cJSON_Delete(in);
+	if (r == -ENOMEM) {
+		if (k) {
+			collect_free(k->collect);
+			buf_done(&k->out);
+		}
+		free(k);
+		return r;
+	}
+	if (r < 0)
+		collect_fail(k->collect, *err.text ? err.text : strerror(-r));
+	loop_post(&s->loop, &k->task);
+	return 0;
+}
+
+struct cancel {
+	struct task task;
+	struct server *server;
+	struct control_reply *reply;
+};
+
+static void cancel_run(struct task *task)
+{
+	struct cancel *x = container_of(task, struct cancel, task);
+
+	for (struct collector *k = x->server->collectors; k; k = k->next)
+		if (k->reply == x->reply) {
+			collect_fail(k->collect, "cancelled");
+			finish(k);
+			break;
+		}
+	free(x);
+}
+
+static void exec_cancel(void *object, struct control_reply *reply)
+{
+	struct server *s = object;
+	struct cancel *x = calloc(1, sizeof(*x));
+
+	if (!x) {
+		log_error("a command of .aib/exec runs on: out of memory");
+		return;
+	}
+	*x = (struct cancel){.task.run = cancel_run, .server = s, .reply = reply};
+	loop_post(&s->loop, &x->task);
+}
+
+const struct control_file_ops server_exec_file = {.transact = exec_transact, .cancel = exec_cancel};

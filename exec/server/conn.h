@@ -1,0 +1,40 @@
+/*
+ * One client of the server: from its request to the end of its command. Everything here runs on the
+ * loop's thread but the start of the command, which a worker of the route does.
+ */
+#ifndef AIB_EXEC_CONN_H
+#define AIB_EXEC_CONN_H
+
+#include "loop.h"
+#include "request.h"
+#include "server.h"
+
+struct workers;
+
+struct server {
+	struct server_conf conf;
+	struct request_world world;
+	struct loop loop;
+	struct watch listener;
+	pthread_t thread;
+	struct workers **workers; /* of each route, by its index */
+	struct conn *conns;	  /* the loop's thread only, as all below */
+	unsigned n_conns;
+	struct collector *collectors;
+	uint64_t started_ms;
+	unsigned long jobs; /* names of detached commands */
+	bool ending;
+};
+
+/* Serve a client on FD (taken, also on failure) whose uid is UID. */
+int conn_new(struct server *s, int fd, uid_t uid);
+/* Close all: commands are killed. Some go when their start has come back. */
+void conn_close_all(struct server *s);
+/* Answer those that wait for the end of the daemon, and close them. */
+void conn_answer_end(struct server *s);
+void conn_progress(struct server *s, const char *text);
+
+/* ---- .aib/exec, collector.c ---- */
+void collector_close_all(struct server *s);
+
+#endif

@@ -1,0 +1,30 @@
+/*
+ * From the JSON of a request to a command in a sandbox: which route's, where, and with what. Paths
+ * are mapped by their spelling against the routes; whether a directory exists is the sandbox's to
+ * say.
+ */
+#ifndef AIB_EXEC_REQUEST_H
+#define AIB_EXEC_REQUEST_H
+
+#include "../../backends/route.h"
+
+struct request {
+	const struct route *route; /* whose sandbox runs the command */
+	struct bk_exec exec;	   /* its strings are the request's */
+	cJSON *json;		   /* owns the strings that were not mapped */
+	char *cwd;		   /* owned */
+	const char **argv, **env;  /* the arrays are owned, the strings are json's */
+};
+
+struct request_world {
+	const struct route *routes;
+	size_t n_routes;
+	const char *mountpoint;
+};
+
+/* Takes JSON, also on failure. Returns 0 or -errno with text. */
+int request_parse(const struct request_world *world, cJSON *json, struct request *ret,
+		  struct err *err);
+void request_done(struct request *r);
+
+#endif
