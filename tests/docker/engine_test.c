@@ -2,10 +2,10 @@
  * The engine client against a real engine: `engine_test CASE [HOST] [IMAGE] [ARG]`. Each case makes
  * its own container and removes it. Run by test_engine.py.
  */
-#include "backends/base/clock.h"
-#include "backends/base/log.h"
-#include "backends/docker/engine.h"
-#include "tests/unit/test.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "docker/engine.h"
+#include "../unit/test.h"
 
 #include <fcntl.h>
 #include <poll.h>
