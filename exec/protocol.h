@@ -11,9 +11,10 @@
  *      4       1     type
  *      5       3     zero; anything else is a protocol error
  *
- * Client to daemon: one REQUEST, then, once STARTED has come, STDIN, STDIN_EOF, SIGNAL, WINSIZE.
- * Daemon to client: for exec, STARTED, then STDOUT, STDERR and CREDIT, then one EXIT, then the end; or one
- * ERROR and the end. For any other request one REPLY or ERROR (PROGRESS may come before).
+ * Client to daemon: one REQUEST, then, once STARTED has come, STDIN, STDIN_EOF, SIGNAL, WINSIZE,
+ * CLOSE.
+ * Daemon to client: for exec, STARTED, then STDOUT, STDERR and CREDIT, then one EXIT, then the end;
+ * or one ERROR and the end. For any other request one REPLY or ERROR (PROGRESS may come before).
  * The end of the stream before EXIT kills the command's whole tree, unless it was detached.
  * Requests are bounded by PROTO_MAX_REQUEST and sent in as many REQUEST frames as they need; a
  * frame shorter than PROTO_MAX_PAYLOAD ends them. REPLY likewise.
@@ -35,6 +36,8 @@ enum proto_type {
 	PROTO_STDIN_EOF = 3, /* empty; half-close: output goes on. For a terminal: ignored */
 	PROTO_SIGNAL = 4,    /* u8 Linux signal number, to the command's process group */
 	PROTO_WINSIZE = 5,   /* u16 rows, u16 columns, little-endian */
+	PROTO_CLOSE = 6,     /* u8, 1 or 2: nobody reads standard output or error any more, so that
+				the command gets SIGPIPE. For a terminal: ignored */
 
 	PROTO_STARTED = 16,  /* empty: the program is executing (the guest's execve succeeded) */
 	PROTO_STDOUT = 17,   /* bytes */
@@ -90,11 +93,15 @@ int proto_exit_status(const struct proto_exit *e);
  * REQUEST is a JSON object with "op":
  *
  *   {"op": "exec", "version": 1, "argv": ["make", "test"], "cwd": "/home/me/box/py/workspace",
- *    "sandbox": "py", "env": ["K=V"], "user": "1000:1000", "tty": true, "rows": 24, "cols": 80,
- *    "timeout_ms": 30000, "workdir": "/in/the/sandbox"}
+ *    "pwd": "/home/me/link/workspace", "sandbox": "py", "default_sandbox": "db",
+ *    "env": ["K=V"], "user": "1000:1000", "tty": true, "rows": 24, "cols": 80,
+ *    "timeout_ms": 30000, "workdir": "/in/the/sandbox", "detach": true}
  *        cwd: the caller's working directory, an absolute host path with the mount point as its
  *        prefix (else `sandbox` is needed); workdir (-w): overrides it, absolute in the sandbox or,
  *        below the mount point, mapped as cwd is. Only op, version and argv are required.
+ *        pwd: the same directory as cwd in the caller's spelling, for PWD. default_sandbox: for a
+ *        cwd that has none. With detach there is one REPLY {"job": "name"} in place of STARTED and
+ *        what follows it.
  *        pwd: the caller's own spelling of cwd ($PWD), for PWD. default_sandbox: the sandbox where
  *        neither `sandbox` nor cwd names one ($AIB_SANDBOX). detach: answer {"job": NAME} once it has
  *        started, and leave it running.

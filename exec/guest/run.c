@@ -9,7 +9,7 @@
  */
 #include "guest.h"
 
-#include "pump.h"
+#include "../pump.h"
 #include "spawn.h"
 #include "tree.h"
 
@@ -123,6 +123,12 @@ static void output_end(void)
 		abandon();
 }
 
+static void close_source(struct source *s)
+{
+	close_fd(&s->fd);
+	s->owed = 0;
+}
+
 static void command_ended(int status)
 {
 	int queued;
@@ -223,6 +229,13 @@ static int take_frame(const struct proto_header *h, const uint8_t *payload)
 		if (!run.ended && kill(-run.child.pid, payload[0]) < 0 && errno == ESRCH)
 			kill(run.child.pid, payload[0]);
 		return 0;
+	case PROTO_CLOSE:
+		if (h->len != 1 || payload[0] < 1 || payload[0] > 2)
+			return -EPROTO;
+		/* The command gets SIGPIPE, as from any reader that went. */
+		if (!run.conf.tty)
+			close_source(&run.sources[payload[0] - 1]);
+		return 0;
 	case PROTO_WINSIZE:
 		if (h->len != 4)
 			return -EPROTO;
@@ -275,7 +288,9 @@ static void give_credit(void)
 {
 	uint8_t n[4] = {run.credit, run.credit >> 8, run.credit >> 16, run.credit >> 24};
 
-	if (run.credit < CREDIT_STEP || run.output_broken || pump_room(&to_daemon) < PUMP_SPARE)
+	/* STARTED comes before all else. */
+	if (run.credit < CREDIT_STEP || run.output_broken || run.child.failed >= 0 ||
+	    pump_room(&to_daemon) < PUMP_SPARE)
 		return;
 	pump_frame(&to_daemon, PROTO_CREDIT, n, sizeof(n));
 	run.credit = 0;
@@ -287,15 +302,14 @@ static void read_output(struct source *s)
 
 	if (run.output_broken)
 		to_daemon.len = 0;
-	n = pump_output(&to_daemon, s->type, s->fd);
+	n = pump_read(&to_daemon, s->type, s->fd, PUMP_CHUNK);
 	if (n == -EAGAIN) {
 		s->owed = 0;
 		return;
 	}
 	/* A terminal ends with EIO: its other side is closed. */
 	if (n <= 0) {
-		close_fd(&s->fd);
-		s->owed = 0;
+		close_source(s);
 		return;
 	}
 	run.last_output = now_ms();
@@ -337,7 +351,6 @@ static void prepare(struct pollfd *p)
 	want(&p[P_OUTPUT], run.output_broken ? -1 : STDOUT_FILENO, to_daemon.len ? POLLOUT : 0);
 	want(&p[P_SIGNALS], run.signals, POLLIN);
 	want(&p[P_STDIN], to_command.len ? run.child.in : -1, POLLOUT);
-	/* STARTED comes before all output. */
 	for (int i = 0; i < 2; i++)
 		want(&p[P_OUT + i], room && run.child.failed < 0 ? run.sources[i].fd : -1, POLLIN);
 	want(&p[P_FAILED], run.child.failed, POLLIN);
@@ -375,7 +388,8 @@ static void handle(const struct pollfd *p)
 	if (run.stdin_ended && to_command.len == 0 && !run.conf.tty)
 		close_fd(&run.child.in);
 	for (int i = 0; i < 2; i++)
-		if (p[P_OUT + i].revents && (run.output_broken || pump_has_room(&to_daemon)))
+		if (p[P_OUT + i].revents && run.sources[i].fd >= 0 &&
+		    (run.output_broken || pump_has_room(&to_daemon)))
 			read_output(&run.sources[i]);
 	/* After the output: what was written before the end comes before it. */
 	if (p[P_SIGNALS].revents)

@@ -1,18 +1,18 @@
 /*
- * The two sides of the guest's stream: frames to the daemon, and frames from it. Fixed buffers,
- * so that neither a flood of output nor a command that does not read makes the guest grow: where
- * a buffer is full, its source is not read.
+ * Frames in and out of non-blocking descriptors, for the two ends of the road: aib-exec and the
+ * guest. Fixed buffers, so that neither a flood nor somebody who does not read makes a process
+ * grow: where a buffer is full, its source is not read. Knows the C library and protocol.h only.
  */
-#ifndef AIB_EXEC_GUEST_PUMP_H
-#define AIB_EXEC_GUEST_PUMP_H
+#ifndef AIB_EXEC_PUMP_H
+#define AIB_EXEC_PUMP_H
 
-#include "../protocol.h"
+#include "protocol.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define PUMP_CHUNK 32768 /* of output, for one frame */
-#define PUMP_SPARE 256	 /* kept free for frames that are not output */
+#define PUMP_CHUNK 32768 /* of bytes, for one frame */
+#define PUMP_SPARE 256	 /* kept free for frames that are not bytes */
 
 /* A byte queue: data[head .. head + len]. */
 struct pump_queue {
@@ -26,14 +26,14 @@ void pump_add(struct pump_queue *q, const void *data, size_t n);
 /* Write what FD takes without blocking. Bytes, or -errno (never -EAGAIN: that is 0). */
 ssize_t pump_write(struct pump_queue *q, int fd);
 
-/* Frames to the daemon. */
 void pump_frame(struct pump_queue *out, uint8_t type, const void *payload, uint32_t len);
-/* Whether a chunk of output fits, the spare left aside. */
+/* Whether a chunk of bytes fits, the spare left aside. */
 bool pump_has_room(const struct pump_queue *out);
-/* Read a chunk from FD into a frame. Bytes, 0 at the end, -EAGAIN, or -errno. */
-ssize_t pump_output(struct pump_queue *out, uint8_t type, int fd);
+/* Read at most MAX bytes, and a chunk, from FD into a frame. Bytes, 0 at the end, -EAGAIN, or
+ * -errno. */
+ssize_t pump_read(struct pump_queue *out, uint8_t type, int fd, size_t max);
 
-/* One frame from the daemon, as it comes in. */
+/* One frame, as it comes in. */
 struct pump_input {
 	uint8_t data[PROTO_HEADER + PROTO_MAX_PAYLOAD];
 	size_t len;

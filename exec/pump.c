@@ -56,14 +56,14 @@ bool pump_has_room(const struct pump_queue *out)
 	return pump_room(out) >= PROTO_HEADER + PUMP_CHUNK + PUMP_SPARE;
 }
 
-ssize_t pump_output(struct pump_queue *out, uint8_t type, int fd)
+ssize_t pump_read(struct pump_queue *out, uint8_t type, int fd, size_t max)
 {
 	uint8_t *frame;
 	ssize_t n;
 
 	make_contiguous(out, PROTO_HEADER + PUMP_CHUNK);
 	frame = out->data + out->head + out->len;
-	n = read(fd, frame + PROTO_HEADER, PUMP_CHUNK);
+	n = read(fd, frame + PROTO_HEADER, max < PUMP_CHUNK ? max : PUMP_CHUNK);
 	if (n < 0)
 		return errno == EINTR ? -EAGAIN : -errno;
 	if (n > 0) {
