@@ -332,7 +332,7 @@ static bool client_may_send(const struct conn *c, uint8_t type)
 	if (c->state == READING)
 		return type == PROTO_REQUEST && !c->request_done;
 	return type == PROTO_STDIN || type == PROTO_STDIN_EOF || type == PROTO_SIGNAL ||
-	       type == PROTO_WINSIZE;
+	       type == PROTO_WINSIZE || type == PROTO_CLOSE;
 }
 
 /* Take what the client sent: the payloads of the request's frames, or whole frames for the sandbox.
@@ -440,6 +440,7 @@ static int sandbox_frame(struct conn *c)
 	case PROTO_STARTED:
 	case PROTO_STDOUT:
 	case PROTO_STDERR:
+	case PROTO_CREDIT:
 		return c->exited ? -EPROTO : 0;
 	case PROTO_EXIT:
 		if (c->exited || c->from_sandbox.left != PROTO_EXIT_SIZE)
