@@ -44,7 +44,7 @@ struct bk_req {
 	uid_t uid; /* the caller, as new files are to be owned */
 	gid_t gid;
 	pid_t pid;	      /* 0 where there is none */
-	uint64_t deadline_ms; /* 0: none */
+	atomic_uint_fast64_t deadline_ms; /* 0: none */
 	bool writeback; /* a write of cached pages (a shared mapping): O_APPEND does not apply */
 
 	pthread_mutex_t lock; /* guards the three below */
@@ -238,7 +238,8 @@ struct bk_ops {
 	void (*destroy)(struct bk *);
 	/* A reference on the root directory. Required; does not fail after prepare. */
 	struct bk_node *(*root)(struct bk *);
-	/* The last reference is gone: free the node (not necessarily its file). Required. */
+	/* The last reference is gone: free the node (not necessarily its file). Does not block.
+	 * Required. */
 	void (*node_free)(struct bk_node *);
 
 	/* Names. DIR is a directory. *ret_node comes with a reference, for the caller. */

@@ -13,15 +13,15 @@ struct fuse_args;
 
 /* Every limit of the request layer. Start from fs_conf_default. */
 struct fs_conf {
-	uint64_t timeout_ms;	/* a request's deadline; 0: none */
-	unsigned threads;	/* that read requests, at most */
-	unsigned pool_threads;	/* of one blocking route, at most */
-	unsigned pool_queue;	/* calls that wait for a thread of one route; beyond it EBUSY */
-	uint64_t pool_idle_ms;	/* after which an idle thread of a route ends */
-	unsigned max_open;	/* open files and directories; beyond it ENFILE */
-	unsigned max_nodes;	/* files that the kernel may remember at once; beyond it ENFILE */
-	bool allow_other;	/* other users than the daemon's may use the mount */
-	bool debug;		/* libfuse prints every request to standard error */
+	uint64_t timeout_ms;   /* a request's deadline; 0: none */
+	unsigned threads;      /* that read requests, at most */
+	unsigned pool_threads; /* of one blocking route, at most */
+	unsigned pool_queue;   /* calls that wait for a thread of one route; beyond it EBUSY */
+	uint64_t pool_idle_ms; /* after which an idle thread of a route ends */
+	unsigned max_open;     /* open files and directories; beyond it ENFILE */
+	unsigned max_nodes;    /* files that the kernel may remember at once; beyond it ENFILE */
+	bool allow_other;      /* other users than the daemon's may use the mount */
+	bool debug;	       /* libfuse prints every request to standard error */
 };
 
 extern const struct fs_conf fs_conf_default;
@@ -35,17 +35,18 @@ int fs_new(struct bk *root, const struct fs_conf *conf, struct fs **ret);
 
 /*
  * Mount at MOUNTPOINT, an absolute path. ARGS are mount options of the user's ("-o", "noexec", …),
- * with a program name as its first word, or NULL; default_permissions, nosuid, nodev and allow_other
- * (where conf says so) are added, and fsname and subtype where ARGS names none. Does not fork.
- * Returns 0, -EINVAL for an option that libfuse refuses, or -EIO where mounting failed; what
- * libfuse says about it goes to the log.
+ * with a program name as its first word, or NULL; default_permissions, nosuid, nodev and
+ * allow_other (where conf says so) are added, and fsname and subtype where ARGS names none. Does
+ * not fork. Returns 0, -EINVAL for an option that libfuse refuses, or -EIO where mounting failed;
+ * what libfuse says about it goes to the log.
  */
 int fs_mount(struct fs *fs, const char *mountpoint, struct fuse_args *args);
 
 /*
  * Serve requests until fs_exit or an unmount from outside. Then what was queued is cancelled and
- * answered. Call it in the process that stays (after any fork). Returns 0, or -errno where no
- * thread could be started.
+ * answered. Call it in the process that stays (after any fork). Returns 0; -errno where no thread
+ * could be started; -ETIMEDOUT where a backend's call did not end even so: then fs_free only
+ * unmounts, and no backend may be freed.
  */
 int fs_run(struct fs *fs);
 

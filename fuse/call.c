@@ -1,0 +1,293 @@
+/* See call.h. */
+#include "call.h"
+
+#include "park.h"
+#include "reply.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <string.h>
+
+/* ---- Making and dropping ---- */
+
+void call_init(struct call *c, fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	c->fs = fuse_req_userdata(req);
+	c->fuse = req;
+	bk_req_init(&c->req, ctx->uid, ctx->gid, ctx->pid, c->fs->conf.timeout_ms);
+}
+
+bool call_begin(struct call *c, fuse_req_t req, fuse_ino_t ino)
+{
+	call_init(c, req);
+	c->node = inode_get(&c->fs->inodes, ino);
+	if (c->node)
+		return true;
+	reply_err(c, -ESTALE);
+	call_done(c);
+	return false;
+}
+
+void call_begin_file(struct call *c, fuse_req_t req, const struct fuse_file_info *fi)
+{
+	call_init(c, req);
+	c->handle = handle_ref((struct handle *)(uintptr_t)fi->fh);
+	c->node = bk_node_ref(c->handle->file->node);
+}
+
+bool call_also(struct call *c, fuse_ino_t ino)
+{
+	c->node2 = inode_get(&c->fs->inodes, ino);
+	if (c->node2)
+		return true;
+	reply_err(c, -ESTALE);
+	call_done(c);
+	return false;
+}
+
+static void drop(struct call *c)
+{
+	handle_unref(TAKE(c->handle));
+	bk_node_unref(TAKE(c->node));
+	bk_node_unref(TAKE(c->node2));
+}
+
+void call_done(struct call *c)
+{
+	drop(c);
+	bk_req_done(&c->req);
+}
+
+void call_ref(struct call *c)
+{
+	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+}
+
+void call_unref(struct call *c)
+{
+	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	call_done(c);
+	free(c);
+}
+
+static void run_work(struct work *w)
+{
+	struct call *c = container_of(w, struct call, work);
+
+	c->run(c);
+	call_unref(c);
+}
+
+static size_t room_for(const char *s)
+{
+	return s ? strlen(s) + 1 : 0;
+}
+
+/* Copy SIZE bytes to *TO, move it on, and return the copy. */
+static void *copied(char **to, const void *from, size_t size)
+{
+	char *at = *to;
+
+	if (!from)
+		return NULL;
+	memcpy(at, from, size);
+	*to += size;
+	return at;
+}
+
+struct call *call_keep(struct call *c)
+{
+	size_t data = c->data ? c->size : 0;
+	struct call *k = malloc(sizeof(*k) + room_for(c->name) + room_for(c->name2) + data);
+	char *to = (char *)(k + 1);
+
+	if (!k)
+		return NULL;
+	*k = *c;
+	k->kept = true;
+	atomic_init(&k->refs, 1);
+	bk_req_init(&k->req, c->req.uid, c->req.gid, c->req.pid, 0);
+	k->req.deadline_ms = c->req.deadline_ms;
+	k->req.writeback = c->req.writeback;
+	k->work = (struct work){.run = run_work};
+	k->name = copied(&to, c->name, room_for(c->name));
+	k->name2 = copied(&to, c->name2, room_for(c->name2));
+	k->data = copied(&to, c->data, data);
+	c->handle = NULL;
+	c->node = c->node2 = NULL;
+	return k;
+}
+
+static void interrupted(fuse_req_t req, void *data)
+{
+	struct call *c = data;
+
+	watch_interrupt(&c->fs->watch, c);
+}
+
+void call_watch(struct call *c)
+{
+	/* Before it is watched: from then on it may be answered at any moment. */
+	fuse_req_interrupt_func(c->fuse, interrupted, c);
+	watch_add(&c->fs->watch, c, c->req.deadline_ms ? c->req.deadline_ms : UINT64_MAX);
+}
+
+bool call_claim(struct call *c)
+{
+	if (!c->kept)
+		return true;
+	if (!watch_claim(&c->fs->watch, c))
+		return false;
+	fuse_req_interrupt_func(c->fuse, NULL, NULL);
+	return true;
+}
+
+/* ---- Running ---- */
+
+static struct bk *serving(const struct call *c)
+{
+	struct bk *bk = bk_serving(c->node, c->name);
+
+	if (c->node2 && !bk->blocking)
+		return bk_serving(c->node2, c->name2);
+	return bk;
+}
+
+/* Hand C to its route's threads. 0: C is empty; else it is as it was. */
+static int submit(struct call *c, bool always)
+{
+	struct pool *pool;
+	struct call *k;
+	int r = pools_get(&c->fs->pools, c->bk, &pool);
+
+	if (r < 0)
+		return r;
+	k = call_keep(c);
+	if (!k)
+		return -ENOMEM;
+	k->pool = pool;
+	if (!always)
+		call_watch(k);
+	r = pool_submit(pool, &k->work, always);
+	if (r < 0) {
+		reply_err(k, r);
+		call_unref(k);
+	}
+	return 0;
+}
+
+void call_go(struct call *c, void (*run)(struct call *))
+{
+	int r;
+
+	c->run = run;
+	c->bk = serving(c);
+	if (c->bk->blocking) {
+		r = submit(c, false);
+		if (r < 0)
+			reply_err(c, r);
+	} else {
+		run(c);
+	}
+	call_done(c);
+}
+
+void call_go_always(struct call *c, void (*run)(struct call *))
+{
+	c->run = run;
+	c->bk = c->node->bk;
+	c->req.deadline_ms = 0;
+	if (!c->bk->blocking || submit(c, true) < 0)
+		run(c);
+	call_done(c);
+}
+
+void call_resume(struct call *c)
+{
+	int r;
+
+	if (!c->bk->blocking) {
+		run_work(&c->work);
+		return;
+	}
+	r = c->pool ? pool_submit(c->pool, &c->work, true) : -EBUSY;
+	if (r < 0) {
+		reply_err(c, r);
+		call_unref(c);
+	}
+}
+
+/* ---- Ending from outside ---- */
+
+/* C has no runner: answer it and drop the runner's reference. What it holds goes first, since the
+ * answer lets RELEASE come, which must be the last to drop a file. */
+static void answer_without_runner(struct call *c, int err)
+{
+	fuse_req_t req = c->fuse;
+	bool mine = call_claim(c);
+
+	drop(c);
+	if (mine)
+		reply_raw(req, err);
+	call_unref(c);
+}
+
+void call_end(struct call *c, int err)
+{
+	bool killed = err == -EINTR;
+
+	if (park_remove(c) || (c->pool && pool_remove(c->pool, &c->work))) {
+		answer_without_runner(c, err);
+		return;
+	}
+	if (killed || c->stage > 0)
+		bk_req_cancel(&c->req);
+	if (c->stage++ == 0) {
+		watch_again(&c->fs->watch, c,
+			    clock_ms() + (killed ? WATCH_TICK_MS : WATCH_GRACE_MS));
+		return;
+	}
+	if (!call_claim(c))
+		return;
+	log_warning("route %s: a call does not end, its caller goes on without it: %s",
+		    c->bk->route, strerror(-err));
+	reply_raw(c->fuse, err);
+}
+
+/* ---- Buffers ---- */
+
+struct scratch {
+	size_t size;
+	char data[];
+};
+
+static pthread_key_t scratch_key;
+
+static void make_scratch_key(void)
+{
+	(void)pthread_key_create(&scratch_key, free);
+}
+
+void *call_scratch(size_t size)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct scratch *s;
+
+	(void)pthread_once(&once, make_scratch_key);
+	s = pthread_getspecific(scratch_key);
+	if (s && s->size >= size)
+		return s->data;
+	free(s);
+	s = malloc(sizeof(*s) + size);
+	if (s)
+		s->size = size;
+	if (pthread_setspecific(scratch_key, s) != 0) {
+		free(s);
+		return NULL;
+	}
+	return s ? s->data : NULL;
+}

@@ -1,0 +1,99 @@
+/*
+ * The way of one request. A handler decodes into a struct call on its stack and hands it to
+ * call_go, which runs it there, or, where the backend that serves it may wait, on a thread of its
+ * route with everything borrowed copied. The run function makes one backend call and one reply.
+ *
+ * A kept call (one that left its handler's stack) is counted: its runner has a reference, and so
+ * has who ends it from outside. Whoever claims it first answers; the other undoes what it did.
+ */
+#ifndef AIB_FUSE_CALL_H
+#define AIB_FUSE_CALL_H
+
+#include "fs.h"
+
+enum park_state {
+	PARK_NONE,    /* queued, running or over */
+	PARK_GOING,   /* being given to the backend */
+	PARK_WOKEN,   /* woken while it was being given */
+	PARK_WAITING, /* the backend has it */
+};
+
+struct call {
+	struct fs *fs;
+	fuse_req_t fuse;
+	struct bk_req req;
+	void (*run)(struct call *);
+	struct bk *bk; /* that serves it */
+
+	/* Arguments; which ones have a meaning is the handler's. References, or borrowed until
+	 * kept. */
+	struct bk_node *node, *node2;
+	struct handle *handle;
+	const char *name, *name2;
+	const void *data;
+	size_t size;
+	off_t off, len;
+	int flags;
+	mode_t mode;
+	dev_t rdev;
+	bool kill_suidgid;
+	struct bk_setattr set;
+
+	/* Of kept calls only. */
+	bool kept;
+	atomic_uint refs;
+	struct pool *pool;
+	struct work work;
+	struct bk_waiter waiter;
+	/* guarded by watch.lock: */
+	struct call *prev, *next; /* in watch.all while watched */
+	struct call *next_woken;
+	bool watched, claimed, interrupted, ending;
+	enum park_state park;
+	uint64_t check_ms; /* when the watcher looks at it next */
+	unsigned stage;	   /* how far ending it has gone */
+};
+
+/* Fill FS and FUSE. */
+void call_init(struct call *c, fuse_req_t req);
+/* And the node of INO. Where there is none it answers ESTALE and returns false. */
+bool call_begin(struct call *c, fuse_req_t req, fuse_ino_t ino);
+/* And the handle and its node. */
+void call_begin_file(struct call *c, fuse_req_t req, const struct fuse_file_info *fi);
+/* node2, in the same way; on failure C is over. */
+bool call_also(struct call *c, fuse_ino_t ino);
+
+/* Run it here or there. C is over for the caller. */
+void call_go(struct call *c, void (*run)(struct call *));
+/* The same for what is not to be refused, ends without a deadline and is not interrupted: RELEASE.
+ */
+void call_go_always(struct call *c, void (*run)(struct call *));
+
+/*
+ * The right to answer, given once; false where somebody else has it. After true the watcher and
+ * libfuse know nothing of the call any more.
+ */
+bool call_claim(struct call *c);
+
+/* A copy of C on the heap, with one reference, that takes what C holds. NULL: memory is out. */
+struct call *call_keep(struct call *c);
+/* Let a kept call be watched. */
+void call_watch(struct call *c);
+void call_ref(struct call *c);
+void call_unref(struct call *c);
+/* Drop what it holds. */
+void call_done(struct call *c);
+
+/* A kept call goes on after it was woken: on its route's thread, or, where its backend does not
+ * block, on this one. */
+void call_resume(struct call *c);
+/*
+ * End C from outside with ERR, going one step further each time: a waiting call is answered, a
+ * running one is cancelled first, then answered without it. Not the runner.
+ */
+void call_end(struct call *c, int err);
+
+/* This thread's buffer of at least SIZE bytes, valid until asked again; NULL: memory is out. */
+void *call_scratch(size_t size);
+
+#endif

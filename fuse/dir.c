@@ -1,0 +1,212 @@
+/*
+ * Listings. Cookies are the backend's own. With attributes (READDIRPLUS) a listing is taken first,
+ * as much as fits, and its names are looked up after it, since a backend may hold its lock while it
+ * lists; each entry that reaches the kernel counts as a lookup, each that does not is forgotten
+ * again.
+ */
+#include "call.h"
+#include "reply.h"
+
+#include <limits.h>
+#include <string.h>
+
+#define MAX_LISTING (1 << 20)
+
+/* ---- Opening ---- */
+
+static void run_open(struct call *c)
+{
+	struct bk_file *file = NULL;
+	int r = bk_opendir(&c->req, c->node, &file);
+
+	reply_open(c, r, file);
+}
+
+void dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct call c = {0};
+
+	if (call_begin(&c, req, ino))
+		call_go(&c, run_open);
+}
+
+static void run_fsync(struct call *c)
+{
+	reply_err(c, bk_fsyncdir(&c->req, c->handle->file, c->flags));
+}
+
+void dir_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct call c = {.flags = datasync};
+
+	call_begin_file(&c, req, fi);
+	call_go(&c, run_fsync);
+}
+
+/* ---- Names only ---- */
+
+struct listing_buf {
+	fuse_req_t req;
+	char *data;
+	size_t len, size;
+};
+
+static struct stat plain(uint64_t ino, unsigned type)
+{
+	return (struct stat){.st_ino = ino, .st_mode = type << 12};
+}
+
+static bool add_name(void *ctx, const char *name, uint64_t ino, unsigned type, uint64_t next)
+{
+	struct listing_buf *l = ctx;
+	struct stat st = plain(ino, type);
+	size_t room = l->size - l->len;
+	size_t n = fuse_add_direntry(l->req, l->data + l->len, room, name, &st, next);
+
+	if (n > room)
+		return false;
+	l->len += n;
+	return true;
+}
+
+static void run_read(struct call *c)
+{
+	struct listing_buf l = {.req = c->fuse, .data = call_scratch(c->size), .size = c->size};
+	int r = -ENOMEM;
+
+	if (l.data)
+		r = bk_readdir(&c->req, c->handle->file, c->off, add_name, &l);
+	reply_data(c, r < 0 ? r : (ssize_t)l.len, l.data);
+}
+
+static void start_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi,
+		       void (*run)(struct call *))
+{
+	struct call c = {.size = size < MAX_LISTING ? size : MAX_LISTING, .off = off};
+
+	call_begin_file(&c, req, fi);
+	call_go(&c, run);
+}
+
+void dir_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	start_read(req, size, off, fi, run_read);
+}
+
+/* ---- With attributes ---- */
+
+struct entry {
+	uint64_t ino, next;
+	unsigned type;
+	size_t name_size; /* the name follows, with its NUL, padded */
+};
+
+struct gathering {
+	fuse_req_t req;
+	struct buf *entries;
+	size_t room; /* left in the answer */
+	int error;
+};
+
+static size_t padded(size_t n)
+{
+	return (n + _Alignof(struct entry) - 1) & -_Alignof(struct entry);
+}
+
+static bool gather(void *ctx, const char *name, uint64_t ino, unsigned type, uint64_t next)
+{
+	struct gathering *g = ctx;
+	struct entry e = {.ino = ino, .next = next, .type = type, .name_size = strlen(name) + 1};
+	static const char zeros[_Alignof(struct entry)];
+	size_t n = fuse_add_direntry_plus(g->req, NULL, 0, name, NULL, 0);
+
+	if (n > g->room)
+		return false;
+	g->error = buf_reserve(g->entries, sizeof(e) + padded(e.name_size));
+	if (g->error < 0)
+		return false;
+	g->room -= n;
+	buf_add(g->entries, &e, sizeof(e));
+	buf_add(g->entries, name, e.name_size);
+	buf_add(g->entries, zeros, padded(e.name_size) - e.name_size);
+	return true;
+}
+
+static bool is_dot(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/*
+ * The entry as the kernel gets it. Number 0 means that it has to ask: for the dots, for a
+ * name that has gone or does not answer, and for one that another route serves which may wait.
+ */
+static void fill_entry(struct call *c, const struct entry *e, const char *name,
+		       struct fuse_entry_param *ret)
+{
+	struct bk_node *dir = c->handle->file->node, *node;
+	struct stat st;
+
+	*ret = (struct fuse_entry_param){.attr = plain(e->ino, e->type)};
+	if (is_dot(name))
+		return;
+	if (bk_serving(dir, name) != c->bk && bk_serving(dir, name)->blocking)
+		return;
+	if (bk_lookup(&c->req, dir, name, &node, &st) == 0)
+		(void)reply_make_entry(c->fs, node, &st, ret);
+}
+
+static void forget_all(struct call *c, const uint64_t *numbers, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (numbers[i])
+			inode_forget(&c->fs->inodes, numbers[i], 1);
+}
+
+/* Look the gathered names up and answer. */
+static void answer_plus(struct call *c, const struct buf *entries, char *data, uint64_t *numbers)
+{
+	size_t len = 0, n = 0;
+
+	for (size_t at = 0; at < entries->len; n++) {
+		const struct entry *e = (const struct entry *)(entries->data + at);
+		const char *name = (const char *)(e + 1);
+		struct fuse_entry_param p;
+
+		fill_entry(c, e, name, &p);
+		numbers[n] = p.ino;
+		len +=
+		    fuse_add_direntry_plus(c->fuse, data + len, c->size - len, name, &p, e->next);
+		at += sizeof(*e) + padded(e->name_size);
+	}
+	if (!call_claim(c) || fuse_reply_buf(c->fuse, data, len) < 0)
+		forget_all(c, numbers, n);
+}
+
+static void run_read_plus(struct call *c)
+{
+	_cleanup_buf_ struct buf entries = BUF_INIT(4 * MAX_LISTING);
+	struct gathering g = {.req = c->fuse, .entries = &entries, .room = c->size};
+	_cleanup_free_ uint64_t *numbers = NULL;
+	char *data = call_scratch(c->size);
+	int r = -ENOMEM;
+
+	if (data)
+		r = bk_readdir(&c->req, c->handle->file, c->off, gather, &g);
+	if (r == 0 && entries.len == 0)
+		r = g.error;
+	if (r == 0) {
+		numbers = calloc(entries.len / sizeof(struct entry) + 1, sizeof(*numbers));
+		r = numbers ? 0 : -ENOMEM;
+	}
+	if (r < 0)
+		reply_err(c, r);
+	else
+		answer_plus(c, &entries, data, numbers);
+}
+
+void dir_read_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		   struct fuse_file_info *fi)
+{
+	start_read(req, size, off, fi, run_read_plus);
+}

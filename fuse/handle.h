@@ -1,0 +1,36 @@
+/*
+ * Open files and directories, as the kernel holds them: fi->fh is a struct handle. A handle has one
+ * reference from open to RELEASE and one for each request that works on it, so that a request that
+ * was given up can end after the file was closed. All are in a list, since a mount that ends
+ * sends no RELEASE.
+ */
+#ifndef AIB_FUSE_HANDLE_H
+#define AIB_FUSE_HANDLE_H
+
+#include "backend.h"
+
+struct handle_table {
+	pthread_mutex_t lock; /* guards all below; a leaf */
+	struct handle *all;
+	unsigned n, max;
+};
+
+struct handle {
+	struct bk_file *file;
+	atomic_uint refs;
+	struct handle_table *table;
+	struct handle *prev, *next; /* guarded by the table's lock */
+};
+
+void handle_init(struct handle_table *t, unsigned max);
+/* Flush what is open still, each file for at most TIMEOUT_MS, and release it. Blocks. */
+void handle_done(struct handle_table *t, uint64_t timeout_ms);
+
+/* FILE is taken on success. Returns 0, -ENOMEM, or -ENFILE where too many are open. */
+int handle_new(struct handle_table *t, struct bk_file *file, struct handle **ret);
+
+struct handle *handle_ref(struct handle *h);
+/* The last one releases the file, which blocks where its backend does. Takes NULL. */
+void handle_unref(struct handle *h);
+
+#endif

@@ -1,0 +1,177 @@
+/*
+ * Slots live in chunks that never move, so growing copies pointers only; free slots are a list
+ * through the slots themselves. Memory of a chunk is kept for the next nodes.
+ */
+#include "inode.h"
+
+#include <assert.h>
+
+static struct inode *slot(struct inode_table *t, uint64_t number)
+{
+	uint64_t i = number - 1;
+
+	return &t->chunks[i / INODE_CHUNK][i % INODE_CHUNK];
+}
+
+static struct inode *known_locked(struct inode_table *t, uint64_t number)
+{
+	struct inode *i;
+
+	if (number == 0 || number > t->top)
+		return NULL;
+	i = slot(t, number);
+	return i->node ? i : NULL;
+}
+
+static int grow_locked(struct inode_table *t)
+{
+	struct inode *chunk;
+
+	if (t->n_chunks == t->room) {
+		size_t room = t->room ? t->room * 2 : 16;
+		struct inode **chunks = reallocarray(t->chunks, room, sizeof(*chunks));
+
+		if (!chunks)
+			return -ENOMEM;
+		t->chunks = chunks;
+		t->room = room;
+	}
+	chunk = calloc(INODE_CHUNK, sizeof(*chunk));
+	if (!chunk)
+		return -ENOMEM;
+	t->chunks[t->n_chunks++] = chunk;
+	return 0;
+}
+
+static int take_slot_locked(struct inode_table *t, uint32_t *ret)
+{
+	int r;
+
+	if (t->used >= t->max)
+		return -ENFILE;
+	if (t->free) {
+		*ret = t->free;
+		t->free = slot(t, t->free)->lookups;
+	} else {
+		if (t->top == t->n_chunks * INODE_CHUNK) {
+			r = grow_locked(t);
+			if (r < 0)
+				return r;
+		}
+		*ret = ++t->top;
+	}
+	t->used++;
+	return 0;
+}
+
+static int insert_locked(struct inode_table *t, struct bk_node *node)
+{
+	uint32_t number;
+	int r = take_slot_locked(t, &number);
+
+	if (r < 0)
+		return r;
+	slot(t, number)->node = node;
+	slot(t, number)->lookups = 1;
+	node->front = number;
+	return 0;
+}
+
+int inode_init(struct inode_table *t, struct bk_node *root, uint32_t max)
+{
+	struct inode_id id;
+	int r;
+
+	*t = (struct inode_table){.max = max};
+	pthread_mutex_init(&t->lock, NULL);
+	r = inode_add(t, root, &id);
+	if (r < 0)
+		inode_done(t);
+	else
+		assert(id.number == INODE_ROOT);
+	return r;
+}
+
+void inode_done(struct inode_table *t)
+{
+	for (uint32_t n = 1; n <= t->top; n++) {
+		struct inode *i = slot(t, n);
+
+		if (i->node) {
+			i->node->front = 0;
+			bk_node_unref(TAKE(i->node));
+		}
+	}
+	for (size_t i = 0; i < t->n_chunks; i++)
+		free(t->chunks[i]);
+	free(t->chunks);
+	pthread_mutex_destroy(&t->lock);
+}
+
+int inode_add(struct inode_table *t, struct bk_node *node, struct inode_id *ret)
+{
+	struct bk_node *spare = NULL;
+	int r = 0;
+
+	pthread_mutex_lock(&t->lock);
+	if (node->front) {
+		slot(t, node->front)->lookups++;
+		spare = node;
+	} else {
+		r = insert_locked(t, node);
+		if (r < 0)
+			spare = node;
+	}
+	if (r == 0)
+		*ret = (struct inode_id){
+		    .number = node->front,
+		    .generation = slot(t, node->front)->generation,
+		};
+	pthread_mutex_unlock(&t->lock);
+	bk_node_unref(spare);
+	return r;
+}
+
+struct bk_node *inode_get(struct inode_table *t, uint64_t number)
+{
+	struct inode *i;
+	struct bk_node *node = NULL;
+
+	pthread_mutex_lock(&t->lock);
+	i = known_locked(t, number);
+	if (i)
+		node = bk_node_ref(i->node);
+	pthread_mutex_unlock(&t->lock);
+	return node;
+}
+
+void inode_forget(struct inode_table *t, uint64_t number, uint64_t n)
+{
+	struct bk_node *gone = NULL;
+	struct inode *i;
+
+	pthread_mutex_lock(&t->lock);
+	i = number == INODE_ROOT ? NULL : known_locked(t, number);
+	if (i && i->lookups > n) {
+		i->lookups -= n;
+	} else if (i) {
+		gone = TAKE(i->node);
+		gone->front = 0;
+		i->generation++;
+		i->lookups = t->free;
+		t->free = number;
+		t->used--;
+	}
+	pthread_mutex_unlock(&t->lock);
+	bk_node_unref(gone);
+}
+
+uint32_t inode_count(struct inode_table *t)
+{
+	uint32_t n;
+
+	pthread_mutex_lock(&t->lock);
+	n = t->used;
+	pthread_mutex_unlock(&t->lock);
+	return n;
+}

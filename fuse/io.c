@@ -1,0 +1,207 @@
+/* Open files: for each request its run function and its handler. */
+#include "call.h"
+#include "park.h"
+#include "reply.h"
+
+#include <fcntl.h>
+
+/* The kernel's flag of an open for execve(2). */
+#define OPEN_EXEC 0x20
+
+/* What the kernel does itself, or what says nothing to a backend. */
+#define OPEN_NOT_OURS (O_CREAT | O_EXCL | O_NOCTTY | O_DIRECT | O_NONBLOCK | O_CLOEXEC | OPEN_EXEC)
+
+#define MAX_READ (1 << 20)
+
+/* ---- Set-user-ID bits, which a write by one who may not keep them clears ---- */
+
+static int kill_suidgid(struct call *c, struct bk_file *file)
+{
+	struct bk_setattr set = {.mask = BK_SET_MODE};
+	mode_t drop = S_ISUID;
+	struct stat st;
+	int r = bk_getattr(&c->req, c->node, file, &st);
+
+	if (r < 0)
+		return r;
+	if (st.st_mode & S_IXGRP)
+		drop |= S_ISGID;
+	if (!(st.st_mode & drop))
+		return 0;
+	set.mode = st.st_mode & 07777 & ~drop;
+	return bk_setattr(&c->req, c->node, file, &set, &st);
+}
+
+static bool kills_suidgid(const struct fuse_file_info *fi)
+{
+#ifdef HAVE_KILL_SUIDGID
+	return fi->kill_suidgid;
+#else
+	return false;
+#endif
+}
+
+/* ---- Opening and closing ---- */
+
+static void run_open(struct call *c)
+{
+	struct bk_file *file = NULL;
+	int r = bk_open(&c->req, c->node, c->flags & ~OPEN_NOT_OURS, &file);
+
+	if (r == 0 && c->kill_suidgid && c->flags & O_TRUNC) {
+		r = kill_suidgid(c, file);
+		if (r < 0)
+			bk_release(file);
+	}
+	reply_open(c, r, file);
+}
+
+void io_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct call c = {.flags = fi->flags, .kill_suidgid = kills_suidgid(fi)};
+
+	if (!call_begin(&c, req, ino))
+		return;
+	if (c.flags & OPEN_EXEC && c.node->bk->no_host_exec) {
+		reply_err(&c, -EACCES);
+		call_done(&c);
+		return;
+	}
+	call_go(&c, run_open);
+}
+
+static void run_create(struct call *c)
+{
+	struct bk_node *node = NULL;
+	struct bk_file *file = NULL;
+	struct stat st;
+	int flags = c->flags & ~(OPEN_NOT_OURS & ~(O_CREAT | O_EXCL));
+	int r = bk_create(&c->req, c->node, c->name, c->mode, flags, &node, &file, &st);
+
+	reply_create(c, r, node, file, &st);
+}
+
+void io_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	       struct fuse_file_info *fi)
+{
+	struct call c = {.name = name, .mode = mode, .flags = fi->flags};
+
+	if (call_begin(&c, req, parent))
+		call_go(&c, run_create);
+}
+
+static void run_release(struct call *c)
+{
+	handle_unref(TAKE(c->handle));
+	reply_err(c, 0);
+}
+
+void io_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct call c = {0};
+
+	call_begin_file(&c, req, fi);
+	handle_unref(c.handle); /* that of open; the call has its own */
+	call_go_always(&c, run_release);
+}
+
+/* ---- Reading and writing ---- */
+
+static void run_read(struct call *c)
+{
+	struct bk_file *file = c->handle->file;
+	void *data = call_scratch(c->size);
+	ssize_t r = -ENOMEM;
+
+	if (data)
+		r = bk_read(&c->req, file, data, c->size, c->off);
+	if (r == -EAGAIN && file->node->bk->ops->wait)
+		park(c);
+	else
+		reply_data(c, r, data);
+}
+
+void io_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct call c = {.size = size < MAX_READ ? size : MAX_READ, .off = off};
+
+	call_begin_file(&c, req, fi);
+	call_go(&c, run_read);
+}
+
+static void run_write(struct call *c)
+{
+	struct bk_file *file = c->handle->file;
+	ssize_t r = c->kill_suidgid ? kill_suidgid(c, file) : 0;
+
+	if (r == 0)
+		r = bk_write(&c->req, file, c->data, c->size, c->off);
+	reply_count(c, r);
+}
+
+void io_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
+	      struct fuse_file_info *fi)
+{
+	struct call c = {.data = data, .size = size, .off = off, .kill_suidgid = kills_suidgid(fi)};
+
+	call_begin_file(&c, req, fi);
+	c.req.writeback = fi->writepage;
+	call_go(&c, run_write);
+}
+
+static void run_flush(struct call *c)
+{
+	reply_err(c, bk_flush(&c->req, c->handle->file));
+}
+
+void io_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct call c = {0};
+
+	call_begin_file(&c, req, fi);
+	call_go(&c, run_flush);
+}
+
+static void run_fsync(struct call *c)
+{
+	reply_err(c, bk_fsync(&c->req, c->handle->file, c->flags));
+}
+
+void io_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct call c = {.flags = datasync};
+
+	call_begin_file(&c, req, fi);
+	call_go(&c, run_fsync);
+}
+
+/* ---- Holes ---- */
+
+static void run_lseek(struct call *c)
+{
+	reply_off(c, bk_lseek(&c->req, c->handle->file, c->off, c->flags));
+}
+
+void io_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+	struct call c = {.off = off, .flags = whence};
+
+	call_begin_file(&c, req, fi);
+	call_go(&c, run_lseek);
+}
+
+static void run_fallocate(struct call *c)
+{
+	int r = bk_fallocate(&c->req, c->handle->file, c->flags, c->off, c->len);
+
+	reply_err(c, r);
+}
+
+void io_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+		  struct fuse_file_info *fi)
+{
+	struct call c = {.off = off, .len = len, .flags = mode};
+
+	call_begin_file(&c, req, fi);
+	call_go(&c, run_fallocate);
+}

@@ -1,0 +1,182 @@
+/* See pool.h. */
+#include "pool.h"
+
+#include "base/clock.h"
+#include "base/macros.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+struct pool {
+	struct pool_conf conf;
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t work;  /* something was queued, or stop */
+	pthread_cond_t ended; /* a thread ended */
+	struct work *first, *last;
+	unsigned queued, threads, idle;
+	bool stop;
+};
+
+static void cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+static struct timespec at_ms(uint64_t ms)
+{
+	return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+}
+
+int pool_new(const struct pool_conf *conf, struct pool **ret)
+{
+	struct pool *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	p->conf = *conf;
+	pthread_mutex_init(&p->lock, NULL);
+	cond_init(&p->work);
+	cond_init(&p->ended);
+	*ret = p;
+	return 0;
+}
+
+static void enqueue_locked(struct pool *p, struct work *w)
+{
+	w->prev = p->last;
+	w->next = NULL;
+	w->queued = true;
+	if (p->last)
+		p->last->next = w;
+	else
+		p->first = w;
+	p->last = w;
+	p->queued++;
+}
+
+static void dequeue_locked(struct pool *p, struct work *w)
+{
+	if (w->prev)
+		w->prev->next = w->next;
+	else
+		p->first = w->next;
+	if (w->next)
+		w->next->prev = w->prev;
+	else
+		p->last = w->prev;
+	w->queued = false;
+	p->queued--;
+}
+
+/* Whether there is work; false where the thread should end. */
+static bool wait_for_work_locked(struct pool *p)
+{
+	struct timespec until = at_ms(clock_ms() + p->conf.idle_ms);
+	int r = 0;
+
+	p->idle++;
+	while (!p->first && !p->stop && r == 0)
+		r = pthread_cond_timedwait(&p->work, &p->lock, &until);
+	p->idle--;
+	return p->first;
+}
+
+static void *pool_thread(void *arg)
+{
+	struct pool *p = arg;
+
+	pthread_mutex_lock(&p->lock);
+	while (wait_for_work_locked(p)) {
+		struct work *w = p->first;
+
+		dequeue_locked(p, w);
+		pthread_mutex_unlock(&p->lock);
+		w->run(w);
+		pthread_mutex_lock(&p->lock);
+	}
+	p->threads--;
+	pthread_cond_broadcast(&p->ended);
+	pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+/* Signals are for the main thread. */
+static bool start_thread(struct pool *p)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	pthread_t id;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	r = pthread_create(&id, &attr, pool_thread, p);
+	pthread_attr_destroy(&attr);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return r == 0;
+}
+
+int pool_submit(struct pool *p, struct work *w, bool must)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&p->lock);
+	if (p->stop || (p->queued >= p->conf.queue && !must)) {
+		r = -EBUSY;
+	} else {
+		if (p->queued >= p->idle && p->threads < p->conf.threads && start_thread(p))
+			p->threads++;
+		if (p->threads > 0)
+			enqueue_locked(p, w);
+		else
+			r = -EAGAIN;
+		pthread_cond_signal(&p->work);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return r;
+}
+
+bool pool_remove(struct pool *p, struct work *w)
+{
+	bool was;
+
+	pthread_mutex_lock(&p->lock);
+	was = w->queued;
+	if (was)
+		dequeue_locked(p, w);
+	pthread_mutex_unlock(&p->lock);
+	return was;
+}
+
+bool pool_stop(struct pool *p, uint64_t timeout_ms)
+{
+	struct timespec until = at_ms(clock_ms() + timeout_ms);
+	bool ended;
+	int r = 0;
+
+	pthread_mutex_lock(&p->lock);
+	p->stop = true;
+	pthread_cond_broadcast(&p->work);
+	while (p->threads > 0 && r == 0)
+		r = pthread_cond_timedwait(&p->ended, &p->lock, &until);
+	ended = p->threads == 0;
+	pthread_mutex_unlock(&p->lock);
+	return ended;
+}
+
+void pool_free(struct pool *p)
+{
+	if (!p)
+		return;
+	pthread_cond_destroy(&p->work);
+	pthread_cond_destroy(&p->ended);
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}

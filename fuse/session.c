@@ -1,0 +1,245 @@
+/*
+ * The session: what is negotiated with the kernel, mounting, and the order of the end. At the end
+ * nobody reads requests any more, then calls that run may finish, then they are cancelled, then
+ * what is open is flushed; nothing is freed that a call which does not end may still use.
+ */
+#include "fs.h"
+
+#include "loop.h"
+
+#include "base/log.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#define MAX_WRITE (1 << 20)
+#define MAX_BACKGROUND 64
+#define FINISH_MS 2000
+#define CANCEL_MS 3000
+
+const struct fs_conf fs_conf_default = {
+    .timeout_ms = 30000,
+    .threads = 8,
+    .pool_threads = 8,
+    .pool_queue = 1024,
+    .pool_idle_ms = 10000,
+    .max_open = 65536,
+    .max_nodes = 16 << 20,
+};
+
+/* ---- Negotiation ---- */
+
+static void want(struct fuse_conn_info *conn, uint64_t flag, bool on)
+{
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+	if (on)
+		(void)fuse_set_feature_flag(conn, flag);
+	else
+		fuse_unset_feature_flag(conn, flag);
+#else
+	conn->want &= ~flag;
+	if (on)
+		conn->want |= flag & conn->capable;
+#endif
+}
+
+static void session_init(void *userdata, struct fuse_conn_info *conn)
+{
+	want(conn, FUSE_CAP_ASYNC_READ, true);
+	want(conn, FUSE_CAP_ASYNC_DIO, true);
+	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, true);
+	want(conn, FUSE_CAP_AUTO_INVAL_DATA, true);
+	want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
+	want(conn, FUSE_CAP_READDIRPLUS, true);
+	want(conn, FUSE_CAP_READDIRPLUS_AUTO, true);
+	want(conn, FUSE_CAP_HANDLE_KILLPRIV, false);
+	want(conn, FUSE_CAP_WRITEBACK_CACHE, false);
+	want(conn, FUSE_CAP_SPLICE_READ, false);
+#ifdef HAVE_KILL_SUIDGID
+	want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2, true);
+#endif
+#ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
+	want(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP, true);
+#endif
+	conn->max_write = MAX_WRITE;
+	conn->max_background = MAX_BACKGROUND;
+	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
+}
+
+static const struct fuse_lowlevel_ops handlers = {
+    .init = session_init,
+    .lookup = meta_lookup,
+    .forget = meta_forget,
+    .forget_multi = meta_forget_multi,
+    .getattr = meta_getattr,
+    .setattr = meta_setattr,
+    .readlink = meta_readlink,
+    .statfs = meta_statfs,
+    .mknod = meta_mknod,
+    .mkdir = meta_mkdir,
+    .symlink = meta_symlink,
+    .link = meta_link,
+    .unlink = meta_unlink,
+    .rmdir = meta_rmdir,
+    .rename = meta_rename,
+    .getxattr = xattr_get,
+    .listxattr = xattr_list,
+    .setxattr = xattr_set,
+    .removexattr = xattr_remove,
+    .opendir = dir_open,
+    .readdir = dir_read,
+    .readdirplus = dir_read_plus,
+    .fsyncdir = dir_fsync,
+    .releasedir = io_release,
+    .open = io_open,
+    .create = io_create,
+    .read = io_read,
+    .write = io_write,
+    .flush = io_flush,
+    .fsync = io_fsync,
+    .release = io_release,
+    .lseek = io_lseek,
+    .fallocate = io_fallocate,
+};
+
+/* ---- Making ---- */
+
+int fs_new(struct bk *root, const struct fs_conf *conf, struct fs **ret)
+{
+	struct fs *fs = calloc(1, sizeof(*fs));
+	struct bk_node *node = bk_root(root);
+	struct pool_conf pool = {
+	    .threads = conf->pool_threads,
+	    .queue = conf->pool_queue,
+	    .idle_ms = conf->pool_idle_ms,
+	};
+
+	if (fs && node) {
+		fs->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (fs->ended >= 0 && inode_init(&fs->inodes, TAKE(node), conf->max_nodes) == 0) {
+			fs->root = root;
+			fs->conf = *conf;
+			handle_init(&fs->handles, conf->max_open);
+			pools_init(&fs->pools, &pool);
+			watch_init(&fs->watch);
+			*ret = fs;
+			return 0;
+		}
+		closep(&fs->ended);
+	}
+	bk_node_unref(node);
+	free(fs);
+	return -ENOMEM;
+}
+
+/* ---- Mounting ---- */
+
+static void log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char text[1024];
+	size_t n;
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	n = strlen(text);
+	if (n > 0 && text[n - 1] == '\n')
+		text[n - 1] = '\0';
+	log_line(level <= FUSE_LOG_ERR	     ? LOG_LEVEL_ERROR
+		 : level <= FUSE_LOG_WARNING ? LOG_LEVEL_WARNING
+		 : level <= FUSE_LOG_INFO    ? LOG_LEVEL_INFO
+					     : LOG_LEVEL_DEBUG,
+		 "%s", text);
+}
+
+static int copy_args(const struct fs *fs, const struct fuse_args *args, struct fuse_args *ret)
+{
+	char ours[128];
+	int r = fuse_opt_add_arg(ret, args && args->argc > 0 ? args->argv[0] : "aibfs");
+
+	/* What the user says comes last, and wins. */
+	snprintf(ours, sizeof(ours),
+		 "-odefault_permissions,nosuid,nodev,fsname=aib,subtype=aibfs%s%s",
+		 fs->conf.allow_other ? ",allow_other" : "", fs->conf.debug ? ",debug" : "");
+	if (r == 0)
+		r = fuse_opt_add_arg(ret, ours);
+	for (int i = 1; args && i < args->argc && r == 0; i++)
+		r = fuse_opt_add_arg(ret, args->argv[i]);
+	return r == 0 ? 0 : -ENOMEM;
+}
+
+int fs_mount(struct fs *fs, const char *mountpoint, struct fuse_args *args)
+{
+	struct fuse_args all = FUSE_ARGS_INIT(0, NULL);
+	int r = copy_args(fs, args, &all);
+
+	fuse_set_log_func(log_libfuse);
+	if (r == 0) {
+		fs->se = fuse_session_new(&all, &handlers, sizeof(handlers), fs);
+		r = fs->se ? 0 : -EINVAL;
+	}
+	fuse_opt_free_args(&all);
+	if (r < 0)
+		return r;
+	if (fuse_session_mount(fs->se, mountpoint) != 0) {
+		fuse_session_destroy(TAKE(fs->se));
+		return -EIO;
+	}
+	/* A child that held it would keep callers waiting after this process died. */
+	(void)fcntl(fuse_session_fd(fs->se), F_SETFD, FD_CLOEXEC);
+	return 0;
+}
+
+/* ---- Running and ending ---- */
+
+/* Calls that still run: let them finish, then cancel them. Returns whether all ended. */
+static bool end_calls(struct fs *fs)
+{
+	bool ended = pools_stop(&fs->pools, FINISH_MS);
+
+	watch_stop(&fs->watch);
+	watch_end_all(&fs->watch, -EINTR);
+	return ended || pools_stop(&fs->pools, CANCEL_MS);
+}
+
+int fs_run(struct fs *fs)
+{
+	int r = watch_start(&fs->watch);
+
+	if (r < 0)
+		return r;
+	r = loop_run(fs);
+	if (r == -ETIMEDOUT || !end_calls(fs)) {
+		log_error("a call does not end; what it uses is left behind");
+		fs->stuck = true;
+		return -ETIMEDOUT;
+	}
+	return r;
+}
+
+void fs_exit(struct fs *fs)
+{
+	uint64_t one = 1;
+	int saved = errno;
+
+	(void)!write(fs->ended, &one, sizeof(one));
+	errno = saved;
+}
+
+void fs_free(struct fs *fs)
+{
+	if (!fs)
+		return;
+	if (!fs->stuck)
+		handle_done(&fs->handles, CANCEL_MS);
+	if (fs->se)
+		fuse_session_unmount(fs->se);
+	if (fs->stuck)
+		return;
+	if (fs->se)
+		fuse_session_destroy(fs->se);
+	inode_done(&fs->inodes);
+	pools_done(&fs->pools);
+	watch_done(&fs->watch);
+	close(fs->ended);
+	free(fs);
+}
