@@ -11,7 +11,7 @@
 
 static void many_nodes_need_few_descriptors(void)
 {
-	enum { N = 1500 };
+	enum { N = 500 };
 	static struct bk_node *nodes[N];
 	struct world w;
 	unsigned before = w_fds();
