@@ -1,0 +1,215 @@
+#include "args.h"
+
+#include <getopt.h>
+#include <string.h>
+
+const char args_help[] =
+    "usage: aib-exec [OPTION]... [--] CMD [ARG]...\n"
+    "       aib-exec [OPTION]... -c 'LINE' [NAME [ARG]...]\n"
+    "       aib-exec [OPTION]...                       a shell, at a terminal\n"
+    "\n"
+    "Run a command in the sandbox that owns the working directory.\n"
+    "\n"
+    "  -c LINE                 run a shell line ($AIB_SHELL or /bin/sh, of the sandbox)\n"
+    "  -l, -i                  a login shell, an interactive shell; as -lc LINE too\n"
+    "  -t, --tty               with a terminal (default where stdin and stdout are one)\n"
+    "  -T, --no-tty            without a terminal\n"
+    "  -n, --no-stdin          standard input is empty; without it, input is read ahead\n"
+    "  -d, --detach            start a job, print its name and leave it running\n"
+    "  -e, --env K=V           set a variable; K alone passes the caller's value on\n"
+    "  -w, --workdir DIR       run there; a directory of the sandbox, or below the mount\n"
+    "  -u, --user USER[:GROUP] run as this user of the sandbox\n"
+    "      --timeout S         end the command after S seconds (or 500ms, 5m, 1h): status 124\n"
+    "      --sandbox NAME      run in this sandbox ($AIB_SANDBOX: outside the mount's routes)\n"
+    "      --mount PATH        of this mount ($AIB_MOUNT; else the working directory's)\n"
+    "      --status-fd N       write how it ended, as JSON, to descriptor N\n"
+    "      --help, --version\n"
+    "\n"
+    "Exit status: the command's; 128+n for signal n; 124 at the timeout; 125 where aib-exec\n"
+    "itself failed; 126 not executable; 127 not found.\n";
+
+enum { OPT_TIMEOUT = 256, OPT_SANDBOX, OPT_STATUS_FD, OPT_MOUNT, OPT_HELP, OPT_VERSION };
+
+static const struct option long_options[] = {
+    {"tty", no_argument, NULL, 't'},
+    {"no-tty", no_argument, NULL, 'T'},
+    {"no-stdin", no_argument, NULL, 'n'},
+    {"detach", no_argument, NULL, 'd'},
+    {"env", required_argument, NULL, 'e'},
+    {"workdir", required_argument, NULL, 'w'},
+    {"user", required_argument, NULL, 'u'},
+    {"timeout", required_argument, NULL, OPT_TIMEOUT},
+    {"sandbox", required_argument, NULL, OPT_SANDBOX},
+    {"status-fd", required_argument, NULL, OPT_STATUS_FD},
+    {"mount", required_argument, NULL, OPT_MOUNT},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL},
+};
+
+/* What the options say of the shell and the terminal, until all are known. */
+struct choices {
+	const char *line; /* of -c */
+	bool login, interactive, tty, no_tty;
+};
+
+static int add_env(struct exec_args *args, const char *arg, struct err *err)
+{
+	const char *value = strchr(arg, '=') ? NULL : getenv(arg);
+	const char **more;
+	size_t n = 0;
+	char *copy;
+
+	if (*arg == '=' || *arg == '\0')
+		return err_set(err, -EINVAL, "-e %s: not NAME=VALUE", arg);
+	if (!strchr(arg, '=') && !value)
+		return 0;
+	while (args->env && args->env[n])
+		n++;
+	more = reallocarray(args->env, n + 2, sizeof(*more));
+	if (!more)
+		return err_set(err, -ENOMEM, "out of memory");
+	args->env = more;
+	more[n] = more[n + 1] = NULL;
+	if (asprintf(&copy, "%s%s%s", arg, value ? "=" : "", value ? value : "") < 0)
+		return err_set(err, -ENOMEM, "out of memory");
+	more[n] = copy;
+	return 0;
+}
+
+static int parse_fd(const char *arg, int *ret, struct err *err)
+{
+	char *end;
+	long n = strtol(arg, &end, 10);
+
+	if (!*arg || *end || n < 0 || n > 1 << 20)
+		return err_set(err, -EINVAL, "--status-fd %s: not a descriptor's number", arg);
+	*ret = n;
+	return 0;
+}
+
+static int take_option(int c, struct exec_args *args, struct choices *how, struct err *err)
+{
+	switch (c) {
+	case 't':
+		how->tty = true;
+		how->no_tty = false;
+		return 0;
+	case 'T':
+		how->no_tty = true;
+		how->tty = false;
+		return 0;
+	case 'n':
+		args->no_stdin = true;
+		return 0;
+	case 'd':
+		args->detach = true;
+		return 0;
+	case 'l':
+		how->login = true;
+		return 0;
+	case 'i':
+		how->interactive = true;
+		return 0;
+	case 'c':
+		how->line = optarg;
+		return 0;
+	case 'e':
+		return add_env(args, optarg, err);
+	case 'w':
+		args->workdir = optarg;
+		return 0;
+	case 'u':
+		args->user = optarg;
+		return 0;
+	case OPT_TIMEOUT:
+		args->timeout = optarg;
+		return 0;
+	case OPT_SANDBOX:
+		args->sandbox = optarg;
+		return 0;
+	case OPT_MOUNT:
+		args->mount = optarg;
+		return 0;
+	case OPT_STATUS_FD:
+		return parse_fd(optarg, &args->status_fd, err);
+	case OPT_VERSION:
+		args->version = true;
+		return 0;
+	case 'h':
+	case OPT_HELP:
+		args->help = true;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* REST is what follows the options: a command, or the names and arguments of a shell line. */
+static int make_argv(struct exec_args *args, const struct choices *how, char **rest, int n,
+		     struct err *err)
+{
+	bool shell = how->line || how->login || how->interactive;
+	const char *program = getenv("AIB_SHELL");
+	size_t k = 0;
+
+	if (n == 0 && !shell && !(isatty(STDIN_FILENO) && !args->no_stdin))
+		return err_set(err, -EINVAL, "no command given; see aib-exec --help");
+	args->argv = calloc(n + 6, sizeof(*args->argv));
+	if (!args->argv)
+		return err_set(err, -ENOMEM, "out of memory");
+	if (shell || n == 0) {
+		args->argv[k++] = program && *program ? program : "/bin/sh";
+		if (how->login)
+			args->argv[k++] = "-l";
+		if (how->interactive)
+			args->argv[k++] = "-i";
+		if (how->line) {
+			args->argv[k++] = "-c";
+			args->argv[k++] = how->line;
+		}
+	}
+	for (int i = 0; i < n; i++)
+		args->argv[k++] = rest[i];
+	return 0;
+}
+
+int args_parse(int argc, char **argv, struct exec_args *ret, struct err *err)
+{
+	struct exec_args args = {.status_fd = -1};
+	struct choices how = {0};
+	int c, r = 0;
+
+	optind = 0; /* from the start, also where somebody parsed before */
+	opterr = 0;
+	while (r == 0 &&
+	       (c = getopt_long(argc, argv, "+:tTndlihc:e:w:u:", long_options, NULL)) != -1) {
+		if (c == ':')
+			r = err_set(err, -EINVAL, "%s wants a value; see aib-exec --help",
+				    argv[optind - 1]);
+		else if (c == '?')
+			r = err_set(err, -EINVAL, "%s: no such option; see aib-exec --help",
+				    argv[optind - 1]);
+		else
+			r = take_option(c, &args, &how, err);
+	}
+	if (r == 0 && !args.help && !args.version)
+		r = make_argv(&args, &how, argv + optind, argc - optind, err);
+	if (r < 0) {
+		args_done(&args);
+		return r;
+	}
+	args.tty = how.tty || (!how.no_tty && !args.no_stdin && !args.detach &&
+			       isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
+	*ret = args;
+	return 0;
+}
+
+void args_done(struct exec_args *args)
+{
+	for (const char **e = args->env; e && *e; e++)
+		free((char *)*e);
+	free(args->env);
+	free(args->argv);
+	memset(args, 0, sizeof(*args));
+}
