@@ -31,8 +31,8 @@ struct relay_result {
 };
 
 /*
- * Block the signals that the relay forwards: the daemon ends the command if we
- * just die, so they are blocked only now. What the caller ignores stays ignored.
+ * Block the signals that the relay forwards, once there is something to forward them to. What the
+ * caller ignores stays ignored.
  */
 void relay_block_signals(void);
 /* Runs until the end. Returns 0, or -errno with text. */
