@@ -1,0 +1,213 @@
+/*
+ * aib, the front command: finds the command that is meant and runs it, here or in the program
+ * beside this one that does it. So it links neither libfuse nor any backend.
+ */
+#include "aib.h"
+
+#include "base/suggest.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+struct command {
+	const char *name, *summary, *usage;
+	int (*run)(int argc, char **argv);
+	const char *program;	  /* or: run this one … */
+	const char *const *first; /* … with these before the arguments */
+};
+
+static int run_config(int argc, char **argv);
+static int run_help(int argc, char **argv);
+
+static const struct command commands[] = {
+    {.name = "mount",
+     .summary = "mount a tree of routes",
+     .usage =
+	 "aib mount [-c CONFIG] [-r ROUTE]... [-o OPT,...] [-f] MOUNTPOINT\n"
+	 "\n"
+	 "Makes every route usable, mounts, and leaves the daemon in the background. A route is\n"
+	 "PATH=TYPE[:SOURCE][,KEY=VALUE]...:\n"
+	 "\n"
+	 "  -r /=memory,size=1G                  -r /project=host:$HOME/proj,exec=/py\n"
+	 "  -r /data=host:/srv/data,readonly     -r /py=docker:python:3.12-slim\n"
+	 "\n"
+	 "  -c FILE        the configuration, JSON (default: $AIB_CONFIG, or none)\n"
+	 "  -r ROUTE       a route; wins over one of the file with the same path\n"
+	 "  -o OPT,...     options of the mount (`aibfs --help` lists them)\n"
+	 "  -f             stay in the foreground and log to standard error\n"
+	 "\n"
+	 "`aibfs --help-routes` lists the types of routes and their keys.\n",
+     .program = "aibfs"},
+    {.name = "umount",
+     .summary = "unmount, and wait until everything has ended",
+     .usage = "aib umount [--lazy | --force] [MOUNTPOINT]\n"
+	      "\n"
+	      "Unmounts, removes the mount's containers and waits for the daemon's end. Without a "
+	      "mount\n"
+	      "point: $AIB_MOUNT, the mount of the working directory, or the only one.\n"
+	      "\n"
+	      "  -l, --lazy     take it from the tree now; it ends when its last user does\n"
+	      "  -f, --force    end it though it is in use: its users get errors\n",
+     .run = cmd_umount},
+    {.name = "status",
+     .summary = "list the mounts and their routes",
+     .usage = "aib status [--json]\n"
+	      "\n"
+	      "Lists every mount of this user and of root, its routes and their sandboxes.\n",
+     .run = cmd_status},
+    {.name = "exec",
+     .summary = "run a command in the sandbox of the working directory",
+     .program = "aib-exec"},
+    {.name = "config",
+     .summary = "check a configuration, or show what is resolved",
+     .usage = "aib config check FILE\n"
+	      "aib config show [-c FILE] [-r ROUTE]... [-o OPT,...]\n"
+	      "\n"
+	      "check says what is wrong and where, and nothing where nothing is. show prints what "
+	      "a mount\n"
+	      "with these arguments would use, defaults and environment included, with secrets "
+	      "masked.\n",
+     .run = run_config},
+    {.name = "doctor",
+     .summary = "check this machine, and say what to do",
+     .usage = "aib doctor [--json] [-c FILE]\n"
+	      "\n"
+	      "Checks FUSE, limits, places and engines. Ends with 1 where something is an error.\n",
+     .program = "aibfs",
+     .first = (const char *const[]){"--doctor", NULL}},
+    {.name = "help",
+     .summary = "explain a command",
+     .usage = "aib help [COMMAND]\n",
+     .run = run_help},
+};
+
+int aib_fail(const struct err *err)
+{
+	if (err->text[0])
+		fprintf(stderr, "aib: %s\n", err->text);
+	return 1;
+}
+
+/* ---- Programs beside this one ---- */
+
+/* Become PROGRAM with the strings of FIRST (may be NULL) and those of ARGV from its second on. */
+static int become(const char *program, const char *const *first, int argc, char **argv)
+{
+	_cleanup_free_ const char **args = calloc(argc + 8, sizeof(*args));
+	char path[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 64);
+	size_t n = 0;
+
+	if (!args || len < 0)
+		return 1;
+	path[len] = '\0';
+	strcpy(strrchr(path, '/') + 1, program);
+	args[n++] = program;
+	while (first && *first)
+		args[n++] = *first++;
+	for (int i = 1; i < argc; i++)
+		args[n++] = argv[i];
+	execv(path, (char *const *)args);
+	fprintf(stderr, "aib: %s: %s; is the installation complete?\n", path, strerror(errno));
+	return 1;
+}
+
+static int run_config(int argc, char **argv)
+{
+	static const char *const check[] = {"--check-config", NULL}, *const show[] = {
+									 "--show-config", NULL};
+
+	if (argc == 3 && strcmp(argv[1], "check") == 0)
+		return become("aibfs", check, argc - 1, argv + 1);
+	if (argc >= 2 && strcmp(argv[1], "show") == 0)
+		return become("aibfs", show, argc - 1, argv + 1);
+	fprintf(stderr, "aib: config check FILE, or config show (aib config --help)\n");
+	return 2;
+}
+
+/* ---- Help ---- */
+
+static const struct command *find_command(const char *name)
+{
+	struct suggest s = {.word = name};
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+		suggest_offer(&s, commands[i].name);
+	}
+	if (s.best)
+		fprintf(stderr, "aib: unknown command \"%s\" (did you mean \"%s\"?)\n", name,
+			s.best);
+	else
+		fprintf(stderr, "aib: unknown command \"%s\" (aib help)\n", name);
+	return NULL;
+}
+
+static int print_help(const struct command *c)
+{
+	char *help[] = {(char *)c->name, (char *)"--help", NULL};
+
+	if (!c->usage)
+		return become(c->program, NULL, 2, help);
+	printf("aib %s - %s\n\n%s", c->name, c->summary, c->usage);
+	return 0;
+}
+
+static void print_usage(FILE *out)
+{
+	fprintf(out,
+		"aib - agent sandboxes as a filesystem\n\nusage: aib COMMAND [ARGUMENT]...\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+	fprintf(out, "\n`aib COMMAND --help` says more; `aib --version` the version.\n");
+}
+
+static int run_help(int argc, char **argv)
+{
+	const struct command *c;
+
+	if (argc < 2) {
+		print_usage(stdout);
+		return 0;
+	}
+	c = find_command(argv[1]);
+	return c ? print_help(c) : 2;
+}
+
+/* ---- */
+
+static int run_command(const struct command *c, int argc, char **argv)
+{
+	/* aib-exec's own arguments end where the command's begin: it looks for --help itself. */
+	for (int i = 1; c->usage && i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return print_help(c);
+		if (strcmp(argv[i], "--version") == 0) {
+			puts("aib " AIB_VERSION);
+			return 0;
+		}
+	}
+	return c->run ? c->run(argc, argv) : become(c->program, c->first, argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *c;
+
+	if (argc < 2) {
+		print_usage(stderr);
+		return 2;
+	}
+	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+		puts("aib " AIB_VERSION);
+		return 0;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		print_usage(stdout);
+		return 0;
+	}
+	c = find_command(argv[1]);
+	return c ? run_command(c, argc - 1, argv + 1) : 2;
+}

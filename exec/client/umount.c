@@ -1,0 +1,245 @@
+/*
+ * `aib umount`: takes the mount away as umount(8) would, so that a busy one stays and its users are
+ * named, and then waits for the daemon's end, since containers have to go. A dead daemon's mount
+ * and entry are cleaned up here.
+ */
+#include "aib.h"
+
+#include "ask.h"
+#include "base/clock.h"
+#include "mounted.h"
+#include "registry.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ANSWER_MS 30000 /* between two signs of life */
+#define END_MS 15000
+#define MAX_USERS 10 /* that are named */
+
+struct how {
+	bool force, lazy;
+};
+
+/* ---- Who uses it ---- */
+
+static bool is_below(const char *link, const char *dir)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlink(link, target, sizeof(target) - 1);
+	size_t len = strlen(dir);
+
+	if (n < 0)
+		return false;
+	target[n] = '\0';
+	return strncmp(target, dir, len) == 0 && (target[len] == '\0' || target[len] == '/');
+}
+
+/* How process PID uses DIR: "working directory", "open file"…, or NULL. */
+static const char *use_of(const char *pid, const char *dir)
+{
+	static const struct {
+		const char *link, *use;
+	} links[] = {{"cwd", "working directory"}, {"root", "root"}, {"exe", "program"}};
+	char path[PATH_MAX];
+	const char *use = NULL;
+	struct dirent *e;
+	DIR *fds;
+
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
+		snprintf(path, sizeof(path), "/proc/%s/%s", pid, links[i].link);
+		if (is_below(path, dir))
+			return links[i].use;
+	}
+	snprintf(path, sizeof(path), "/proc/%s/fd", pid);
+	fds = opendir(path);
+	while (fds && !use && (e = readdir(fds))) {
+		snprintf(path, sizeof(path), "/proc/%s/fd/%s", pid, e->d_name);
+		if (is_below(path, dir))
+			use = "open file";
+	}
+	if (fds)
+		closedir(fds);
+	return use;
+}
+
+static void name_of(const char *pid, char *ret, size_t size)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%.20s/comm", pid);
+	f = fopen(path, "re");
+	if (!f || !fgets(ret, size, f))
+		snprintf(ret, size, "?");
+	ret[strcspn(ret, "\n")] = '\0';
+}
+
+static void print_users(const char *mountpoint)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *e;
+	int n = 0;
+
+	while (proc && (e = readdir(proc))) {
+		const char *use =
+		    isdigit((unsigned char)*e->d_name) ? use_of(e->d_name, mountpoint) : NULL;
+		char name[64];
+
+		if (!use || n++ >= MAX_USERS)
+			continue;
+		name_of(e->d_name, name, sizeof(name));
+		fprintf(stderr, "  %s %s (%s)\n", e->d_name, name, use);
+	}
+	if (n > MAX_USERS)
+		fprintf(stderr, "  and %d more\n", n - MAX_USERS);
+	if (proc)
+		closedir(proc);
+}
+
+/* ---- A dead daemon's ---- */
+
+/* The entry in the registry is taken over and removed. */
+static void clean_entry(const char *mountpoint)
+{
+	struct registry_entry entry = {.info_fd = -1};
+
+	if (registry_add(mountpoint, &entry, NULL) == 0)
+		registry_remove(&entry);
+}
+
+static int clean_dead(const char *mountpoint, const struct how *how, struct err *err)
+{
+	int state = mounted_state(mountpoint), r;
+
+	if (state < 0)
+		return err_set(err, state, "cannot read the mount table: %s", strerror(-state));
+	if (state == MOUNTED_NOTHING || state == MOUNTED_OTHER)
+		return err_set(err, -EINVAL, "%s is not a mount of aib's (aib status)", mountpoint);
+	r = mounted_detach(mountpoint, state == MOUNTED_DEAD || how->lazy || how->force, err);
+	if (r == 0)
+		clean_entry(mountpoint);
+	return r;
+}
+
+/* ---- A living daemon's ---- */
+
+static void show_progress(void *ctx, const char *text)
+{
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r\033[K%s", text);
+}
+
+static bool still_there(const struct registry_mount *m)
+{
+	_cleanup_registry_mount_ struct registry_mount now = {0};
+
+	return registry_find(m->mountpoint, &now) == 0 &&
+	       strcmp(now.mountpoint, m->mountpoint) == 0 && now.pid == m->pid;
+}
+
+/* The daemon answers as its last act but one; after it, its entry goes. */
+static int wait_for_end(const struct registry_mount *m, int fd, const struct how *how,
+			struct err *err)
+{
+	_cleanup_(cJSON_Deletep) cJSON *request = cJSON_CreateObject(), *reply = NULL;
+	uint64_t end;
+	int r = 0;
+
+	cJSON_AddStringToObject(request, "op", "umount");
+	cJSON_AddBoolToObject(request, "force", how->force);
+	if (fd >= 0)
+		r = ask(fd, request, ANSWER_MS, show_progress, NULL, &reply, err);
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r\033[K");
+	if (r < 0 && r != -EPIPE)
+		return err_prefix(err, r, "umount %s", m->mountpoint);
+	for (end = clock_ms() + END_MS; still_there(m); usleep(20000))
+		if (clock_ms() > end)
+			return err_set(err, -ETIMEDOUT,
+				       "%s is unmounted, but its daemon (pid %d) does not end",
+				       m->mountpoint, (int)m->pid);
+	return 0;
+}
+
+static int end_living(const struct registry_mount *m, const struct how *how, struct err *err)
+{
+	struct err detach_err = {""};
+	_cleanup_close_ int fd = -1;
+	int r = 0;
+
+	if (!how->lazy)
+		fd = registry_connect(m, err);
+	if (fd == -EPERM || fd == -EACCES)
+		return fd;
+	if (!how->force)
+		r = mounted_detach(m->mountpoint, how->lazy, &detach_err);
+	if (r == -EBUSY) {
+		*err = detach_err;
+		return r;
+	}
+	if (how->lazy) {
+		if (r < 0)
+			*err = detach_err;
+		return r;
+	}
+	/* Any other failure, as in another mount namespace: the daemon does it, or says why not. */
+	return wait_for_end(m, fd, how, err);
+}
+
+/* ---- The command ---- */
+
+static int umount_it(const char *named, const struct how *how, struct err *err)
+{
+	_cleanup_registry_mount_ struct registry_mount m = {0};
+	_cleanup_free_ char *place = NULL;
+	int r;
+
+	if (named) {
+		r = mounted_resolve(named, &place, err);
+		if (r < 0)
+			return r;
+		if (registry_find(place, &m) == 0 && strcmp(m.mountpoint, place) == 0)
+			r = end_living(&m, how, err);
+		else
+			return clean_dead(place, how, err);
+	} else {
+		r = registry_choose(NULL, &m, err);
+		if (r == 0)
+			r = end_living(&m, how, err);
+	}
+	if (r == -EBUSY) {
+		fprintf(stderr, "aib: %s; end what uses it, or see --lazy and --force:\n",
+			err->text);
+		print_users(m.mountpoint);
+		err->text[0] = '\0';
+	}
+	return r;
+}
+
+int cmd_umount(int argc, char **argv)
+{
+	static const struct option options[] = {
+	    {"force", no_argument, NULL, 'f'}, {"lazy", no_argument, NULL, 'l'}, {NULL}};
+	struct how how = {0};
+	struct err err = {""};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "fl", options, NULL)) != -1) {
+		if (c != 'f' && c != 'l')
+			return 2;
+		how.force |= c == 'f';
+		how.lazy |= c == 'l';
+	}
+	if (argc - optind > 1) {
+		fprintf(stderr, "aib: umount takes one mount point (aib umount --help)\n");
+		return 2;
+	}
+	if (umount_it(argv[optind], &how, &err) == 0)
+		return 0;
+	return aib_fail(&err);
+}

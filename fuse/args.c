@@ -1,0 +1,118 @@
+#include "args.h"
+
+#include "base/macros.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char args_usage[] =
+    "usage: aibfs [-c CONFIG] [-r ROUTE]... [-o OPT,...] [-f] MOUNTPOINT\n"
+    "       aibfs CONFIG MOUNTPOINT [-o OPT,...]     (fstab, mount -t fuse.aibfs; \"none\": no "
+    "file)\n"
+    "       aibfs --show-config [-c CONFIG] [-r ROUTE]... [-o OPT,...]\n"
+    "       aibfs --check-config CONFIG | --doctor [--json] | --help-routes\n"
+    "\n"
+    "The daemon of aib: serves one directory tree whose parts live in memory, in host\n"
+    "directories and in containers. Use `aib mount`.\n"
+    "\n"
+    "  -c, --config FILE    the configuration, JSON (default: $AIB_CONFIG, or none)\n"
+    "  -r, --route ROUTE    PATH=TYPE[:SOURCE][,KEY=VALUE]...; a comma in a value is \\,\n"
+    "  -o OPT[=VALUE],...   options of the mount, see below\n"
+    "  -f, --foreground     stay in the foreground and log to standard error\n"
+    "      --help-routes    the types of routes and their keys\n"
+    "  -h, --help           this text\n"
+    "  -V, --version        the version\n";
+
+enum { SHOW = 256, CHECK, DOCTOR, ROUTE_HELP, JSON };
+
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, 'c'},  {"route", required_argument, NULL, 'r'},
+    {"options", required_argument, NULL, 'o'}, {"foreground", no_argument, NULL, 'f'},
+    {"help", no_argument, NULL, 'h'},	       {"version", no_argument, NULL, 'V'},
+    {"show-config", no_argument, NULL, SHOW},  {"check-config", no_argument, NULL, CHECK},
+    {"doctor", no_argument, NULL, DOCTOR},     {"help-routes", no_argument, NULL, ROUTE_HELP},
+    {"json", no_argument, NULL, JSON},	       {NULL},
+};
+
+/* What is left after the options: [CONFIG] [MOUNTPOINT]. */
+static int positional(struct args *a, char **argv, int n)
+{
+	if (a->what == ARGS_CHECK_CONFIG && n == 1 && !a->config) {
+		a->config = argv[0];
+		return 0;
+	}
+	if (a->what == ARGS_CHECK_CONFIG && n == 0 && a->config)
+		return 0;
+	if (a->what == ARGS_MOUNT && n == 2 && !a->config) {
+		if (*argv[0] && strcmp(argv[0], "none") != 0)
+			a->config = argv[0];
+		a->mountpoint = argv[1];
+		return 0;
+	}
+	if (a->what == ARGS_MOUNT && n == 1) {
+		a->mountpoint = argv[0];
+		return 0;
+	}
+	if (a->what != ARGS_MOUNT && a->what != ARGS_CHECK_CONFIG && n == 0)
+		return 0;
+	if (a->what == ARGS_MOUNT && n == 0)
+		fprintf(stderr, "aibfs: where is the mount point? (aibfs --help)\n");
+	else
+		fprintf(stderr, "aibfs: wrong number of arguments (aibfs --help)\n");
+	return -1;
+}
+
+int args_parse(int argc, char **argv, struct args *ret)
+{
+	int c;
+
+	*ret = (struct args){
+	    .routes = calloc(argc, sizeof(char *)),
+	    .options = calloc(argc, sizeof(char *)),
+	};
+	if (!ret->routes || !ret->options)
+		return -1;
+	while ((c = getopt_long(argc, argv, "c:r:o:fhV", long_options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			ret->config = optarg;
+			break;
+		case 'r':
+			ret->routes[ret->n_routes++] = optarg;
+			break;
+		case 'o':
+			ret->options[ret->n_options++] = optarg;
+			break;
+		case 'f':
+			ret->foreground = true;
+			break;
+		case JSON:
+			ret->json = true;
+			break;
+		case SHOW:
+		case CHECK:
+		case DOCTOR:
+		case ROUTE_HELP:
+			ret->what = ARGS_SHOW_CONFIG + (c - SHOW);
+			break;
+		case 'h':
+			ret->what = ARGS_HELP;
+			return 0;
+		case 'V':
+			ret->what = ARGS_VERSION;
+			return 0;
+		default:
+			fprintf(stderr, "aibfs: see aibfs --help\n");
+			return -1;
+		}
+	}
+	return positional(ret, argv + optind, argc - optind);
+}
+
+void args_done(struct args *a)
+{
+	free(a->routes);
+	free(a->options);
+}

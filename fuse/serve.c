@@ -1,0 +1,317 @@
+#include "serve.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "composite/composite.h"
+#include "control/control.h"
+#include "lifecycle.h"
+#include "mounted.h"
+#include "mountpoint.h"
+#include "registry.h"
+#include "routes.h"
+#include "server/server.h"
+#include "session.h"
+
+#include <fcntl.h>
+#include <fuse_opt.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/mount.h>
+
+/* SIGTERM to the end of the process; the design promises 10 s. */
+#define MAX_END_MS 9000
+
+struct daemon {
+	const struct config *c;
+	const char *mountpoint;
+	struct lifecycle life;
+	struct bk_req preparing;
+
+	struct registry_entry entry;
+	char id[REGISTRY_ID_SIZE];
+	char *guest, *socket;
+	struct routes routes;
+	struct bk *control; /* one of the routes, or NULL */
+	struct control_mount shown;
+	struct server *server;
+	struct bk *composite;
+
+	pthread_mutex_t lock; /* guards the two below */
+	struct fs *fs;
+	bool stopping;
+};
+
+/* ---- The end ---- */
+
+static void stop(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	bk_req_cancel(&d->preparing);
+	lifecycle_ending(&d->life, MAX_END_MS);
+	pthread_mutex_lock(&d->lock);
+	d->stopping = true;
+	if (d->fs)
+		fs_exit(d->fs);
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* Something does not answer. What it holds is found by the next mount here. */
+static void overdue(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	if (d->fs)
+		(void)mounted_detach(d->mountpoint, true, NULL);
+	_exit(1);
+}
+
+/* ---- The parts ---- */
+
+/* The path of aib-guest: beside this program in a source tree, else where it is installed. */
+static char *find_guest(void)
+{
+	static const char *const places[] = {"aib-guest", "../libexec/aib/aib-guest",
+					     "../lib/aib/aib-guest"};
+	char exe[PATH_MAX], *path = NULL;
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+
+	exe[n > 0 ? n : 0] = '\0';
+	if (strrchr(exe, '/'))
+		*strrchr(exe, '/') = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		free(TAKE(path));
+		if (asprintf(&path, "%s/%s", exe, places[i]) < 0)
+			return NULL;
+		if (access(path, X_OK) == 0)
+			return path;
+	}
+	return path;
+}
+
+static int make_routes(struct daemon *d, struct err *err)
+{
+	const struct config_options *o = &d->c->opt;
+	struct progress progress;
+
+	d->guest = o->guest ? realpath(o->guest, NULL) : find_guest();
+	if (!d->guest)
+		return err_set(err, -errno, "aib-guest: %s: %m", o->guest ? o->guest : "");
+	progress_init(&progress);
+	return routes_new(d->c,
+			  &(struct bk_mount){
+			      .id = d->id,
+			      .mountpoint = d->mountpoint,
+			      .uid = geteuid(),
+			      .gid = getegid(),
+			      .spool_dir = o->spool,
+			      .guest = d->guest,
+			      .engines = d->c->engines,
+			      .can_switch_user = geteuid() == 0,
+			  },
+			  &d->preparing, &progress, &d->routes, err);
+}
+
+/* The control tree is a route as any other; what it shows are the routes before it. */
+static int add_control(struct daemon *d)
+{
+	const char *how = d->c->opt.control;
+	size_t n = d->routes.n;
+	int r;
+
+	if (strcmp(how, "none") == 0)
+		return 0;
+	r = control_new(&(struct control_conf){.uid = geteuid(), .gid = getegid()}, &d->control);
+	if (r < 0)
+		return r;
+	r = routes_add(&d->routes, "/.aib", "control", d->control, strcmp(how, "hidden") == 0);
+	if (r < 0) {
+		bk_free(TAKE(d->control));
+		return r;
+	}
+	d->shown = (struct control_mount){
+	    .routes = d->routes.list,
+	    .n_routes = n,
+	    .mountpoint = d->mountpoint,
+	    .socket = d->socket,
+	};
+	return control_populate(d->control, &d->shown);
+}
+
+static void asked_to_end(void *ctx, bool force)
+{
+	stop(ctx);
+}
+
+static int add_server(struct daemon *d, struct err *err)
+{
+	int r = server_new(
+	    &(struct server_conf){
+		.socket_path = d->socket,
+		.mountpoint = d->mountpoint,
+		.routes = d->routes.list,
+		.n_routes = d->routes.n,
+		.uid = geteuid(),
+		.ctx = d,
+		.umount = asked_to_end,
+	    },
+	    &d->server, err);
+
+	if (r < 0 || !d->control)
+		return r;
+	return control_add_file(d->control, NULL, "exec", &server_exec_file, d->server);
+}
+
+static int make_session(struct daemon *d)
+{
+	const struct config_options *o = &d->c->opt;
+	struct fs_conf conf = fs_conf_default;
+	struct fs *fs;
+	int r;
+
+	conf.timeout_ms = o->deadline_ms;
+	conf.threads = o->threads;
+	conf.pool_threads = o->pool_threads;
+	conf.pool_queue = o->pool_queue;
+	conf.pool_idle_ms = o->pool_idle_ms;
+	conf.max_open = o->max_open;
+	conf.max_nodes = o->max_nodes;
+	conf.allow_other = o->allow_other;
+	conf.debug = o->debug;
+	r = fs_new(d->composite, &conf, &fs);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&d->lock);
+	d->fs = fs;
+	r = d->stopping ? -EINTR : 0;
+	pthread_mutex_unlock(&d->lock);
+	return r;
+}
+
+/* libfuse 3.14 does not know the flag, so it is set on the mount that is there. */
+static int set_nosymfollow(const char *mountpoint, unsigned long flags, struct err *err)
+{
+	if (mount(NULL, mountpoint, NULL,
+		  MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOSYMFOLLOW | flags, NULL) == 0)
+		return 0;
+	return err_set(err, -errno, "nosymfollow: %m%s",
+		       errno == EPERM ? " (only root can set it)" : "");
+}
+
+static int do_mount(struct daemon *d, struct err *err)
+{
+	const struct config_options *o = &d->c->opt;
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	int r = 0;
+
+	if (fuse_opt_add_arg(&args, "aibfs") ||
+	    (o->noexec && fuse_opt_add_arg(&args, "-onoexec")) ||
+	    (o->ro && fuse_opt_add_arg(&args, "-oro")))
+		r = -ENOMEM;
+	if (r == 0)
+		r = fs_mount(d->fs, d->mountpoint, &args);
+	fuse_opt_free_args(&args);
+	if (r < 0)
+		return err_set(err, r,
+			       "cannot mount at %s: %s (see the lines above, or aib doctor)",
+			       d->mountpoint, strerror(-r));
+	if (o->nosymfollow)
+		return set_nosymfollow(d->mountpoint,
+				       (o->noexec ? MS_NOEXEC : 0) | (o->ro ? MS_RDONLY : 0), err);
+	return 0;
+}
+
+/* ---- All of it ---- */
+
+static int start(struct daemon *d, struct err *err)
+{
+	int r = lifecycle_start(&d->life, err);
+
+	if (r == 0)
+		r = registry_add(d->mountpoint, &d->entry, err);
+	if (r < 0)
+		return r;
+	registry_id(d->mountpoint, d->id);
+	if (asprintf(&d->socket, "%s/socket", d->entry.dir) < 0) {
+		d->socket = NULL;
+		return -ENOMEM;
+	}
+	r = make_routes(d, err);
+	if (r == 0)
+		r = add_control(d);
+	if (r == 0)
+		r = add_server(d, err);
+	if (r == 0)
+		r = composite_new(d->routes.list, d->routes.n, &d->composite, err);
+	if (r == 0)
+		r = make_session(d);
+	if (r == 0)
+		r = do_mount(d, err);
+	return r;
+}
+
+static void say(void *ctx, const char *text)
+{
+	struct daemon *d = ctx;
+
+	log_info("%s", text);
+	if (d->server)
+		server_say(d->server, text);
+}
+
+static void end(struct daemon *d)
+{
+	struct fs *fs;
+
+	lifecycle_ending(&d->life, MAX_END_MS);
+	pthread_mutex_lock(&d->lock);
+	fs = TAKE(d->fs);
+	pthread_mutex_unlock(&d->lock);
+	/* Who asked for the end is answered when all has ended: the server stays until then. */
+	if (d->server)
+		server_stop(d->server);
+	fs_free(fs);
+	bk_free(d->composite);
+	routes_stop(&d->routes, say, d);
+	server_free(d->server);
+	routes_free(&d->routes);
+	registry_remove(&d->entry);
+	lifecycle_done(&d->life);
+	bk_req_done(&d->preparing);
+	free(d->guest);
+	free(d->socket);
+}
+
+int serve(const struct config *c, const char *mountpoint, bool foreground, struct err *err)
+{
+	struct daemon d = {
+	    .c = c,
+	    .mountpoint = mountpoint,
+	    .life = LIFECYCLE_INIT,
+	    .entry = {.info_fd = -1},
+	    .lock = PTHREAD_MUTEX_INITIALIZER,
+	};
+	int r;
+
+	d.life.stop = stop;
+	d.life.overdue = overdue;
+	d.life.ctx = &d;
+	if (!foreground) {
+		r = lifecycle_background(&d.life, err);
+		if (r < 0)
+			return r;
+		log_set_stderr(false);
+	}
+	bk_req_init(&d.preparing, geteuid(), getegid(), 0, c->opt.prepare_timeout_ms);
+	r = start(&d, err);
+	if (r == 0) {
+		(void)!chdir("/");
+		log_info("mounted at %s", mountpoint);
+		lifecycle_ready(&d.life);
+		r = fs_run(d.fs);
+		if (r < 0)
+			err_set(err, r, "cannot serve: %s", strerror(-r));
+	}
+	end(&d);
+	return r;
+}

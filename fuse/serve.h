@@ -1,0 +1,17 @@
+/*
+ * The daemon from its checked configuration to its end: routes, control tree, composite, FUSE
+ * session, exec server, in this order, and back.
+ */
+#ifndef AIB_FUSE_SERVE_H
+#define AIB_FUSE_SERVE_H
+
+#include "config.h"
+
+/*
+ * Mount at MOUNTPOINT (absolute, no links) and serve until the end. In the background the caller's
+ * process ends here with status 0 once the mount can be used. Returns 0, or -errno with text where
+ * the mount did not come to be.
+ */
+int serve(const struct config *c, const char *mountpoint, bool foreground, struct err *err);
+
+#endif
