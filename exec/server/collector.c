@@ -33,7 +33,7 @@ static void collector_free(struct collector *k)
 	int fd = k->watch.fd;
 
 	if (fd >= 0) {
-		watch_remove(&s->loop, &k->watch);
+		loop_remove(&s->loop, &k->watch);
 		close(fd);
 	}
 	if (k->prev)
@@ -75,7 +75,7 @@ static void collector_ready(struct watch *w, uint32_t events)
 			buf_consume(&k->out, n);
 	}
 	if (k->out.len == 0)
-		watch_set(&k->server->loop, w, EPOLLIN);
+		loop_set(&k->server->loop, w, EPOLLIN);
 	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		return;
 	n = recv(w->fd, data, sizeof(data), MSG_DONTWAIT);
@@ -96,7 +96,7 @@ static int connect_pair(struct collector *k)
 		return -errno;
 	r = conn_new(k->server, fds[0], k->uid);
 	if (r == 0)
-		r = watch_add(&k->server->loop, &k->watch, fds[1], EPOLLIN | EPOLLOUT);
+		r = loop_add(&k->server->loop, &k->watch, fds[1], EPOLLIN | EPOLLOUT);
 	if (r < 0) {
 		k->watch.fd = -1;
 		close(fds[1]);

@@ -60,7 +60,7 @@ static void close_stream(struct conn *c)
 	if (!c->stream)
 		return;
 	if (c->sandbox.fd >= 0)
-		watch_remove(&c->server->loop, &c->sandbox);
+		loop_remove(&c->server->loop, &c->sandbox);
 	c->stream->ops->free(TAKE(c->stream));
 }
 
@@ -70,7 +70,7 @@ static void close_client(struct conn *c)
 
 	if (fd < 0)
 		return;
-	watch_remove(&c->server->loop, &c->client);
+	loop_remove(&c->server->loop, &c->client);
 	close(fd);
 }
 
@@ -154,7 +154,7 @@ static void attach(struct conn *c, struct bk_stream *stream)
 
 	c->stream = stream;
 	c->out.cap = RELAY_SIZE;
-	r = watch_add(&c->server->loop, &c->sandbox, stream->ops->fd(stream), EPOLLIN);
+	r = loop_add(&c->server->loop, &c->sandbox, stream->ops->fd(stream), EPOLLIN);
 	if (r < 0) {
 		c->sandbox.fd = -1;
 		end_with_error(c, r, &(struct err){""});
@@ -565,11 +565,11 @@ static void update_sandbox(struct conn *c)
 	if (c->in.len > 0)
 		events |= EPOLLOUT;
 	if (c->sandbox.fd < 0 && events)
-		watch_add(l, &c->sandbox, c->stream->ops->fd(c->stream), events);
+		loop_add(l, &c->sandbox, c->stream->ops->fd(c->stream), events);
 	else if (c->sandbox.fd >= 0 && !events)
-		watch_remove(l, &c->sandbox);
+		loop_remove(l, &c->sandbox);
 	else if (events)
-		watch_set(l, &c->sandbox, events);
+		loop_set(l, &c->sandbox, events);
 }
 
 /* Send what can be sent now, then watch for what is missing. May free the connection. */
@@ -598,7 +598,7 @@ static void update(struct conn *c)
 		events |= EPOLLIN;
 	if (c->out.len > 0)
 		events |= EPOLLOUT;
-	watch_set(&c->server->loop, &c->client, events);
+	loop_set(&c->server->loop, &c->client, events);
 }
 
 /* ---- All of them ---- */
@@ -619,7 +619,7 @@ int conn_new(struct server *s, int fd, uid_t uid)
 	c->client.ready = client_ready;
 	c->sandbox.ready = sandbox_ready;
 	c->sandbox.fd = -1;
-	r = watch_add(&s->loop, &c->client, fd, EPOLLIN);
+	r = loop_add(&s->loop, &c->client, fd, EPOLLIN);
 	if (r < 0) {
 		close(fd);
 		free(c);

@@ -30,7 +30,7 @@ void loop_done(struct loop *l)
 	pthread_mutex_destroy(&l->lock);
 }
 
-int watch_add(struct loop *l, struct watch *w, int fd, uint32_t events)
+int loop_add(struct loop *l, struct watch *w, int fd, uint32_t events)
 {
 	struct epoll_event e = {.events = events, .data.ptr = w};
 
@@ -39,7 +39,7 @@ int watch_add(struct loop *l, struct watch *w, int fd, uint32_t events)
 	return epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
 }
 
-void watch_set(struct loop *l, struct watch *w, uint32_t events)
+void loop_set(struct loop *l, struct watch *w, uint32_t events)
 {
 	struct epoll_event e = {.events = events, .data.ptr = w};
 
@@ -49,7 +49,7 @@ void watch_set(struct loop *l, struct watch *w, uint32_t events)
 	epoll_ctl(l->epoll, EPOLL_CTL_MOD, w->fd, &e);
 }
 
-void watch_remove(struct loop *l, struct watch *w)
+void loop_remove(struct loop *l, struct watch *w)
 {
 	epoll_ctl(l->epoll, EPOLL_CTL_DEL, w->fd, NULL);
 	w->fd = -1;

@@ -32,9 +32,9 @@ int loop_init(struct loop *l); /* 0 or -errno */
 void loop_done(struct loop *l);
 
 /* The loop's thread only. Events 0: hangups only. */
-int watch_add(struct loop *l, struct watch *w, int fd, uint32_t events);
-void watch_set(struct loop *l, struct watch *w, uint32_t events);
-void watch_remove(struct loop *l, struct watch *w);
+int loop_add(struct loop *l, struct watch *w, int fd, uint32_t events);
+void loop_set(struct loop *l, struct watch *w, uint32_t events);
+void loop_remove(struct loop *l, struct watch *w);
 
 /* Any thread. */
 void loop_post(struct loop *l, struct task *t);

@@ -166,7 +166,7 @@ static int bind_socket(struct server *s, struct err *err)
 		close(fd);
 		return r;
 	}
-	r = watch_add(&s->loop, &s->listener, fd, EPOLLIN);
+	r = loop_add(&s->loop, &s->listener, fd, EPOLLIN);
 	if (r < 0) {
 		close(fd);
 		s->listener.fd = -1;
