@@ -19,6 +19,8 @@ struct contract_traits {
 	bool holes;
 	/* An open file reads and writes on after its last name went. */
 	bool unlinked_open;
+	/* A directory has 2 links and one for each directory in it. */
+	bool dir_links;
 	/* New files belong to the request's uid and gid; else to someone fixed. */
 	bool owner_of_request;
 	/* Two files opened with O_APPEND never overwrite one another. */

@@ -35,6 +35,7 @@ static const struct contract_backend memory = {
 	    .links_verbatim = true,
 	    .holes = true,
 	    .unlinked_open = true,
+	    .dir_links = true,
 	    .owner_of_request = true,
 	    .append = true,
 	},

@@ -7,7 +7,8 @@
 #include <dirent.h>
 
 static const struct suite_test *const tables[] = {
-    names_tests,
+    names_tests, rename_tests,	attr_tests,   xattr_tests,  file_tests,
+    dir_tests,	 wrapper_tests, thread_tests, random_tests,
 };
 
 static unsigned count_fds(void)

@@ -16,12 +16,18 @@ struct suite {
 	struct bk_node *dir; /* place.dir, borrowed */
 	struct bk_req *req;
 	unsigned seed, steps, many;
+	bool slow; /* `many` is not even 1,000: try a sample */
 };
 
 struct suite_test {
 	const char *name; /* the behaviour, in words_with_underscores */
 	void (*run)(struct suite *);
 };
+
+#define TEST(function)                                                                             \
+	{                                                                                          \
+#function, function                                                                \
+	}
 
 /* Each table ends with a NULL name. */
 extern const struct suite_test names_tests[];
