@@ -53,6 +53,22 @@ static int set_size(const struct host_node *n, const struct bk_file *file, int f
 	return r < 0 ? -errno : 0;
 }
 
+/* As write(2) by another than root would. Where the kernel did it already, nothing is left. */
+static int kill_suidgid(int fd)
+{
+	struct stat st;
+	mode_t mode;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	mode = st.st_mode & ~S_ISUID & 07777;
+	if (mode & S_IXGRP)
+		mode &= ~S_ISGID;
+	if (mode == (st.st_mode & 07777))
+		return 0;
+	return chmod(host_proc_path(fd).path, mode) < 0 ? -errno : 0;
+}
+
 static int set_owner(int fd, const struct bk_setattr *a)
 {
 	uid_t uid = a->mask & BK_SET_UID ? a->uid : (uid_t)-1;
@@ -93,6 +109,8 @@ static int change(const struct host_node *n, const struct bk_file *file, int fd,
 
 	if (a->mask & BK_SET_SIZE)
 		r = set_size(n, file, fd, a->size);
+	if (r == 0 && a->mask & BK_SET_KILL_SUIDGID)
+		r = kill_suidgid(fd);
 	if (r == 0 && a->mask & (BK_SET_UID | BK_SET_GID))
 		r = set_owner(fd, a);
 	if (r == 0 && a->mask & BK_SET_MODE)
