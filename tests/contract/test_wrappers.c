@@ -8,7 +8,7 @@ static void a_readonly_route_changes_nothing(struct suite *s)
 	_cleanup_(bk_node_unrefp) struct bk_node *f = s_file(s, s->dir, "f", "text");
 	_cleanup_(bk_node_unrefp) struct bk_node *d = s_mkdir(s, s->dir, "d");
 	struct bk_setattr set = {.mask = BK_SET_MODE, .mode = 0600};
-	struct bk *bk = s->dir->bk;
+	struct bk *bk = bk_serving(s->dir, "x");
 	struct bk_node *node;
 	struct bk_file *file;
 	struct stat st;
