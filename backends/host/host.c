@@ -30,25 +30,6 @@ static const struct option host_options[] = {
 
 /* ---- What prepare finds out ---- */
 
-static bool waits(int fd)
-{
-	static const uint32_t remote[] = {
-	    NFS_SUPER_MAGIC,	     SMB_SUPER_MAGIC,	     CIFS_SUPER_MAGIC,
-	    SMB2_SUPER_MAGIC,	     FUSE_SUPER_MAGIC,	     V9FS_MAGIC,
-	    CEPH_SUPER_MAGIC,	     AFS_SUPER_MAGIC,	     AFS_FS_MAGIC,
-	    CODA_SUPER_MAGIC,	     0x7461636f /* ocfs2 */, 0x01161970 /* gfs2 */,
-	    0x0bd00bd0 /* lustre */, 0x47504653 /* gpfs */,  0x786f4256 /* vboxsf */,
-	};
-	struct statfs st;
-
-	if (fstatfs(fd, &st) < 0)
-		return true;
-	for (size_t i = 0; i < ARRAY_SIZE(remote); i++)
-		if ((uint32_t)st.f_type == remote[i])
-			return true;
-	return false;
-}
-
 static bool is_below(const char *path, const char *dir)
 {
 	size_t n = strlen(dir);
@@ -132,7 +113,8 @@ static int host_prepare(struct bk_req *req, struct bk *bk, void (*progress)(void
 		return err_set(err, -errno, "host directory %s: %s", h->conf.path, strerror(errno));
 	host_probe(h, fd);
 	h->fds.budget = fd_budget(h);
-	if (!strcmp(h->conf.blocking, "yes") || (!strcmp(h->conf.blocking, "auto") && waits(fd)))
+	if (!strcmp(h->conf.blocking, "yes") ||
+	    (!strcmp(h->conf.blocking, "auto") && host_is_remote(fd)))
 		h->bk.blocking = true;
 	h->bk.ops = h->bk.blocking ? &host_blocking_ops : &host_ops;
 	r = read_caps(h);

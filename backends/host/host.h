@@ -112,6 +112,8 @@ struct host_file {
 int host_openat(const struct host *h, int dirfd, const char *name, int flags, mode_t mode);
 /* Find out whether openat2(2) works here. */
 void host_probe(struct host *h, int fd);
+/* Whether calls on FD's file system may wait for a machine or process. */
+bool host_is_remote(int fd);
 /* "/proc/self/fd/N": the file of an O_PATH descriptor as a path, for calls that have no other way.
  */
 struct host_proc {

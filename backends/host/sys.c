@@ -4,10 +4,12 @@
  */
 #include "host.h"
 
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 static int openat2_once(int dirfd, const char *name, int flags, mode_t mode)
 {
@@ -58,7 +60,37 @@ int host_fstat(int fd, struct stat *ret)
 	return fstat(fd, ret) < 0 ? -errno : 0;
 }
 
+bool host_is_remote(int fd)
+{
+	static const uint32_t types[] = {
+	    NFS_SUPER_MAGIC,	     SMB_SUPER_MAGIC,	     CIFS_SUPER_MAGIC,
+	    SMB2_SUPER_MAGIC,	     FUSE_SUPER_MAGIC,	     V9FS_MAGIC,
+	    CEPH_SUPER_MAGIC,	     AFS_SUPER_MAGIC,	     AFS_FS_MAGIC,
+	    CODA_SUPER_MAGIC,	     0x7461636f /* ocfs2 */, 0x01161970 /* gfs2 */,
+	    0x0bd00bd0 /* lustre */, 0x47504653 /* gpfs */,  0x786f4256 /* vboxsf */,
+	};
+	struct statfs st;
+
+	if (fstatfs(fd, &st) < 0)
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if ((uint32_t)st.f_type == types[i])
+			return true;
+	return false;
+}
+
 /* ---- Identity ---- */
+
+/*
+ * Whether a file keeps its handle for life. On FUSE it is only the number that the kernel's inode
+ * has at the moment, and is another one after a while.
+ */
+static bool has_handles(int fd)
+{
+	struct statfs st;
+
+	return fstatfs(fd, &st) == 0 && (uint32_t)st.f_type != FUSE_SUPER_MAGIC;
+}
 
 union handle {
 	struct file_handle fh;
@@ -93,7 +125,8 @@ int host_identify(int fd, const struct stat *st, struct host_id *ret)
 
 	id.bytes[0] = 'h';
 	id_add(&id, &st->st_dev, sizeof(st->st_dev));
-	if (name_to_handle_at(fd, "", &u.fh, &mount_id, AT_EMPTY_PATH) == 0 &&
+	errno = 0;
+	if (has_handles(fd) && name_to_handle_at(fd, "", &u.fh, &mount_id, AT_EMPTY_PATH) == 0 &&
 	    u.fh.handle_bytes <= MAX_HANDLE_SZ) {
 		id.mount_id = mount_id;
 		id_add(&id, &u.fh.handle_type, sizeof(u.fh.handle_type));

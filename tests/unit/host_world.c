@@ -166,9 +166,6 @@ void w_evict(struct world *w)
 		close(openat(w->dirfd, name, O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
 		nodes[i] = w_lookup(w, w->root, name);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
-		snprintf(name, sizeof(name), "filler%zu", i);
-		unlinkat(w->dirfd, name, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
 		bk_node_unref(nodes[i]);
-	}
 }
