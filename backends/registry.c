@@ -7,10 +7,14 @@
 
 extern const struct bk_type memory_type;
 extern const struct bk_type host_type;
+extern const struct bk_type docker_type;
+extern const struct bk_type container_type;
 
 static const struct bk_type *const types[] = {
     &memory_type,
     &host_type,
+    &docker_type,
+    &container_type,
     NULL,
 };
 

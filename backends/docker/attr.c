@@ -1,0 +1,340 @@
+/*
+ * Attributes. A HEAD tells mode, size and mtime at little cost, but not the owner, the device or a
+ * link's target as stored: those come from an index, or from the first header of a GET that is
+ * closed at once, and are kept for a generation while what a HEAD tells is the same.
+ *
+ * Times are whole seconds, as archives have them: an index and a HEAD have to tell the same.
+ */
+#include "docker.h"
+
+#include "../base/clock.h"
+#include "../base/log.h"
+
+#include <string.h>
+#include <sys/sysmacros.h>
+
+void owner_done(struct owner *o)
+{
+	free(TAKE(o->link));
+	o->generation = 0;
+}
+
+static int owner_copy(struct owner *to, const struct owner *from)
+{
+	char *link = from->link ? strdup(from->link) : NULL;
+
+	if (from->link && !link)
+		return -ENOMEM;
+	*to = *from;
+	to->link = link;
+	return 0;
+}
+
+static bool owner_fits(const struct owner *o, uint64_t gen, const struct engine_stat *head)
+{
+	return o->generation == gen && o->mode == head->mode && o->mtime == head->mtime.tv_sec &&
+	       (S_ISDIR(head->mode) || o->size == head->size);
+}
+
+static void make_stat(struct stat *st, const struct owner *o)
+{
+	*st = (struct stat){
+	    .st_mode = o->mode,
+	    .st_nlink = 1,
+	    .st_uid = o->uid,
+	    .st_gid = o->gid,
+	    .st_rdev = o->rdev,
+	    .st_size = S_ISDIR(o->mode) ? 4096 : (off_t)o->size,
+	    .st_blksize = 4096,
+	    .st_blocks = (o->size + 511) / 512,
+	    .st_atim.tv_sec = o->mtime,
+	    .st_mtim.tv_sec = o->mtime,
+	    .st_ctim.tv_sec = o->mtime,
+	};
+}
+
+/* ---- Where an owner can come from ---- */
+
+static int from_entry(const struct index *ix, const struct index_entry *e, struct owner *ret)
+{
+	*ret = (struct owner){
+	    .generation = ix->generation,
+	    .mode = e->mode,
+	    .size = e->size,
+	    .mtime = e->mtime,
+	    .uid = e->uid,
+	    .gid = e->gid,
+	    .rdev = e->rdev,
+	};
+	if (!S_ISLNK(e->mode))
+		return 0;
+	ret->link = strdup(ix->names + e->link);
+	return ret->link ? 0 : -ENOMEM;
+}
+
+/* An index's entry; FRESH: one that holds without asking the engine. */
+static int from_index(struct docker *d, const char *path, bool fresh, struct owner *ret)
+{
+	_cleanup_(index_unrefp) struct index *ix = NULL;
+	struct index_entry e;
+	uint32_t at;
+
+	if (index_find(&d->indexes, path, &ix, &at, &e) < 0 || e.flags & INDEX_TOUCHED)
+		return -ENOENT;
+	if (ix->generation != generation(d) || (fresh && clock_ms() - ix->end_ms >= FRESH_MS))
+		return -ENOENT;
+	return from_entry(ix, &e, ret);
+}
+
+static bool from_node(struct docker *d, struct dnode *node, const struct engine_stat *head,
+		      struct owner *ret)
+{
+	bool fits;
+
+	if (!node)
+		return false;
+	pthread_mutex_lock(&d->nodes.lock);
+	fits = owner_fits(&node->owner, generation(d), head) && owner_copy(ret, &node->owner) == 0;
+	pthread_mutex_unlock(&d->nodes.lock);
+	return fits;
+}
+
+static void to_node(struct docker *d, struct dnode *node, const struct owner *o)
+{
+	struct owner copy;
+
+	if (!node || owner_copy(&copy, o) < 0)
+		return;
+	pthread_mutex_lock(&d->nodes.lock);
+	owner_done(&node->owner);
+	node->owner = copy;
+	pthread_mutex_unlock(&d->nodes.lock);
+}
+
+void node_forget_owner(struct docker *d, struct dnode *node)
+{
+	pthread_mutex_lock(&d->nodes.lock);
+	owner_done(&node->owner);
+	pthread_mutex_unlock(&d->nodes.lock);
+}
+
+void node_set_owner(struct docker *d, struct dnode *node, const struct stat *st, const char *link)
+{
+	struct owner o = {
+	    .generation = generation(d),
+	    .mode = st->st_mode,
+	    .size = st->st_size,
+	    .mtime = st->st_mtim.tv_sec,
+	    .uid = st->st_uid,
+	    .gid = st->st_gid,
+	    .rdev = st->st_rdev,
+	    .link = (char *)link,
+	};
+
+	to_node(d, node, &o);
+}
+
+/* The first header of a GET. */
+static int from_archive(struct bk_req *req, struct docker *d, const char *path, uint64_t gen,
+			struct owner *ret)
+{
+	_cleanup_(engine_tar_closep) struct engine_tar *tar = NULL;
+	struct engine_tar_entry t;
+	struct err err = {""};
+	int r = engine_archive_get(req, d->sb.engine, d->sb.ref, path, &tar, &err);
+
+	if (r == 0)
+		r = engine_tar_next(req, tar, &t);
+	if (r == 0)
+		return -EIO;
+	if (r < 0)
+		return r;
+	*ret = (struct owner){
+	    .generation = gen,
+	    .mode = t.st.st_mode,
+	    .size = t.link ? strlen(t.link) : (size_t)t.st.st_size,
+	    .mtime = t.st.st_mtim.tv_sec,
+	    .uid = t.st.st_uid,
+	    .gid = t.st.st_gid,
+	    .rdev = t.st.st_rdev,
+	};
+	if (!S_ISLNK(t.st.st_mode))
+		return 0;
+	ret->link = strdup(t.link ? t.link : "");
+	return ret->link ? 0 : -ENOMEM;
+}
+
+static int find_owner(struct bk_req *req, struct docker *d, const char *path, struct dnode *node,
+		      const struct engine_stat *head, struct owner *ret)
+{
+	uint64_t gen = generation(d);
+	int r;
+
+	if (from_node(d, node, head, ret))
+		return 0;
+	if (from_index(d, path, false, ret) == 0) {
+		if (owner_fits(ret, gen, head))
+			return 0;
+		owner_done(ret);
+	}
+	/* Archives leave sockets out; nobody can say whose one is. */
+	if (S_ISSOCK(head->mode)) {
+		*ret = (struct owner){.generation = gen};
+		return 0;
+	}
+	r = from_archive(req, d, path, gen, ret);
+	if (r == -EINTR || r == -ETIMEDOUT || r == -ENOMEM)
+		return r;
+	return r < 0 ? sandbox_fail(&d->sb, r == -ENOENT ? -ENOENT : -EIO,
+				    "%s: its archive cannot be read: %s", path, strerror(-r))
+		     : 0;
+}
+
+/* ---- Stat ---- */
+
+int stat_path(struct bk_req *req, struct docker *d, const char *path, struct dnode *node,
+	      struct stat *ret, struct owner *ret_owner)
+{
+	struct owner o = {.generation = 0};
+	struct engine_stat head = {0};
+	struct err err = {""};
+	int r = sandbox_reach(&d->sb, path, false);
+
+	if (r < 0)
+		return r;
+	if (from_index(d, path, true, &o) == 0) {
+		to_node(d, node, &o);
+		goto done;
+	}
+	r = engine_archive_stat(req, d->sb.engine, d->sb.ref, path, &head, &err);
+	if (r == -ENOENT) {
+		int alive = sandbox_check_alive(req, &d->sb);
+
+		return alive < 0 ? alive : r;
+	}
+	if (r < 0 && r != -EINTR)
+		sandbox_fail(&d->sb, r, "%s: %s", path, *err.text ? err.text : strerror(-r));
+	if (r < 0)
+		return r;
+	atomic_store(&d->sb.alive_ms, clock_ms());
+	free(TAKE(head.link));
+	r = find_owner(req, d, path, node, &head, &o);
+	if (r < 0)
+		return r;
+	o.mode = head.mode;
+	o.size = head.size;
+	o.mtime = head.mtime.tv_sec;
+	to_node(d, node, &o);
+done:
+	make_stat(ret, &o);
+	if (ret_owner)
+		*ret_owner = o;
+	else
+		owner_done(&o);
+	return 0;
+}
+
+bool content_local(struct dnode *node)
+{
+	bool local;
+
+	pthread_mutex_lock(&node->lock);
+	local = node->dirty || atomic_load(&node->pending);
+	pthread_mutex_unlock(&node->lock);
+	return local;
+}
+
+/* What is not in the container, or no longer: 0 where *ret was set. */
+static int stat_local(struct docker *d, struct dnode *node, struct stat *ret)
+{
+	bool gone, local;
+
+	pthread_mutex_lock(&d->nodes.lock);
+	gone = node->gone;
+	pthread_mutex_unlock(&d->nodes.lock);
+	pthread_mutex_lock(&node->lock);
+	local = node->dirty || atomic_load(&node->pending);
+	local = local || (gone && node->spool);
+	if (local) {
+		*ret = node->st;
+		ret->st_nlink = !gone;
+		if (node->spool)
+			ret->st_size = spool_size(node->spool);
+		ret->st_blocks = (ret->st_size + 511) / 512;
+		if (!ret->st_mode)
+			ret->st_mode = node->type;
+	}
+	pthread_mutex_unlock(&node->lock);
+	return local ? 0 : -ENOENT;
+}
+
+int stat_node(struct bk_req *req, struct docker *d, struct dnode *node, struct stat *ret)
+{
+	char path[PATH_MAX];
+	int r;
+
+	if (node->type == S_IFREG && stat_local(d, node, ret) == 0) {
+		ret->st_ino = node->ino;
+		return 0;
+	}
+	r = node_path(d, node, path);
+	if (r == 0)
+		r = stat_path(req, d, path, node, ret, NULL);
+	if (r == 0 && (ret->st_mode & S_IFMT) != node->type)
+		r = -ESTALE;
+	if (r == 0)
+		ret->st_ino = node->ino;
+	return r;
+}
+
+void touched(struct docker *d, const char *path)
+{
+	index_touch(&d->indexes, path);
+}
+
+/* ---- The slots ---- */
+
+int docker_getattr(struct bk_req *req, struct bk_node *node, struct bk_file *file, struct stat *ret)
+{
+	return stat_node(req, docker_of(node), dnode_of(node), ret);
+}
+
+int docker_lookup(struct bk_req *req, struct bk_node *dir, const char *name,
+		  struct bk_node **ret_node, struct stat *ret_st)
+{
+	struct docker *d = docker_of(dir);
+	_cleanup_(bk_node_unrefp) struct bk_node *have = NULL;
+	struct owner o;
+	struct dnode *node = node_find(d, dnode_of(dir), name);
+	char path[PATH_MAX];
+	int r;
+
+	if (node) {
+		have = &node->base;
+		if (node->type == S_IFREG && stat_local(d, node, ret_st) == 0) {
+			ret_st->st_ino = node->ino;
+			*ret_node = TAKE(have);
+			return 0;
+		}
+	}
+	r = child_path(d, dnode_of(dir), name, path);
+	if (r < 0)
+		return r;
+	r = stat_path(req, d, path, node, ret_st, &o);
+	if (r < 0)
+		return r;
+	if (!node || node->type != (ret_st->st_mode & S_IFMT)) {
+		r = node_get(d, dnode_of(dir), name, ret_st->st_mode & S_IFMT, &node);
+		if (r == 0) {
+			to_node(d, node, &o);
+			bk_node_unref(TAKE(have));
+			have = &node->base;
+		}
+	}
+	owner_done(&o);
+	if (r < 0)
+		return r;
+	ret_st->st_ino = node->ino;
+	*ret_node = TAKE(have);
+	return 0;
+}

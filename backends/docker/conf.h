@@ -1,0 +1,52 @@
+/*
+ * The options of a docker or container route, parsed and checked. Nothing here talks to an engine.
+ */
+#ifndef AIB_DOCKER_CONF_H
+#define AIB_DOCKER_CONF_H
+
+#include "../backend.h"
+#include "../base/options.h"
+
+/* A host directory in the container. */
+struct volume {
+	char *host;  /* resolved */
+	char *given; /* as the configuration has it */
+	char *place;
+	bool readonly;
+	bool route; /* of a host route that names this one in `exec`, not of `volumes` */
+};
+
+struct docker_conf {
+	/* as given */
+	char *image, *container, *engine, *name, *network, *user, *workdir, *oci_runtime;
+	char *pull, *symlinks, *pseudo;
+	cJSON *volumes_json, *volume_json, *env_json;
+	uint64_t memory, disk, pids;
+	uint64_t start_timeout, timeout; /* ms */
+	uint64_t spool_max, index_max;
+	double cpus;
+	bool keep, host_paths;
+
+	/* made of the above */
+	struct volume *volumes;
+	size_t n_volumes;
+	cJSON *env;	   /* array of "K=V" */
+	char *engine_host; /* NULL: the default engine */
+	char *engine_cert; /* certificate directory or NULL */
+	bool engine_tls;
+};
+
+extern const struct option docker_options[], container_options[];
+
+/* Fill *CONF. On failure it is empty again. ATTACH: of type container. */
+int docker_conf_parse(struct docker_conf *conf, const struct bk_mount *mount, bool attach,
+		      const cJSON *options, const cJSON *binds, struct err *err);
+void docker_conf_free(struct docker_conf *conf);
+
+/* Whether PATH is absolute, without empty components, "." or "..", and without a slash at its end
+ * (but "/" itself). */
+bool path_is_plain(const char *path);
+/* Whether PATH is DIR or below it, by components. */
+bool path_below(const char *path, const char *dir);
+
+#endif

@@ -1,0 +1,276 @@
+/*
+ * A sandbox's beginning and end: the image, what a killed daemon has left, the container (created,
+ * not started), and its removal. Called before the mount is there and after it has gone.
+ */
+#include "sandbox.h"
+
+#include "spec.h"
+
+#include "../base/clock.h"
+#include "../base/log.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#define END_TIMEOUT_MS 8000
+
+static const char *text_at(const cJSON *obj, const char *key)
+{
+	const cJSON *v = cJSON_GetObjectItemCaseSensitive(obj, key);
+
+	return cJSON_IsString(v) ? v->valuestring : "";
+}
+
+static const char *label_of(const cJSON *inspect, const char *key)
+{
+	const cJSON *c = cJSON_GetObjectItemCaseSensitive(inspect, "Config");
+
+	return text_at(cJSON_GetObjectItemCaseSensitive(c, "Labels"), key);
+}
+
+/* "aib-MOUNT-ROUTE", in the alphabet of container names. */
+static int default_name(struct sandbox *sb, char **ret)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(200);
+	int r = buf_addf(&b, "aib-%s-", sb->mount->id);
+
+	if (r == 0 && strcmp(sb->route, "/") == 0)
+		r = buf_adds(&b, "root");
+	for (const char *p = sb->route + 1; *p && r == 0; p++)
+		r = *p == '/' ? buf_adds(&b, ".")
+		    : isalnum((unsigned char)*p) || *p == '-' || *p == '_'
+			? buf_add(&b, p, 1)
+			: buf_addf(&b, "_%02x", (unsigned char)*p);
+	if (r < 0)
+		return r;
+	*ret = buf_take(&b);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* ---- The engine and the image ---- */
+
+static int look_at_engine(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	cJSON *info = NULL;
+	const cJSON *ncpu;
+	struct utsname u;
+	int r = engine_ping(req, sb->engine, err);
+
+	if (r == 0)
+		r = engine_info(req, sb->engine, &info, err);
+	if (r < 0)
+		return r;
+	uname(&u);
+	/* Engines say "x86_64", Podman says "amd64". */
+	if (strcmp(text_at(info, "Architecture"), u.machine) != 0)
+		sb->foreign =
+		    engine_is_local(sb->engine) ? false : *text_at(info, "Architecture") != 0;
+	if (strcmp(text_at(info, "Architecture"), "amd64") == 0 && strcmp(u.machine, "x86_64") == 0)
+		sb->foreign = false;
+	ncpu = cJSON_GetObjectItemCaseSensitive(info, "NCPU");
+	sb->cpus = sb->conf->cpus;
+	if (sb->cpus == 0) /* the default; an engine refuses more than it has */
+		sb->cpus = cJSON_IsNumber(ncpu) && ncpu->valuedouble < 2 ? ncpu->valuedouble : 2;
+	cJSON_Delete(info);
+	return 0;
+}
+
+static int get_image(struct bk_req *req, struct sandbox *sb, void (*progress)(void *, const char *),
+		     void *ctx, cJSON **ret, struct err *err)
+{
+	const struct docker_conf *c = sb->conf;
+	int r = -ENOENT;
+
+	if (strcmp(c->pull, "always") != 0) {
+		r = engine_image_inspect(req, sb->engine, c->image, ret, err);
+		if (r != -ENOENT)
+			return r;
+		if (strcmp(c->pull, "never") == 0)
+			return err_set(err, r, "image %s is not on engine %s, and pull=never",
+				       c->image, engine_host(sb->engine));
+	}
+	bk_req_extend(req, c->start_timeout);
+	r = engine_image_pull(req, sb->slow, c->image, progress, ctx, err);
+	bk_req_extend(req, c->timeout);
+	if (r < 0)
+		return err_prefix(err, r, "pulling image %s", c->image);
+	return engine_image_inspect(req, sb->engine, c->image, ret, err);
+}
+
+static bool has_route_binds(const struct docker_conf *c)
+{
+	for (size_t i = 0; i < c->n_volumes; i++)
+		if (c->volumes[i].route)
+			return true;
+	return false;
+}
+
+/* Whom commands run as: what the files that are bound in need, unless it was said. */
+static int choose_user(struct sandbox *sb)
+{
+	const struct bk_mount *m = sb->mount;
+
+	if (sb->conf->user)
+		sb->user = strdup(sb->conf->user);
+	else if (!has_route_binds(sb->conf))
+		return 0;
+	else if (asprintf(&sb->user, "%u:%u", m->uid, m->gid) < 0)
+		sb->user = NULL;
+	return sb->user ? 0 : -ENOMEM;
+}
+
+/* ---- The container ---- */
+
+int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	struct spec_input in = {
+	    .conf = sb->conf,
+	    .mount_id = sb->mount->id,
+	    .mountpoint = sb->mount->mountpoint,
+	    .route = sb->route,
+	    .user = sb->user,
+	    .home = has_route_binds(sb->conf) && !sb->conf->user && sb->mount->uid != 0,
+	    .cpus = sb->cpus,
+	};
+	_cleanup_free_ char *id = NULL;
+	cJSON *spec = NULL;
+	int r = spec_make(&in, &spec);
+
+	if (r < 0)
+		return r;
+	bk_req_extend(req, sb->conf->start_timeout);
+	r = engine_container_create(req, sb->slow, sb->ref, spec, &id, err);
+	bk_req_extend(req, sb->conf->timeout);
+	cJSON_Delete(spec);
+	if (r < 0 && sb->conf->disk)
+		return err_prefix(err, r,
+				  "creating container %s (disk= needs a storage driver with "
+				  "quotas, such as overlay2 on xfs with pquota)",
+				  sb->ref);
+	if (r < 0)
+		return err_prefix(err, r, "creating container %s", sb->ref);
+	log_info("route %s: container %s created from %s", sb->route, sb->ref, sb->conf->image);
+	r = sandbox_refresh(req, sb, err);
+	if (r == 0)
+		r = furnish(req, sb, err);
+	if (r < 0) {
+		engine_container_remove(req, sb->engine, sb->ref, NULL);
+		return r;
+	}
+	pthread_mutex_lock(&sb->lock);
+	sb->guest_checked = true;
+	pthread_mutex_unlock(&sb->lock);
+	atomic_fetch_add(&sb->generation, 1);
+	return 0;
+}
+
+/* A container with our name: remove it or, with keep, take it over. 1: taken over. */
+static int handle_leftover(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	cJSON *found = NULL;
+	bool mine, same_image;
+	int r = engine_container_inspect(req, sb->engine, sb->ref, &found, err);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	mine = strcmp(label_of(found, "aib.mount"), sb->mount->id) == 0 &&
+	       strcmp(label_of(found, "aib.route"), sb->route) == 0;
+	same_image = strcmp(label_of(found, "aib.image"), sb->conf->image) == 0;
+	cJSON_Delete(found);
+	if (!mine)
+		return err_set(
+		    err, -EEXIST,
+		    "container %s exists and is not this route's; choose another with name=",
+		    sb->ref);
+	if (sb->conf->keep && same_image) {
+		log_info("route %s: container %s was kept and is taken over", sb->route, sb->ref);
+		return 1;
+	}
+	log_info("route %s: removing container %s, left by an earlier mount", sb->route, sb->ref);
+	return engine_container_remove(req, sb->engine, sb->ref, err);
+}
+
+static int prepare_attached(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	cJSON *found = NULL;
+	const cJSON *config;
+	int r;
+
+	r = engine_container_inspect(req, sb->engine, sb->conf->container, &found, err);
+	if (r == -ENOENT)
+		return err_set(err, r, "no container \"%s\" on engine %s", sb->conf->container,
+			       engine_host(sb->engine));
+	if (r < 0)
+		return r;
+	/* The id: a name may be given to another container. */
+	sb->ref = strdup(text_at(found, "Id"));
+	config = cJSON_GetObjectItemCaseSensitive(found, "Config");
+	snprintf(sb->image, sizeof(sb->image), "%s", text_at(config, "Image"));
+	cJSON_Delete(found);
+	if (!sb->ref)
+		return -ENOMEM;
+	if (!*sb->ref)
+		return err_set(err, -EIO, "container \"%s\": the engine gives no id",
+			       sb->conf->container);
+	return sandbox_refresh(req, sb, err);
+}
+
+static int prepare_ours(struct bk_req *req, struct sandbox *sb,
+			void (*progress)(void *, const char *), void *ctx, struct err *err)
+{
+	cJSON *image = NULL;
+	int r = get_image(req, sb, progress, ctx, &image, err);
+
+	cJSON_Delete(image);
+	if (r < 0)
+		return r;
+	snprintf(sb->image, sizeof(sb->image), "%s", sb->conf->image);
+	if (sb->conf->name)
+		sb->ref = strdup(sb->conf->name);
+	else
+		r = default_name(sb, &sb->ref);
+	if (r < 0 || !sb->ref)
+		return -ENOMEM;
+	r = handle_leftover(req, sb, err);
+	if (r < 0)
+		return r;
+	return r == 1 ? sandbox_refresh(req, sb, err) : sandbox_create(req, sb, err);
+}
+
+int sandbox_prepare(struct bk_req *req, struct sandbox *sb,
+		    void (*progress)(void *ctx, const char *text), void *ctx, struct err *err)
+{
+	int r = gate_enter(req, &sb->gate);
+
+	if (r < 0)
+		return r;
+	r = look_at_engine(req, sb, err);
+	if (r == 0)
+		r = choose_user(sb);
+	if (r == 0)
+		r = sb->attached ? prepare_attached(req, sb, err)
+				 : prepare_ours(req, sb, progress, ctx, err);
+	gate_leave(&sb->gate);
+	return r;
+}
+
+void sandbox_end(struct sandbox *sb)
+{
+	struct err err;
+	struct bk_req req;
+	int r;
+
+	if (sb->attached || !sb->ref)
+		return;
+	bk_req_init(&req, 0, 0, 0, END_TIMEOUT_MS);
+	if (sb->conf->keep)
+		r = engine_container_action(&req, sb->engine, sb->ref, "stop", 1, &err);
+	else
+		r = engine_container_remove(&req, sb->engine, sb->ref, &err);
+	if (r < 0 && r != -ENOENT)
+		log_warning("route %s: container %s stays: %s", sb->route, sb->ref, err.text);
+	bk_req_done(&req);
+}

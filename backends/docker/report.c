@@ -1,0 +1,127 @@
+/*
+ * What a sandbox tells and is told: control verbs, status lines, the newest error, and where host
+ * directories are seen in it.
+ */
+#include "sandbox.h"
+
+#include "../base/clock.h"
+
+#include <limits.h>
+#include <string.h>
+
+static const char *const state_names[] = {
+    [SANDBOX_NONE] = "none",	   [SANDBOX_CREATED] = "created", [SANDBOX_STARTING] = "starting",
+    [SANDBOX_RUNNING] = "running", [SANDBOX_PAUSED] = "paused",	  [SANDBOX_STOPPED] = "stopped",
+};
+
+static int act(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)
+{
+	struct err ignored;
+	int r = gate_enter(req, &sb->gate);
+
+	if (r < 0)
+		return r;
+	r = engine_container_action(req, sb->engine, sb->ref, verb, 1, err);
+	atomic_fetch_add(&sb->generation, 1);
+	sandbox_refresh(req, sb, &ignored);
+	gate_leave(&sb->gate);
+	return r;
+}
+
+static int stop_and_start(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)
+{
+	int r = act(req, sb, "stop", err);
+
+	return r < 0 && r != -ENOENT ? r : sandbox_running(req, sb, err);
+}
+
+static int start(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)
+{
+	return sandbox_running(req, sb, err);
+}
+
+int sandbox_ctl(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)
+{
+	static const struct {
+		const char *verb;
+		int (*run)(struct bk_req *, struct sandbox *, const char *, struct err *);
+	} verbs[] = {
+	    {"start", start}, {"stop", act},	{"restart", stop_and_start},
+	    {"pause", act},   {"unpause", act},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		int r;
+
+		if (strcmp(verb, verbs[i].verb) != 0)
+			continue;
+		if (sb->attached)
+			r = err_set(err, -EPERM,
+				    "%s: container %s is attached, not this mount's: %s", verb,
+				    sb->ref, "use the engine's own commands");
+		else
+			r = verbs[i].run(req, sb, verb, err);
+		return r < 0 ? sandbox_fail(sb, r, "%s", err->text) : 0;
+	}
+	return err_set(err, -EINVAL, "\"%s\": expected start, stop, restart, pause or unpause",
+		       verb);
+}
+
+int sandbox_status(struct sandbox *sb, struct buf *out)
+{
+	char started[32] = "-";
+	struct tm tm;
+	int r;
+
+	pthread_mutex_lock(&sb->lock);
+	if (sb->started && (sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_PAUSED) &&
+	    gmtime_r(&sb->started, &tm))
+		strftime(started, sizeof(started), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	r = buf_addf(out,
+		     "id %.12s\ncontainer %s\nimage %s\nstate %s\ntransport archive\nengine %s\n"
+		     "attached %s\nstarted %s\nerror %s\n",
+		     *sb->id ? sb->id : "-",
+		     sb->conf->container ? sb->conf->container
+		     : sb->ref		 ? sb->ref
+					 : "-",
+		     *sb->image ? sb->image : "-", state_names[sb->state], engine_host(sb->engine),
+		     sb->attached ? "yes" : "no", started, *sb->error.text ? sb->error.text : "-");
+	pthread_mutex_unlock(&sb->lock);
+	return r;
+}
+
+int sandbox_error(struct sandbox *sb, struct buf *out)
+{
+	int r;
+
+	pthread_mutex_lock(&sb->lock);
+	r = *sb->error.text ? buf_addf(out, "%s\n", sb->error.text) : 0;
+	pthread_mutex_unlock(&sb->lock);
+	return r;
+}
+
+int sandbox_bound_at(struct sandbox *sb, const char *host_dir, char **ret)
+{
+	const struct docker_conf *c = sb->conf;
+	const char *place = NULL, *rest = "";
+	size_t longest = 0;
+
+	for (size_t i = 0; i < c->n_volumes; i++) {
+		const char *const names[] = {c->volumes[i].given, c->volumes[i].host};
+
+		for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
+			size_t n = strlen(names[k]);
+
+			if (n <= longest || !path_below(host_dir, names[k]))
+				continue;
+			longest = n;
+			place = c->volumes[i].place;
+			rest = n == 1 ? host_dir : host_dir + n;
+		}
+	}
+	if (!place)
+		return -ENOENT;
+	if (asprintf(ret, "%s%s", place, strcmp(rest, "/") ? rest : "") < 0)
+		return -ENOMEM;
+	return 0;
+}

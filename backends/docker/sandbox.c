@@ -1,0 +1,356 @@
+/*
+ * The life of a sandbox's container once it is there: started lazily by whoever first needs it,
+ * and commands of our own (`aib-guest fs`) in it.
+ */
+#include "sandbox.h"
+
+#include "spec.h"
+
+#include "../base/clock.h"
+#include "../base/log.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#define FS_OUTPUT_MAX (1 << 20)
+
+int sandbox_init(struct sandbox *sb, const struct docker_conf *conf, const struct bk_mount *mount,
+		 const char *route, bool attached, struct err *err)
+{
+	struct engine_conf ec = {
+	    .host = conf->engine_host,
+	    .tls = conf->engine_tls,
+	    .cert_path = conf->engine_cert,
+	    .timeout_ms = conf->timeout,
+	};
+	int r;
+
+	*sb = (struct sandbox){.conf = conf, .mount = mount, .route = route, .attached = attached};
+	gate_init(&sb->gate);
+	pthread_mutex_init(&sb->lock, NULL);
+	atomic_init(&sb->generation, 1);
+	r = engine_open(&ec, &sb->engine, err);
+	if (r == 0) {
+		ec.timeout_ms = conf->start_timeout;
+		r = engine_open(&ec, &sb->slow, err);
+	}
+	if (r < 0)
+		sandbox_done(sb);
+	return r;
+}
+
+void sandbox_done(struct sandbox *sb)
+{
+	engine_close(TAKE(sb->engine));
+	engine_close(TAKE(sb->slow));
+	for (size_t i = 0; i < sb->n_places; i++)
+		free(sb->places[i].path);
+	free(TAKE(sb->places));
+	sb->n_places = 0;
+	free(TAKE(sb->ref));
+	free(TAKE(sb->user));
+	pthread_mutex_destroy(&sb->lock);
+	gate_done(&sb->gate);
+}
+
+int sandbox_fail(struct sandbox *sb, int code, const char *fmt, ...)
+{
+	struct err e;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(e.text, sizeof(e.text), fmt, ap);
+	va_end(ap);
+	pthread_mutex_lock(&sb->lock);
+	sb->error = e;
+	pthread_mutex_unlock(&sb->lock);
+	log_info("route %s: %s", sb->route, e.text);
+	return code;
+}
+
+/* ---- State ---- */
+
+static enum sandbox_state state_of(const cJSON *inspect)
+{
+	static const struct {
+		const char *name;
+		enum sandbox_state state;
+	} states[] = {
+	    {"created", SANDBOX_CREATED},     {"running", SANDBOX_RUNNING},
+	    {"paused", SANDBOX_PAUSED},	      {"exited", SANDBOX_STOPPED},
+	    {"stopped", SANDBOX_STOPPED},     {"configured", SANDBOX_CREATED},
+	    {"initialized", SANDBOX_CREATED},
+	};
+	const cJSON *s = cJSON_GetObjectItemCaseSensitive(inspect, "State");
+
+	s = cJSON_GetObjectItemCaseSensitive(s, "Status");
+	for (size_t i = 0; cJSON_IsString(s) && i < ARRAY_SIZE(states); i++)
+		if (strcmp(s->valuestring, states[i].name) == 0)
+			return states[i].state;
+	return SANDBOX_STOPPED;
+}
+
+static void set_state(struct sandbox *sb, enum sandbox_state state)
+{
+	pthread_mutex_lock(&sb->lock);
+	if (state != sb->state) {
+		if (state == SANDBOX_RUNNING && sb->state != SANDBOX_PAUSED)
+			sb->started = time(NULL);
+		if (state != SANDBOX_RUNNING && state != SANDBOX_PAUSED)
+			sb->learned = false;
+		if (state == SANDBOX_NONE)
+			sb->guest_checked = false;
+	}
+	sb->state = state;
+	pthread_mutex_unlock(&sb->lock);
+}
+
+static enum sandbox_state get_state(struct sandbox *sb)
+{
+	enum sandbox_state s;
+
+	pthread_mutex_lock(&sb->lock);
+	s = sb->state;
+	pthread_mutex_unlock(&sb->lock);
+	return s;
+}
+
+/* The gate is ours. */
+int sandbox_refresh(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	cJSON *inspect = NULL;
+	const cJSON *id;
+	int r;
+
+	r = engine_container_inspect(req, sb->engine, sb->ref, &inspect, err);
+	if (r == -ENOENT) {
+		set_state(sb, SANDBOX_NONE);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	set_state(sb, state_of(inspect));
+	atomic_store(&sb->alive_ms, clock_ms());
+	id = cJSON_GetObjectItemCaseSensitive(inspect, "Id");
+	pthread_mutex_lock(&sb->lock);
+	if (cJSON_IsString(id))
+		snprintf(sb->id, sizeof(sb->id), "%.64s", id->valuestring);
+	pthread_mutex_unlock(&sb->lock);
+	r = reach_inspect(sb, inspect);
+	cJSON_Delete(inspect);
+	return r;
+}
+
+int sandbox_check_alive(struct bk_req *req, struct sandbox *sb)
+{
+	struct engine_stat st = {0};
+	int r;
+
+	if (clock_ms() - atomic_load(&sb->alive_ms) < 1000)
+		return 0;
+	r = engine_archive_stat(req, sb->engine, sb->ref, "/", &st, NULL);
+	free(st.link);
+	if (r == 0)
+		atomic_store(&sb->alive_ms, clock_ms());
+	if (r != -ENOENT)
+		return r;
+	return sandbox_fail(
+	    sb, -EIO, "container %s is gone; start makes a new one: echo start > ctl", sb->ref);
+}
+
+/* ---- Start ---- */
+
+static int guest_exec(struct bk_req *req, struct sandbox *sb, const char *const *args,
+		      struct buf *out, struct buf *errors, struct err *err)
+{
+	const char *argv[10] = {GUEST_PATH, "fs"};
+	struct engine_exec x = {.argv = argv, .user = "0:0", .workdir = "/"};
+	size_t n = 2;
+
+	while (*args && n < ARRAY_SIZE(argv) - 1)
+		argv[n++] = *args++;
+	return engine_exec_run(req, sb->engine, sb->ref, &x, NULL, 0, out, errors, err);
+}
+
+/* The gate is ours, the container runs: what its processes have mounted. */
+static int learn(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(FS_OUTPUT_MAX), errors = BUF_INIT(4096);
+	int r;
+
+	r = guest_exec(req, sb, (const char *[]){"mounts", NULL}, &out, &errors, err);
+	if (r < 0)
+		return r;
+	if (r > 0)
+		return err_set(err, -EIO,
+			       "container %s: " GUEST_PATH " does not run (status %d) %s", sb->ref,
+			       r, errors.data ? errors.data : "");
+	r = reach_mounts(sb, out.data ? out.data : "");
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&sb->lock);
+	sb->learned = true;
+	pthread_mutex_unlock(&sb->lock);
+	return 0;
+}
+
+/* The gate is ours. */
+static int start_ours(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	int r;
+
+	if (get_state(sb) == SANDBOX_PAUSED)
+		return err_set(err, -EOPNOTSUPP, "container %s is paused; echo unpause > ctl",
+			       sb->ref);
+	if (get_state(sb) == SANDBOX_NONE) {
+		r = sandbox_create(req, sb, err);
+		if (r < 0)
+			return r;
+	}
+	r = furnish_guest(req, sb, err);
+	if (r < 0)
+		return r;
+	set_state(sb, SANDBOX_STARTING);
+	bk_req_extend(req, sb->conf->start_timeout);
+	r = engine_container_action(req, sb->slow, sb->ref, "start", 0, err);
+	bk_req_extend(req, sb->conf->timeout);
+	atomic_fetch_add(&sb->generation, 1);
+	if (r < 0) {
+		set_state(sb, SANDBOX_STOPPED);
+		return err_prefix(err, r, "starting container %s", sb->ref);
+	}
+	log_info("route %s: container %s started", sb->route, sb->ref);
+	set_state(sb, SANDBOX_RUNNING);
+	return 0;
+}
+
+static int check_attached(struct sandbox *sb, struct err *err)
+{
+	enum sandbox_state s = get_state(sb);
+
+	if (s == SANDBOX_RUNNING)
+		return 0;
+	return err_set(err, -EOPNOTSUPP,
+		       "container %s %s; it is attached, so aib does not start it", sb->ref,
+		       s == SANDBOX_PAUSED ? "is paused"
+		       : s == SANDBOX_NONE ? "is gone"
+					   : "is stopped");
+}
+
+static bool is_ready(struct sandbox *sb)
+{
+	bool ready;
+
+	pthread_mutex_lock(&sb->lock);
+	ready = sb->state == SANDBOX_RUNNING && sb->learned;
+	pthread_mutex_unlock(&sb->lock);
+	return ready;
+}
+
+/* The gate is ours. */
+static int make_ready(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	int r = 0;
+
+	if (is_ready(sb)) /* another was faster */
+		return 0;
+	r = sandbox_refresh(req, sb, err);
+	if (r == 0 && sb->attached)
+		r = check_attached(sb, err);
+	else if (r == 0 && get_state(sb) != SANDBOX_RUNNING)
+		r = start_ours(req, sb, err);
+	if (r == 0)
+		r = furnish_guest(req, sb, err);
+	if (r == 0)
+		r = learn(req, sb, err);
+	return r;
+}
+
+int sandbox_running(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	struct err own;
+	int r;
+
+	if (!err)
+		err = &own;
+	err->text[0] = '\0';
+	if (is_ready(sb))
+		return 0;
+	if (sb->foreign)
+		return sandbox_fail(
+		    sb,
+		    err_set(err, -EOPNOTSUPP,
+			    "engine %s is a machine of another architecture: nothing "
+			    "of aib can run in its containers",
+			    engine_host(sb->engine)),
+		    "%s", err->text);
+	bk_req_extend(req, sb->conf->start_timeout);
+	r = gate_enter(req, &sb->gate);
+	bk_req_extend(req, sb->conf->timeout);
+	if (r < 0)
+		return err_set(err, r, "container %s: waiting for its start: %s", sb->ref,
+			       strerror(-r));
+	r = make_ready(req, sb, err);
+	gate_leave(&sb->gate);
+	if (r < 0 && r != -EINTR)
+		return sandbox_fail(sb, r, "%s", err->text);
+	return r;
+}
+
+/* ---- Our own commands ---- */
+
+/* Whether an exec's result says that the container or the guest is not what we believed. */
+static bool is_lost(int r)
+{
+	return r == -ENOTCONN || r == -EBUSY || r == -ENOENT || r == 126 || r == 127;
+}
+
+void sandbox_forget_ready(struct sandbox *sb)
+{
+	pthread_mutex_lock(&sb->lock);
+	sb->learned = false;
+	sb->guest_checked = false;
+	pthread_mutex_unlock(&sb->lock);
+}
+
+int sandbox_fs_output(struct bk_req *req, struct sandbox *sb, const char *const *args,
+		      struct buf *out, struct err *err)
+{
+	_cleanup_buf_ struct buf errors = BUF_INIT(4096);
+	int r;
+
+	for (int tries = 0;; tries++) {
+		r = sandbox_running(req, sb, err);
+		if (r < 0)
+			return r;
+		bk_req_extend(req, sb->conf->timeout);
+		r = guest_exec(req, sb, args, out, &errors, err);
+		if (!is_lost(r) || tries > 0)
+			break;
+		sandbox_forget_ready(sb);
+	}
+	if (r == 0)
+		return 0;
+	if (r == -ENOTCONN || r == -EBUSY || r == -ENOENT) /* of the engine, not of a file */
+		r = -EIO;
+	if (r > 125)
+		r = err_set(err, -EIO, "container %s: " GUEST_PATH " cannot be run (status %d)",
+			    sb->ref, r);
+	else if (r == 125)
+		r = err_set(err, -EIO, "container %s: fs %s: %s", sb->ref, args[0],
+			    errors.data ? errors.data : "failed");
+	else if (r > 0)
+		r = err_set(err, -r, "fs %s: %s", args[0], errors.data ? errors.data : strerror(r));
+	return r;
+}
+
+int sandbox_fs(struct bk_req *req, struct sandbox *sb, const char *const *args)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(4096);
+	struct err err = {""};
+	int r = sandbox_fs_output(req, sb, args, &out, &err);
+
+	if (r == -EOPNOTSUPP || r == -EIO || r == -EROFS)
+		sandbox_fail(sb, r, "%s", err.text);
+	return r;
+}

@@ -1,0 +1,44 @@
+/*
+ * Sleeping that a request can leave: at its deadline and at once when it is cancelled. Knows
+ * nothing of containers. `struct waiting` is a wait on a condition of the caller's; `struct gate`
+ * is a lock for long work (HTTP, a container's start) that others wait for in this way.
+ *
+ * A cancel takes the waited-for mutex under the request's own lock, so nothing that is called
+ * with such a mutex held may ask the request (bk_req_check): waiting_wait does it instead.
+ */
+#ifndef AIB_DOCKER_WAIT_H
+#define AIB_DOCKER_WAIT_H
+
+#include "../backend.h"
+
+/* A condition variable on CLOCK_MONOTONIC, as waiting_wait needs. */
+void cond_init(pthread_cond_t *cond);
+
+struct waiting {
+	struct bk_req *req;
+	pthread_mutex_t *lock;
+	pthread_cond_t *cond;
+	bool cancelled;
+};
+
+/* Around a loop that waits; both without the mutex. REQ may be NULL. */
+void waiting_begin(struct waiting *w, struct bk_req *req, pthread_mutex_t *lock,
+		   pthread_cond_t *cond);
+void waiting_end(struct waiting *w);
+/* With the mutex: sleep until the condition is signalled, at most MAX_MS. 0, -EINTR, -ETIMEDOUT
+ * (the request's deadline). Other requests' cancels wake too: ask again what was waited for. */
+int waiting_wait(struct waiting *w, uint64_t max_ms);
+
+struct gate {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool busy;
+};
+
+void gate_init(struct gate *g);
+void gate_done(struct gate *g);
+/* 0, and the gate is this thread's until gate_leave; or -EINTR, -ETIMEDOUT. */
+int gate_enter(struct bk_req *req, struct gate *g);
+void gate_leave(struct gate *g);
+
+#endif
