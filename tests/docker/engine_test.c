@@ -2,12 +2,13 @@
  * The engine client against a real engine: `engine_test CASE [HOST] [IMAGE] [ARG]`. Each case makes
  * its own container and removes it. Run by test_engine.py.
  */
+#include "../unit/test.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "docker/engine.h"
-#include "../unit/test.h"
 
 #include <fcntl.h>
+#include <locale.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -591,19 +592,25 @@ static const struct {
     {"show_call", test_show_call},
 };
 
+static uint64_t setting(const char *name, uint64_t def)
+{
+	return getenv(name) ? strtoull(getenv(name), NULL, 10) : def;
+}
+
 int main(int argc, char **argv)
 {
 	struct engine_conf conf = {0};
 
 	signal(SIGPIPE, SIG_IGN);
+	if (getenv("ENGINE_LOCALE"))
+		setlocale(LC_ALL, "");
 	CHECK(argc >= 2);
 	if (argc > 2 && argv[2][0])
 		conf.host = argv[2];
 	image = argc > 3 ? argv[3] : NULL;
 	arg = argc > 4 ? argv[4] : NULL;
-	conf.timeout_ms =
-	    getenv("ENGINE_TIMEOUT_MS") ? strtoull(getenv("ENGINE_TIMEOUT_MS"), NULL, 10) : 0;
-	bk_req_init(&req, 0, 0, 0, 120000);
+	conf.timeout_ms = setting("ENGINE_TIMEOUT_MS", 0);
+	bk_req_init(&req, 0, 0, 0, setting("ENGINE_DEADLINE_MS", 120000));
 	OK(engine_open(&conf, &engine, &err));
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		if (strcmp(cases[i].name, argv[1]) != 0)

@@ -20,8 +20,8 @@ struct engine {
 	char version[16];     /* "1.41"; empty until agreed on */
 };
 
-/* As http_begin, with "/v1.41" before the path; a status of 400 or more is an error with the
- * engine's text, all others are success. */
+/* As http_begin, with "/v1.41" before the path; a status other than 2xx and 304 (it is so
+ * already) is an error with the engine's text. */
 int engine_begin(struct bk_req *req, struct engine *e, const struct http_request *rq,
 		 struct http_reply **ret, struct err *err);
 /* The whole request; the answer, if any is expected (RET not NULL), as JSON. */
@@ -37,8 +37,9 @@ int engine_refused(struct bk_req *req, struct engine *e, const char *message, st
 
 /* The error of an answer with STATUS whose body is BODY ({"message": "…"} or any text). */
 int engine_failed(struct engine *e, int status, const char *body, struct err *err);
-/* Read all of a body. */
-int engine_body(struct bk_req *req, struct http_reply *x, struct buf *body, struct err *err);
+/* Read all of a body, up to its buffer's cap. */
+int engine_body(struct bk_req *req, struct engine *e, struct http_reply *x, struct buf *body,
+		struct err *err);
 /* For an answer that is not what it should be. */
 int engine_garbled(struct engine *e, struct err *err, const char *what);
 

@@ -10,6 +10,7 @@
 #define NEWEST "1.51"
 #define OLDEST "1.24"
 #define DEFAULT_TIMEOUT_MS 30000
+#define BODY_STEP 16384
 
 /* ---- Opening ---- */
 
@@ -139,19 +140,23 @@ int engine_failed(struct engine *e, int status, const char *body, struct err *er
 	return r;
 }
 
-int engine_body(struct bk_req *req, struct http_reply *x, struct buf *body, struct err *err)
+int engine_body(struct bk_req *req, struct engine *e, struct http_reply *x, struct buf *body,
+		struct err *err)
 {
 	ssize_t n;
 
 	do {
-		int r = buf_reserve(body,
-				    body->cap - body->len < 16384 ? body->cap - body->len : 16384);
+		size_t room = body->cap - body->len;
+		int r;
 
+		if (room == 0)
+			return engine_garbled(e, err, "of a sane length");
+		if (room > BODY_STEP)
+			room = BODY_STEP;
+		r = buf_reserve(body, room);
 		if (r < 0)
-			return err_set(err, r, "out of memory");
-		if (body->len == body->cap)
-			return err_set(err, -EIO, "the engine's answer is too large");
-		n = http_read(req, x, body->data + body->len, body->size - 1 - body->len, err);
+			return err_set(err, r, "engine %s: out of memory", engine_host(e));
+		n = http_read(req, x, body->data + body->len, room, err);
 		if (n < 0)
 			return n;
 		body->len += n;
@@ -181,7 +186,7 @@ static int ping(struct bk_req *req, struct engine *e, char *version, struct err 
 	const char *said;
 
 	if (r == 0)
-		r = engine_body(req, x, &body, err);
+		r = engine_body(req, e, x, &body, err);
 	if (r < 0)
 		return r;
 	if (http_status(x) != 200)
@@ -281,11 +286,11 @@ int engine_begin(struct bk_req *req, struct engine *e, const struct http_request
 
 		if (r < 0)
 			return r;
-		if (http_status(x) < 400) {
+		if (http_status(x) / 100 == 2 || http_status(x) == 304) {
 			*ret = TAKE(x);
 			return 0;
 		}
-		r = engine_body(req, x, &body, err);
+		r = engine_body(req, e, x, &body, err);
 		if (r < 0)
 			return r;
 		/* An upload that has begun cannot be sent again. */
@@ -309,7 +314,7 @@ int engine_call(struct bk_req *req, struct engine *e, const struct http_request 
 	cJSON *json;
 
 	if (r == 0)
-		r = engine_body(req, x, &body, err);
+		r = engine_body(req, e, x, &body, err);
 	if (r < 0 || !ret)
 		return r;
 	json = cJSON_ParseWithLength(body.data, body.len);

@@ -17,6 +17,7 @@ struct put {
 	const struct engine_put_entry *entries;
 	size_t n, at;	   /* the next entry, or the one whose data is sent */
 	bool in_data, end; /* of entries[at]; the archive is closed */
+	bool over;	   /* nobody takes any more */
 	uint64_t sent;	   /* bytes of entries[at] */
 	struct archive *a;
 	struct buf out; /* made and not yet sent: from `taken` on */
@@ -27,11 +28,11 @@ struct put {
 static la_ssize_t on_write(struct archive *a, void *ctx, const void *data, size_t n)
 {
 	struct put *p = ctx;
-	int r = buf_add(&p->out, data, n);
+	int r = p->over ? -EPIPE : buf_add(&p->out, data, n);
 
 	if (r == 0)
 		return n;
-	archive_set_error(a, -r, "out of memory");
+	archive_set_error(a, -r, "cannot be kept");
 	return -1;
 }
 
@@ -168,8 +169,9 @@ int engine_archive_put(struct bk_req *req, struct engine *e, const char *id, con
 		r = engine_call(req, e, &rq, NULL, err);
 	else
 		err_set(err, r, "engine %s: %s", engine_host(e), strerror(-r));
+	p.over = true;
 	if (p.a) {
-		archive_write_fail(p.a);
+		archive_write_close(p.a); /* free alone leaks after an error */
 		archive_write_free(p.a);
 	}
 	buf_done(&p.out);
