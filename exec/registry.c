@@ -1,5 +1,5 @@
 /*
- * The daemon's side of the registry: its entry, the lock that says that it lives, its socket.
+ * The daemon's side of the registry: its entry, and the lock that says that it lives.
  * Directories are made and checked from descriptors without following links, since /tmp is among
  * the places where they may be.
  */
@@ -9,8 +9,8 @@
 
 #include <cjson/cJSON.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 void registry_id(const char *mountpoint, char ret[REGISTRY_ID_SIZE])
@@ -36,19 +36,6 @@ int registry_runtime_dir(char **ret)
 	else
 		n = asprintf(ret, "/tmp/aib-%u", (unsigned)geteuid());
 	return n < 0 ? -ENOMEM : 0;
-}
-
-int registry_address(const char *dir, struct sockaddr_un *ret, int *ret_fd)
-{
-	int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	memset(ret, 0, sizeof(*ret));
-	ret->sun_family = AF_UNIX;
-	snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d/socket", fd);
-	*ret_fd = fd;
-	return 0;
 }
 
 /* Make DIR, or accept it where it is a directory of ours that nobody else can write to. */
@@ -154,25 +141,6 @@ int registry_add(const char *mountpoint, struct registry_entry *ret, struct err 
 	ret->dir = TAKE(dir);
 	ret->info_fd = TAKE_FD(fd);
 	return 0;
-}
-
-int registry_listen(const struct registry_entry *entry, struct err *err)
-{
-	_cleanup_close_ int fd = -1, dir = -1;
-	struct sockaddr_un addr;
-	int r;
-
-	r = registry_address(entry->dir, &addr, &dir);
-	if (r < 0)
-		return err_set(err, r, "cannot open %s: %s", entry->dir, strerror(-r));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return err_set(err, -errno, "cannot make a socket: %m");
-	unlinkat(dir, "socket", 0);
-	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-	    fchmodat(dir, "socket", 0666, 0) < 0 || listen(fd, 128) < 0)
-		return err_set(err, -errno, "cannot listen on %s/socket: %m", entry->dir);
-	return TAKE_FD(fd);
 }
 
 void registry_remove(struct registry_entry *entry)

@@ -28,7 +28,7 @@ void registry_id(const char *mountpoint, char ret[REGISTRY_ID_SIZE]);
 
 /* One daemon's entry. */
 struct registry_entry {
-	char *dir; /* RUNTIME/ID, 0700, or 0755 of root */
+	char *dir; /* RUNTIME/ID, 0700, or 0755 of root; the socket is to be made there */
 	int info_fd;
 };
 
@@ -37,9 +37,6 @@ struct registry_entry {
  * it. Errors have text. Call it after daemonizing: it records the pid (the lock survives fork).
  */
 int registry_add(const char *mountpoint, struct registry_entry *ret, struct err *err);
-/* A listening socket in the entry: the descriptor, or -errno with text. Anybody may connect who can
- * reach the directory: the server checks each peer. */
-int registry_listen(const struct registry_entry *entry, struct err *err);
 /* Remove the socket and the entry. */
 void registry_remove(struct registry_entry *entry);
 

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 void registry_mount_done(struct registry_mount *m)
 {
@@ -291,16 +292,15 @@ int registry_choose(const char *named, struct registry_mount *ret, struct err *e
 
 int registry_connect(const struct registry_mount *m, struct err *err)
 {
-	_cleanup_close_ int fd = -1, dir = -1;
-	struct sockaddr_un addr;
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	_cleanup_close_ int fd = -1;
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
-	int r;
 
-	r = registry_address(m->socket_dir, &addr, &dir);
-	if (r < 0)
-		return err_set(err, r, "%s: cannot reach its daemon at %s: %s", m->mountpoint,
-			       m->socket_dir, strerror(-r));
+	if ((size_t)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/socket", m->socket_dir) >=
+	    sizeof(addr.sun_path))
+		return err_set(err, -ENAMETOOLONG, "%s/socket: too long for a socket's path",
+			       m->socket_dir);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return err_set(err, -errno, "cannot make a socket: %m");

@@ -5,18 +5,11 @@
 #include "base/err.h"
 
 #include <limits.h>
-#include <stdint.h>
-#include <sys/un.h>
 
 #define REGISTRY_SHARED "/run/aib"
 #define REGISTRY_MAX_INFO 16384
 
 /* This user's RUNTIME; *ret is the caller's. */
 int registry_runtime_dir(char **ret);
-/*
- * The address of the file "socket" in DIR, however long that path is: through a descriptor, which
- * *ret_fd keeps open until the address was used.
- */
-int registry_address(const char *dir, struct sockaddr_un *ret, int *ret_fd);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "args.h"
 #include "relay.h"
+#include "send.h"
 #include "terminal.h"
 
 #include "registry.h"
@@ -176,7 +177,7 @@ static int start(const struct exec_args *args, struct err *err)
 	if (fd < 0)
 		return fd;
 	request = make_request(args, timeout_ms);
-	r = client_send(fd, request, err);
+	r = send_request(fd, request, err);
 	cJSON_Delete(request);
 	return r < 0 ? r : TAKE_FD(fd);
 }

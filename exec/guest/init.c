@@ -39,6 +39,7 @@ int guest_init(int argc, char **argv)
 		return GUEST_USAGE;
 	}
 	/* Blocked, not ignored: an ignored SIGCHLD or SIGPIPE would be inherited. */
+	signal(SIGCHLD, SIG_DFL);
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, NULL);
 	for (;;) {

@@ -1,0 +1,59 @@
+#include "send.h"
+
+#include "protocol.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+static int send_all(int fd, const void *data, size_t len)
+{
+	ssize_t n;
+
+	for (size_t done = 0; done < len; done += n) {
+		n = send(fd, (const char *)data + done, len - done, MSG_NOSIGNAL);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n < 0)
+			n = 0;
+	}
+	return 0;
+}
+
+static int send_text(int fd, const char *text)
+{
+	size_t left = strlen(text), n;
+	uint8_t header[PROTO_HEADER];
+	int r;
+
+	do {
+		n = left < PROTO_MAX_PAYLOAD ? left : PROTO_MAX_PAYLOAD;
+		proto_put_header(header, PROTO_REQUEST, n);
+		r = send_all(fd, header, sizeof(header));
+		if (r == 0)
+			r = send_all(fd, text, n);
+		text += n;
+		left -= n;
+	} while (r == 0 && n == PROTO_MAX_PAYLOAD);
+	return r;
+}
+
+int send_request(int fd, const cJSON *request, struct err *err)
+{
+	char *text = cJSON_PrintUnformatted(request);
+	int r;
+
+	if (!text)
+		return err_set(err, -ENOMEM, "out of memory");
+	if (strlen(text) > PROTO_MAX_REQUEST)
+		r = err_set(err, -E2BIG,
+			    "arguments and environment are too long (at most %d bytes)",
+			    PROTO_MAX_REQUEST);
+	else
+		r = send_text(fd, text);
+	if (r == -EPIPE || r == -ECONNRESET)
+		r = 0;
+	else if (r < 0 && r != -E2BIG)
+		err_set(err, r, "cannot write to the daemon: %s", strerror(-r));
+	free(text);
+	return r;
+}
