@@ -8,8 +8,9 @@
  *
  * RUNTIME is $AIB_RUNTIME_DIR, else /run/aib for root, $XDG_RUNTIME_DIR/aib, /tmp/aib-UID. It
  * belongs to its user and nobody else may write there; root's can be read by all, since root's
- * mounts serve all. Clients look into /run/aib as well. ID is made from the mount point. The lock
- * ends with the daemon, however it ends, so an entry is never believed for longer.
+ * mounts serve all. Clients look into /run/aib as well, unless AIB_RUNTIME_DIR says where to look.
+ * ID is made from the mount point. The lock ends with the daemon, however it ends, so an entry is
+ * never believed for longer.
  */
 #ifndef AIB_EXEC_REGISTRY_H
 #define AIB_EXEC_REGISTRY_H

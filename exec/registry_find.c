@@ -146,7 +146,7 @@ int registry_list(struct registry_mount **ret, size_t *ret_n)
 	r = registry_runtime_dir(&runtime);
 	if (r == 0)
 		r = list_dir(runtime, &list, &n);
-	if (r == 0 && strcmp(runtime, REGISTRY_SHARED) != 0)
+	if (r == 0 && !getenv("AIB_RUNTIME_DIR") && strcmp(runtime, REGISTRY_SHARED) != 0)
 		r = list_dir(REGISTRY_SHARED, &list, &n);
 	if (r < 0) {
 		registry_list_free(list, n);

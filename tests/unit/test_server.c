@@ -167,10 +167,12 @@ static int client(void)
 static void send_frame(int fd, uint8_t type, const void *data, size_t len)
 {
 	uint8_t header[PROTO_HEADER];
+	struct iovec parts[] = {{header, sizeof(header)}, {(void *)data, len}};
+	struct msghdr msg = {.msg_iov = parts, .msg_iovlen = 2};
 
+	/* At once: the server may hang up over the header alone. */
 	proto_put_header(header, type, len);
-	CHECK_EQ(send(fd, header, sizeof(header), MSG_NOSIGNAL), sizeof(header));
-	CHECK_EQ(send(fd, data, len, MSG_NOSIGNAL), len);
+	CHECK_EQ(sendmsg(fd, &msg, MSG_NOSIGNAL), sizeof(header) + len);
 }
 
 static int ask(const char *request)
