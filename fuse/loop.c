@@ -14,8 +14,14 @@ struct loop {
 	struct fs *fs;
 	pthread_mutex_t lock; /* guards all below */
 	pthread_t *threads;
-	unsigned n, max, reading;
+	unsigned n, max, alive, reading;
 	bool ending;
+	pthread_cond_t died;
+};
+
+struct reader {
+	struct loop *loop;
+	struct fuse_buf buf;
 };
 
 static int start_thread_locked(struct loop *l);
@@ -34,13 +40,6 @@ static void start_reading(struct loop *l)
 	pthread_mutex_lock(&l->lock);
 	l->reading++;
 	pthread_mutex_unlock(&l->lock);
-}
-
-static void free_buf(void *arg)
-{
-	struct fuse_buf *buf = arg;
-
-	free(buf->mem);
 }
 
 static void end_session(struct fs *fs)
@@ -73,13 +72,25 @@ static void serve(struct loop *l, struct fuse_buf *buf)
 	end_session(l->fs);
 }
 
+static void reader_done(void *arg)
+{
+	struct reader *r = arg;
+	struct loop *l = r->loop;
+
+	free(r->buf.mem);
+	pthread_mutex_lock(&l->lock);
+	l->alive--;
+	pthread_cond_signal(&l->died);
+	pthread_mutex_unlock(&l->lock);
+}
+
 static void *loop_thread(void *arg)
 {
-	struct fuse_buf buf = {0};
+	struct reader r = {.loop = arg};
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-	pthread_cleanup_push(free_buf, &buf);
-	serve(arg, &buf);
+	pthread_cleanup_push(reader_done, &r);
+	serve(arg, &r.buf);
 	pthread_cleanup_pop(1);
 	return NULL;
 }
@@ -93,8 +104,10 @@ static int start_thread_locked(struct loop *l)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&l->threads[l->n], NULL, loop_thread, l);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r == 0)
+	if (r == 0) {
 		l->n++;
+		l->alive++;
+	}
 	return -r;
 }
 
@@ -110,45 +123,70 @@ static void wait_for_end(struct fs *fs)
 static bool join_all(struct loop *l)
 {
 	struct timespec until;
-	bool all = true;
+	unsigned alive;
+	int r = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += END_TIMEOUT_MS / 1000;
+	pthread_mutex_lock(&l->lock);
+	l->ending = true;
 	for (unsigned i = 0; i < l->n; i++)
 		pthread_cancel(l->threads[i]);
-	for (unsigned i = 0; i < l->n; i++)
-		all =
-		    pthread_clockjoin_np(l->threads[i], NULL, CLOCK_MONOTONIC, &until) == 0 && all;
-	return all;
+	while (l->alive > 0 && r == 0)
+		r = pthread_cond_timedwait(&l->died, &l->lock, &until);
+	alive = l->alive;
+	pthread_mutex_unlock(&l->lock);
+	for (unsigned i = 0; alive == 0 && i < l->n; i++)
+		pthread_join(l->threads[i], NULL);
+	return alive == 0;
+}
+
+static struct loop *loop_new(struct fs *fs)
+{
+	struct loop *l = calloc(1, sizeof(*l));
+	pthread_condattr_t attr;
+
+	if (!l)
+		return NULL;
+	l->fs = fs;
+	l->max = fs->conf.threads;
+	l->threads = calloc(l->max, sizeof(*l->threads));
+	if (!l->threads) {
+		free(l);
+		return NULL;
+	}
+	pthread_mutex_init(&l->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&l->died, &attr);
+	pthread_condattr_destroy(&attr);
+	return l;
+}
+
+static void loop_free(struct loop *l)
+{
+	pthread_cond_destroy(&l->died);
+	pthread_mutex_destroy(&l->lock);
+	free(l->threads);
+	free(l);
 }
 
 int loop_run(struct fs *fs)
 {
-	struct loop *l = calloc(1, sizeof(*l));
-	int r = -ENOMEM;
+	struct loop *l = loop_new(fs);
+	int r;
 
 	if (!l)
 		return -ENOMEM;
-	l->fs = fs;
-	l->max = fs->conf.threads;
-	l->threads = calloc(l->max, sizeof(*l->threads));
-	pthread_mutex_init(&l->lock, NULL);
-	if (l->threads) {
-		pthread_mutex_lock(&l->lock);
-		r = start_thread_locked(l);
-		pthread_mutex_unlock(&l->lock);
-	}
+	pthread_mutex_lock(&l->lock);
+	r = start_thread_locked(l);
+	pthread_mutex_unlock(&l->lock);
 	if (r == 0) {
 		wait_for_end(fs);
-		pthread_mutex_lock(&l->lock);
-		l->ending = true;
-		pthread_mutex_unlock(&l->lock);
 		fuse_session_exit(fs->se);
 		if (!join_all(l))
-			return -ETIMEDOUT;
+			return -ETIMEDOUT; /* what its threads use is left behind */
 	}
-	pthread_mutex_destroy(&l->lock);
-	free(l->threads);
-	free(l);
+	loop_free(l);
 	return r;
 }

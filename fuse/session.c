@@ -146,8 +146,7 @@ static void log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
 		text[n - 1] = '\0';
 	log_line(level <= FUSE_LOG_ERR	     ? LOG_LEVEL_ERROR
 		 : level <= FUSE_LOG_WARNING ? LOG_LEVEL_WARNING
-		 : level <= FUSE_LOG_INFO    ? LOG_LEVEL_INFO
-					     : LOG_LEVEL_DEBUG,
+					     : LOG_LEVEL_INFO, /* its debug lines were asked for */
 		 "%s", text);
 }
 

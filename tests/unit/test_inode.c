@@ -1,0 +1,120 @@
+/* The inode table: numbers, lookup counts, generations. */
+#include "inode.h"
+#include "test.h"
+
+static unsigned freed;
+
+static void node_free(struct bk_node *node)
+{
+	freed++;
+	free(node);
+}
+
+static const struct bk_ops ops = {.type = "test", .node_free = node_free};
+static struct bk bk = {.ops = &ops};
+
+static struct bk_node *new_node(void)
+{
+	struct bk_node *node = calloc(1, sizeof(*node));
+
+	CHECK(node);
+	bk_node_init(node, &bk);
+	return node;
+}
+
+static void a_node_has_one_number_until_it_is_forgotten_as_often_as_it_was_looked_up(void)
+{
+	struct inode_table t;
+	struct inode_id root, a, again;
+	struct bk_node *node = new_node(), *found;
+
+	CHECK_EQ(inode_init(&t, new_node(), 100), 0);
+	found = inode_get(&t, INODE_ROOT);
+	CHECK_EQ(inode_add(&t, found, &root), 0);
+	CHECK_EQ(root.number, INODE_ROOT);
+	CHECK_EQ(inode_add(&t, bk_node_ref(node), &a), 0);
+	CHECK_EQ(inode_add(&t, bk_node_ref(node), &again), 0);
+	CHECK_EQ(a.number, again.number);
+	CHECK_EQ(a.generation, again.generation);
+	found = inode_get(&t, a.number);
+	CHECK(found == node);
+	bk_node_unref(found);
+	inode_forget(&t, a.number, 1);
+	CHECK_EQ(node->front, a.number);
+	inode_forget(&t, a.number, 1);
+	CHECK_EQ(node->front, 0);
+	CHECK(!inode_get(&t, a.number));
+
+	CHECK_EQ(inode_add(&t, node, &again), 0);
+	CHECK_EQ(again.number, a.number);
+	CHECK(again.generation != a.generation);
+	freed = 0;
+	inode_forget(&t, again.number, 1000);
+	CHECK_EQ(freed, 1);
+	inode_done(&t);
+	CHECK_EQ(freed, 2);
+}
+
+static void the_root_and_unknown_numbers_are_not_forgotten(void)
+{
+	struct inode_table t;
+	struct bk_node *root;
+
+	CHECK_EQ(inode_init(&t, new_node(), 100), 0);
+	inode_forget(&t, INODE_ROOT, 5);
+	inode_forget(&t, 0, 1);
+	inode_forget(&t, 2, 1);
+	inode_forget(&t, UINT64_MAX, 1);
+	CHECK(!inode_get(&t, 0));
+	CHECK(!inode_get(&t, UINT64_MAX));
+	root = inode_get(&t, INODE_ROOT);
+	CHECK(root);
+	bk_node_unref(root);
+	inode_done(&t);
+}
+
+static void a_full_table_says_so_and_keeps_nothing(void)
+{
+	struct inode_table t;
+	struct inode_id id;
+
+	CHECK_EQ(inode_init(&t, new_node(), 2), 0);
+	CHECK_EQ(inode_add(&t, new_node(), &id), 0);
+	freed = 0;
+	CHECK_EQ(inode_add(&t, new_node(), &id), -ENFILE);
+	CHECK_EQ(freed, 1);
+	inode_forget(&t, id.number, 1);
+	CHECK_EQ(inode_add(&t, new_node(), &id), 0);
+	inode_done(&t);
+}
+
+static void many_nodes_leave_their_slots_to_the_next(void)
+{
+	enum { N = 5000 };
+	struct inode_table t;
+	struct inode_id id[N];
+	size_t chunks = 0;
+
+	CHECK_EQ(inode_init(&t, new_node(), UINT32_MAX), 0);
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < N; i++)
+			CHECK_EQ(inode_add(&t, new_node(), &id[i]), 0);
+		CHECK_EQ(inode_count(&t), N + 1);
+		if (round == 0)
+			chunks = t.n_chunks;
+		CHECK_EQ(t.n_chunks, chunks);
+		for (int i = 0; i < N; i++)
+			inode_forget(&t, id[i].number, 1);
+		CHECK_EQ(inode_count(&t), 1);
+	}
+	inode_done(&t);
+}
+
+int main(void)
+{
+	a_node_has_one_number_until_it_is_forgotten_as_often_as_it_was_looked_up();
+	the_root_and_unknown_numbers_are_not_forgotten();
+	a_full_table_says_so_and_keeps_nothing();
+	many_nodes_leave_their_slots_to_the_next();
+	return 0;
+}
