@@ -95,9 +95,7 @@ static void check_engine(struct doctor *d, const char *name, const struct engine
 		r = engine_info(&req, e, &info, &err);
 	bk_req_done(&req);
 	if (r < 0) {
-		doctor_say(d, missing, name,
-			   "%s; routes of containers need one: is Docker or Podman running?",
-			   err.text[0] ? err.text : strerror(-r));
+		doctor_say(d, missing, name, "%s", err.text[0] ? err.text : strerror(-r));
 		return;
 	}
 	doctor_say(d, DOCTOR_OK, name, "%s: version %s, API %s, storage %s, cgroup %s",

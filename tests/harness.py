@@ -149,7 +149,8 @@ class Mount:
     def __init__(self, world, routes, options=None, config=None, flags=(), path=None, timeout=60):
         self.world = world
         self.path = pathlib.Path(path) if path else world.dir / f"m{len(world.mounts)}"
-        self.path.mkdir(exist_ok=True)
+        if not path:  # one that is given may hold a dead mount, at which nobody can look
+            self.path.mkdir()
         argv = [program("aib"), "mount", *flags]
         if config is not None:
             file = world.dir / f"c{len(world.mounts)}.json"

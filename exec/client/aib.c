@@ -5,6 +5,7 @@
 #include "aib.h"
 
 #include "base/suggest.h"
+#include "client.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -58,7 +59,7 @@ static const struct command commands[] = {
      .run = cmd_status},
     {.name = "exec",
      .summary = "run a command in the sandbox of the working directory",
-     .program = "aib-exec"},
+     .run = aib_exec_main},
     {.name = "config",
      .summary = "check a configuration, or show what is resolved",
      .usage = "aib config check FILE\n"
@@ -150,7 +151,7 @@ static int print_help(const struct command *c)
 	char *help[] = {(char *)c->name, (char *)"--help", NULL};
 
 	if (!c->usage)
-		return become(c->program, NULL, 2, help);
+		return c->run(2, help);
 	printf("aib %s - %s\n\n%s", c->name, c->summary, c->usage);
 	return 0;
 }
@@ -180,7 +181,7 @@ static int run_help(int argc, char **argv)
 
 static int run_command(const struct command *c, int argc, char **argv)
 {
-	/* aib-exec's own arguments end where the command's begin: it looks for --help itself. */
+	/* Where exec's own arguments end and its command's begin, it knows itself. */
 	for (int i = 1; c->usage && i < argc && strcmp(argv[i], "--") != 0; i++) {
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
 			return print_help(c);

@@ -6,7 +6,6 @@
 #include "aib.h"
 
 #include "ask.h"
-#include "base/clock.h"
 #include "mounted.h"
 #include "registry.h"
 
@@ -14,8 +13,10 @@
 #include <dirent.h>
 #include <getopt.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 
 #define ANSWER_MS 30000 /* between two signs of life */
 #define END_MS 15000
@@ -134,20 +135,12 @@ static void show_progress(void *ctx, const char *text)
 		fprintf(stderr, "\r\033[K%s", text);
 }
 
-static bool still_there(const struct registry_mount *m)
-{
-	_cleanup_registry_mount_ struct registry_mount now = {0};
-
-	return registry_find(m->mountpoint, &now) == 0 &&
-	       strcmp(now.mountpoint, m->mountpoint) == 0 && now.pid == m->pid;
-}
-
-/* The daemon answers as its last act but one; after it, its entry goes. */
-static int wait_for_end(const struct registry_mount *m, int fd, const struct how *how,
+/* The daemon answers as its last act but one: PROCESS (a pidfd, or -1) is seen to its end. */
+static int wait_for_end(const struct registry_mount *m, int fd, int process, const struct how *how,
 			struct err *err)
 {
 	_cleanup_(cJSON_Deletep) cJSON *request = cJSON_CreateObject(), *reply = NULL;
-	uint64_t end;
+	struct pollfd ended = {.fd = process, .events = POLLIN};
 	int r = 0;
 
 	cJSON_AddStringToObject(request, "op", "umount");
@@ -158,24 +151,27 @@ static int wait_for_end(const struct registry_mount *m, int fd, const struct how
 		fprintf(stderr, "\r\033[K");
 	if (r < 0 && r != -EPIPE)
 		return err_prefix(err, r, "umount %s", m->mountpoint);
-	for (end = clock_ms() + END_MS; still_there(m); usleep(20000))
-		if (clock_ms() > end)
-			return err_set(err, -ETIMEDOUT,
-				       "%s is unmounted, but its daemon (pid %d) does not end",
-				       m->mountpoint, (int)m->pid);
+	if (process >= 0 && poll(&ended, 1, END_MS) == 0)
+		return err_set(err, -ETIMEDOUT,
+			       "%s is unmounted, but its daemon (pid %d) does not end",
+			       m->mountpoint, (int)m->pid);
 	return 0;
 }
 
 static int end_living(const struct registry_mount *m, const struct how *how, struct err *err)
 {
-	struct err detach_err = {""};
+	_cleanup_close_ int process = m->pid > 0 ? pidfd_open(m->pid, 0) : -1;
 	_cleanup_close_ int fd = -1;
+	struct err detach_err = {""};
 	int r = 0;
 
-	if (!how->lazy)
-		fd = registry_connect(m, err);
-	if (fd == -EPERM || fd == -EACCES)
-		return fd;
+	if (!how->lazy) {
+		r = registry_connect(m, err);
+		if (r == -EPERM || r == -EACCES)
+			return r;
+		fd = r;
+		r = 0;
+	}
 	if (!how->force)
 		r = mounted_detach(m->mountpoint, how->lazy, &detach_err);
 	if (r == -EBUSY) {
@@ -188,7 +184,7 @@ static int end_living(const struct registry_mount *m, const struct how *how, str
 		return r;
 	}
 	/* Any other failure, as in another mount namespace: the daemon does it, or says why not. */
-	return wait_for_end(m, fd, how, err);
+	return wait_for_end(m, fd, process, how, err);
 }
 
 /* ---- The command ---- */

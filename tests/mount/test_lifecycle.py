@@ -1,0 +1,332 @@
+"""From the command line to a mount and back: what is refused and how it is said, what a killed daemon
+leaves, how everything ends."""
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from harness import SLOW, mounts_below, program, run, wait_for
+
+
+def aib(*argv, **kw):
+    kw.setdefault("check", False)
+    return run(program("aib"), *argv, **kw)
+
+
+@pytest.fixture
+def place(world):
+    path = world.dir / "place"
+    path.mkdir()
+    return path
+
+
+def refused(place, *argv):
+    """The one line that says why `aib mount` fails."""
+    p = aib("mount", *argv, place)
+    assert p.returncode == 1, p
+    assert p.stderr.startswith("aib: ") and p.stderr.count("\n") == 1, p.stderr
+    assert not mounts_below(place)
+    return p.stderr[5:-1]
+
+
+# ---- What is refused
+
+
+@pytest.mark.parametrize(
+    "route, text",
+    [
+        ("/a", "a route is PATH=TYPE"),
+        ("a=memory", "must be absolute"),
+        ("/a=memry", '-r /a: unknown type "memry" (types: memory'),
+        ("/a=memory,sise=1", '-r /a: unknown key "sise" (did you mean "size"?)'),
+        ("/a=memory,size=lots", '-r /a: "size" must be'),
+        ("/a=host:/nonexistent", "route /a: "),
+        ("/a=host:/tmp,exec=/b", "-r /a: exec: /b is not a route"),
+        ("/.aib=memory", "the control tree's"),
+    ],
+)
+def test_a_bad_route_is_refused_with_its_name(place, route, text):
+    assert text in refused(place, "-r", route)
+
+
+def test_exec_must_name_a_sandbox(place, world):
+    text = refused(place, "-r", f"/a=host:{world.dir}/src,exec=/b", "-r", "/b=memory")
+    assert text == "route /a: exec: /b has no sandbox"
+
+
+def test_a_failing_route_that_may_fail_is_left_out(mount, world):
+    box = mount("/a=host:/nonexistent,nofail", "/b=memory")
+    assert os.listdir(box) == ["b"]
+    assert "warning: route /a" in box.log.read_text()
+    routes = status_of(box)["routes"]
+    assert [(r["path"], r["state"]) for r in routes] == [("/", "ok"), ("/a", "failed"), ("/b", "ok")]
+
+
+def test_a_bad_mount_point_is_refused(world, place):
+    assert "No such file" in refused(world.dir / "missing")
+    (place / "file").write_text("")
+    assert "not empty" in refused(place)
+    assert "Not a directory" in refused(place / "file")
+
+
+def test_nonempty_mounts_over_files(mount, place):
+    (place / "file").write_text("")
+    box = mount(path=place, options="nonempty")
+    assert os.listdir(box) == []
+
+
+def test_a_living_mount_is_not_mounted_over(mount):
+    box = mount()
+    p = aib("mount", box)
+    assert p.returncode == 1
+    assert p.stderr == f"aib: {box} is mounted already; aib umount {box} first\n"
+
+
+def test_unknown_options_and_commands_are_refused_with_a_suggestion(place):
+    assert 'unknown option "contrl" (did you mean "control"?)' in refused(place, "-o", "contrl=none")
+    p = aib("stauts")
+    assert (p.returncode, p.stderr) == (2, 'aib: unknown command "stauts" (did you mean "status"?)\n')
+
+
+# ---- Configuration
+
+
+def test_flags_win_over_environment_over_file(mount, world, monkeypatch):
+    config = world.dir / "config.json"
+    config.write_text(json.dumps({
+        "routes": {"/a": {"type": "memory"}, "/b": {"type": "memory"}},
+        "options": {"deadline": "1m", "log_level": "debug", "control": "none"},
+    }))  # fmt: skip
+    monkeypatch.setenv("AIB_LOG_LEVEL", "warning")
+    monkeypatch.setenv("AIB_DEADLINE", "2m")
+    p = aib("config", "show", "-c", config, "-o", "deadline=3m", "-r", "/b=host:/tmp,readonly", check=True)
+    shown = json.loads(p.stdout)
+    assert shown["options"]["deadline"] == "3m"
+    assert shown["options"]["log_level"] == "warning"
+    assert shown["options"]["control"] == "none"
+    assert shown["routes"] == {
+        "/": {"type": "memory"},
+        "/a": {"type": "memory"},
+        "/b": {"type": "host", "path": "/tmp", "readonly": True},
+    }
+    monkeypatch.setenv("AIB_CONFIG", str(config))
+    assert sorted(os.listdir(mount())) == ["a", "b"]
+
+
+def test_config_check_names_the_place(world):
+    config = world.dir / "config.json"
+    config.write_text('{"routes": {"/a": {"type": "memory", "sise": 1}}}')
+    p = aib("config", "check", config)
+    assert p.returncode == 1
+    assert p.stderr == f'aib: {config}: routes: /a: unknown key "sise" (did you mean "size"?)\n'
+    config.write_text('{\n  "routes": x}')
+    assert "line 2, column 13" in aib("config", "check", config).stderr
+    config.write_text("{}")
+    assert aib("config", "check", config).returncode == 0
+
+
+def test_fstab_form(world, place):
+    config = world.dir / "config.json"
+    config.write_text('{"routes": {"/a": {"type": "memory"}}}')
+    for source, names in ((config, ["a"]), ("none", [])):
+        run(program("aibfs"), source, place, "-o", "rw,nodev,nosuid,_netdev,x-systemd.automount")
+        assert os.listdir(place) == names
+        aib("umount", place, check=True)
+
+
+def test_the_control_tree_is_as_asked_for(mount):
+    assert os.listdir(mount(options="control=visible")) == [".aib"]
+    hidden = mount(options="control=hidden")
+    assert os.listdir(hidden) == []
+    assert (hidden / ".aib/version").read_text().strip()
+    none = mount(options="control=none")
+    assert not (none / ".aib").exists()
+
+
+def test_mount_options_reach_the_kernel(mount, world):
+    box = mount(options="noexec,nosymfollow,ro")
+    for line in open("/proc/self/mounts"):
+        source, point, kind, options = line.split()[:4]
+        if point == str(box):
+            assert (source, kind) == ("aib", "fuse.aibfs")
+            assert {"noexec", "nosymfollow", "ro", "nosuid", "nodev"} <= set(options.split(","))
+            break
+    else:
+        raise AssertionError("not mounted")
+    with pytest.raises(OSError, match="Read-only"):
+        (box / "x").write_text("x")
+
+
+# ---- Its end
+
+
+def test_what_a_killed_daemon_left_is_shown_and_cleaned(mount, world):
+    box = mount()
+    os.kill(box.pid, signal.SIGKILL)
+    wait_for("the mount to be dead", lambda: not world.daemons())
+    with pytest.raises(OSError):
+        os.listdir(box)
+    assert f"{box}  dead" in aib("status").stdout
+    assert f"{box} was left by a daemon that was killed" in aib("doctor").stdout
+    aib("umount", box, check=True)
+    assert not mounts_below(box)
+    assert not list((world.dir / "run").iterdir())
+
+
+def test_umount_without_an_argument_finds_the_mount(mount, monkeypatch):
+    one, two = mount(), mount()
+    p = aib("umount")
+    assert p.returncode == 1 and str(one) in p.stderr and str(two) in p.stderr
+    monkeypatch.setenv("AIB_MOUNT", str(two))
+    assert aib("umount").returncode == 0
+    assert one.mounted and not two.mounted
+
+
+def test_a_busy_mount_stays_and_its_users_are_named(mount):
+    box = mount()
+    user = subprocess.Popen(["sleep", "60"], cwd=box)
+    try:
+        p = aib("umount", box)
+        assert p.returncode == 1
+        assert f"{user.pid} sleep (working directory)" in p.stderr
+        assert box.mounted
+        (box / "x").write_text("still works")
+        aib("umount", "--force", box, check=True)
+        assert not box.mounted
+    finally:
+        user.kill()
+        user.wait()
+
+
+def test_a_lazy_umount_ends_with_its_last_user(mount, world):
+    box = mount()
+    with open(box / "x", "w") as f:
+        aib("umount", "--lazy", box, check=True)
+        assert not box.mounted
+        f.write("works")
+        f.flush()
+        assert world.daemons() == [box.pid]
+    wait_for("the daemon to end", lambda: not world.daemons())
+
+
+def test_umount_of_what_is_not_ours_is_refused(world, place):
+    p = aib("umount", place)
+    assert p.returncode == 1 and "not a mount of aib's" in p.stderr
+    assert aib("umount", world.dir / "missing").returncode == 1
+
+
+def test_unmounting_by_hand_ends_the_daemon(mount, world):
+    box = mount()
+    run("umount", box)
+    wait_for("the daemon to end", lambda: not world.daemons())
+    assert not list((world.dir / "run").iterdir())
+
+
+def test_in_the_foreground_it_logs_and_tells_systemd(world, place):
+    notify = world.dir / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s, open(world.dir / "log", "wb") as log:
+        s.bind(str(notify))
+        s.settimeout(10 * SLOW)
+        env = {**os.environ, "NOTIFY_SOCKET": str(notify)}
+        p = subprocess.Popen([program("aib"), "mount", "-f", place], stderr=log, env=env)
+        assert s.recv(100) == b"READY=1"
+        assert os.listdir(place) == []
+        p.send_signal(signal.SIGINT)
+        assert s.recv(100) == b"STOPPING=1"
+        assert p.wait(10 * SLOW) == 0
+    text = (world.dir / "log").read_text()
+    assert f"mounted at {place}" in text
+    assert not mounts_below(place)
+
+
+@contextlib.contextmanager
+def silent_engine(world):
+    """An engine that takes connections and never answers."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(world.dir / "engine"))
+        s.listen(64)
+        yield f"unix://{world.dir}/engine"
+
+
+@pytest.mark.parametrize("how", ["INT", "TERM", "terminal"])
+def test_an_interrupt_while_preparing_leaves_nothing(world, place, monkeypatch, how):
+    with silent_engine(world) as host:
+        monkeypatch.setenv("DOCKER_HOST", host)
+        argv = [program("aib"), "mount", "-r", "/py=docker:some/image", str(place)]
+        if how == "terminal":
+            pid, terminal = pty.fork()
+            if pid == 0:
+                os.execv(argv[0], argv)
+        else:
+            pid = subprocess.Popen(argv, stderr=subprocess.DEVNULL).pid
+        wait_for("the daemon to prepare", lambda: len(world.daemons()) == 2)
+        time.sleep(0.3)
+        assert not mounts_below(place)
+        if how == "terminal":
+            os.write(terminal, b"\x03")
+        else:
+            os.kill(pid, getattr(signal, f"SIG{how}"))
+        start = time.monotonic()
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 1
+        assert time.monotonic() - start < 5 * SLOW
+        wait_for("the daemon to end", lambda: not world.daemons())
+        assert not mounts_below(place)
+        assert not list((world.dir / "run").iterdir())
+        if how == "terminal":
+            os.close(terminal)
+
+
+# ---- Showing
+
+
+def status_of(box):
+    """What `aib status` says of it: there may be others on this machine."""
+    for m in json.loads(aib("status", "--json", check=True).stdout)["mounts"]:
+        if m["mountpoint"] == str(box):
+            return m
+    return None
+
+
+def test_status_lists_mounts_and_routes(mount, world):
+    box = mount(f"/h=host:{world.dir}/src")
+    text = aib("status").stdout
+    assert f"{box}  pid {box.pid}, up " in text
+    assert f"host:{world.dir}/src" in text
+    m = status_of(box)
+    assert (m["mountpoint"], m["pid"], m["state"]) == (str(box), box.pid, "ok")
+    assert [r["path"] for r in m["routes"]] == ["/", "/h"]
+    box.umount()
+    assert not status_of(box)
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(world, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    checks = json.loads(aib("doctor", "--json").stdout)
+    assert checks["ok"]
+    by_name = {c["check"]: c for c in checks["checks"]}
+    assert by_name["fuse"]["level"] == "ok"
+    assert by_name["engine"]["level"] == "warning"
+    assert "/nonexistent/docker.sock" in by_name["engine"]["text"]
+    monkeypatch.setenv("AIB_SPOOL", "/nonexistent")
+    p = aib("doctor")
+    assert p.returncode == 1
+    assert "error    spool        /nonexistent: No such file or directory; " in p.stdout
+
+
+def test_the_daemon_leaves_no_descriptor_to_its_children_and_has_a_clean_state(mount):
+    box = mount()
+    status = open(f"/proc/{box.pid}/status").read()
+    assert "Umask:\t0000" in status
+    assert os.readlink(f"/proc/{box.pid}/cwd") == "/"
+    for fd in os.listdir(f"/proc/{box.pid}/fd"):
+        info = open(f"/proc/{box.pid}/fdinfo/{fd}").read()
+        flags = int(info.split("flags:\t")[1].split("\n")[0], 8)
+        assert int(fd) <= 2 or flags & os.O_CLOEXEC, os.readlink(f"/proc/{box.pid}/fd/{fd}")
