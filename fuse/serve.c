@@ -30,6 +30,7 @@ struct daemon {
 	struct registry_entry entry;
 	char id[REGISTRY_ID_SIZE];
 	char *guest, *socket;
+	struct bk_mount mount; /* what the backends of the routes borrow */
 	struct routes routes;
 	struct bk *control; /* one of the routes, or NULL */
 	struct control_mount shown;
@@ -98,18 +99,17 @@ static int make_routes(struct daemon *d, struct err *err)
 	if (!d->guest)
 		return err_set(err, -errno, "aib-guest: %s: %m", o->guest ? o->guest : "");
 	progress_init(&progress);
-	return routes_new(d->c,
-			  &(struct bk_mount){
-			      .id = d->id,
-			      .mountpoint = d->mountpoint,
-			      .uid = geteuid(),
-			      .gid = getegid(),
-			      .spool_dir = o->spool,
-			      .guest = d->guest,
-			      .engines = d->c->engines,
-			      .can_switch_user = geteuid() == 0,
-			  },
-			  &d->preparing, &progress, &d->routes, err);
+	d->mount = (struct bk_mount){
+	    .id = d->id,
+	    .mountpoint = d->mountpoint,
+	    .uid = geteuid(),
+	    .gid = getegid(),
+	    .spool_dir = o->spool,
+	    .guest = d->guest,
+	    .engines = d->c->engines,
+	    .can_switch_user = geteuid() == 0,
+	};
+	return routes_new(d->c, &d->mount, &d->preparing, &progress, &d->routes, err);
 }
 
 /* The control tree is a route as any other; what it shows are the routes before it. */
