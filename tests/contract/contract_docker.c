@@ -1,0 +1,108 @@
+/*
+ * The contract suite on the docker backend, in one container of a real engine that all tests
+ * share, each with a directory of its own. Run by tests/docker/test_contract.py, which provides
+ * the engine: DOCKER_HOST; AIB_TEST_IMAGE and AIB_TEST_GUEST say the image and where aib-guest is.
+ */
+#include "contract.h"
+#include "test.h"
+
+#include "base/log.h"
+
+extern const struct bk_type docker_type;
+
+static struct bk_mount mount = {.id = "contract", .mountpoint = "/nowhere/contract"};
+static struct bk *bk;
+static struct bk_node *workspace;
+
+static struct bk_node *must_mkdir(struct bk_node *dir, const char *name)
+{
+	struct bk_req req;
+	struct bk_node *node;
+	struct stat st;
+
+	bk_req_init(&req, getuid(), getgid(), 0, 60000);
+	CHECK_EQ(bk_mkdir(&req, dir, name, 0755, &node, &st), 0);
+	bk_req_done(&req);
+	return node;
+}
+
+static int setup(struct contract_place *ret)
+{
+	static unsigned count;
+	char name[32];
+
+	snprintf(name, sizeof(name), "test-%u", ++count);
+	ret->bk = bk;
+	ret->dir = must_mkdir(workspace, name);
+	return 0;
+}
+
+static void teardown(struct contract_place *place)
+{
+	bk_node_unref(place->dir);
+}
+
+static const struct contract_backend docker = {
+    .name = "docker",
+    .traits =
+	{
+	    .xattr = -EOPNOTSUPP,
+	    .fallocate = -EOPNOTSUPP,
+	    .device = -EPERM,
+	    .unlinked_open = true,
+	    .owner_of_request = true,
+	    .append = true,
+	    .time_step_ns = 1000000000,
+	    .max_offset = 8 << 20,
+	    .many = 20,
+	    .steps = 20,
+	    .keeps_fds = true,
+	},
+    .setup = setup,
+    .teardown = teardown,
+};
+
+static void make(void)
+{
+	cJSON *options = cJSON_CreateObject();
+	struct err err = {""};
+	struct bk_req req;
+	struct bk_node *root;
+	struct stat st;
+	char name[64];
+	int r;
+
+	snprintf(name, sizeof(name), "aib-contract-%d", getpid());
+	cJSON_AddStringToObject(options, "image", getenv("AIB_TEST_IMAGE"));
+	cJSON_AddStringToObject(options, "name", name);
+	bk_req_init(&req, 0, 0, 0, 60000);
+	r = docker_type.make(&mount, "/contract", options, NULL, &bk, &err);
+	if (r == 0)
+		r = bk->ops->prepare(&req, bk, NULL, NULL, &err);
+	if (r < 0)
+		fprintf(stderr, "%s\n", err.text);
+	CHECK_EQ(r, 0);
+	root = bk_root(bk);
+	CHECK_EQ(bk_lookup(&req, root, "workspace", &workspace, &st), 0);
+	bk_node_unref(root);
+	bk_req_done(&req);
+	cJSON_Delete(options);
+}
+
+int main(int argc, char **argv)
+{
+	int status;
+
+	CHECK(getenv("AIB_TEST_IMAGE") && getenv("AIB_TEST_GUEST"));
+	umask(0);
+	mount.uid = getuid();
+	mount.gid = getgid();
+	mount.spool_dir = "/tmp";
+	mount.guest = getenv("AIB_TEST_GUEST");
+	log_set_level(getenv("AIB_TEST_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING);
+	make();
+	status = contract_main(argc, argv, &docker);
+	bk_node_unref(workspace);
+	bk_free(bk);
+	return status;
+}
