@@ -485,19 +485,28 @@ static int create_by_mknod(struct bk_req *req, struct bk_node *dir, const char *
 			   struct stat *ret_st)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *node = NULL;
-	int r;
+	int r = -ENOENT;
 
 	if (!OPS(dir)->mknod)
 		return -EROFS;
-	r = OPS(dir)->mknod(req, dir, name, S_IFREG | (mode & 07777), 0, &node, ret_st);
-	if (r == -EEXIST && !(flags & O_EXCL))
+	/* Again where it was there, then removed by another: bounded, since a backend may lie. */
+	for (int tries = 0; tries < 10; tries++) {
+		r = OPS(dir)->mknod(req, dir, name, S_IFREG | (mode & 07777), 0, &node, ret_st);
+		if (r != -EEXIST || flags & O_EXCL)
+			break;
 		r = OPS(dir)->lookup(req, dir, name, &node, ret_st);
+		if (r != -ENOENT)
+			break;
+	}
 	if (r < 0)
 		return r;
 	r = OPS(node)->open(req, node, flags & ~(O_CREAT | O_EXCL), ret_file);
-	if (r == 0)
-		*ret_node = TAKE(node);
-	return r;
+	if (r < 0)
+		return r;
+	if (flags & O_TRUNC)
+		ret_st->st_size = ret_st->st_blocks = 0;
+	*ret_node = TAKE(node);
+	return 0;
 }
 
 int bk_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode, int flags,

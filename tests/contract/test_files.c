@@ -76,6 +76,7 @@ static void open_truncates_where_asked(struct suite *s)
 	CHECK_EQ(
 	    bk_create(s->req, s->dir, "f", 0600, O_CREAT | O_TRUNC | O_RDWR, &node, &file, &st), 0);
 	CHECK(node == f);
+	CHECK_EQ(st.st_size, 0);
 	CHECK_EQ(bk_flush(s->req, file), 0);
 	bk_release(file);
 	bk_node_unref(node);
