@@ -117,6 +117,7 @@ static void mem_destroy(struct bk *bk)
 	for (size_t i = 0; i < MEM_LOCKS; i++)
 		pthread_rwlock_destroy(&m->locks[i]);
 	pthread_rwlock_destroy(&m->tree);
+	mem_pool_done(&m->pool);
 	bk_done(&m->bk);
 	free(m);
 }
@@ -205,6 +206,7 @@ static int mem_make(const struct bk_mount *mount, const char *route, const cJSON
 		return r;
 	}
 	pthread_rwlock_init(&m->tree, NULL);
+	mem_pool_init(&m->pool);
 	for (size_t i = 0; i < MEM_LOCKS; i++)
 		pthread_rwlock_init(&m->locks[i], NULL);
 	/* Every change comes through this mount's kernel: it may remember without end. */

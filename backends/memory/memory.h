@@ -1,7 +1,7 @@
 /*
  * Inside the memory backend: what a file is, and what its five parts call of one another.
  *
- *   memory.c  making and ending one, limits, statfs      tree.c  names: lookup to rename, readdir
+ *   memory.c  making and ending one, limits, statfs      tree.c  names: lookup to readdir
  *   node.c    a file's attributes, links and xattrs      dir.c   the entries of one directory
  *   file.c    reading, writing, sizes, holes             pages.c the sparse pages of one file
  *
@@ -13,11 +13,12 @@
 #define AIB_MEMORY_H
 
 #include "backend.h"
+#include "pool.h"
 
 #include <dirent.h>
 #include <time.h>
 
-#define MEM_PAGE 4096
+#define MEM_PAGE POOL_PAGE
 #define MEM_LOCKS 64
 
 struct mem_node;
@@ -25,6 +26,7 @@ struct mem_node;
 struct mem {
 	struct bk bk;
 	struct mem_node *root;
+	struct mem_pool pool;
 	pthread_rwlock_t tree;
 	pthread_rwlock_t locks[MEM_LOCKS]; /* a node's is the one of its number */
 	uint64_t size, inodes;		   /* limits: bytes; nodes and further hard links */

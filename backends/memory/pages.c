@@ -43,14 +43,16 @@ char *mem_page(const struct mem_node *n, uint64_t index)
 	return at;
 }
 
-static int charged_new(struct mem *m, size_t size, void **ret)
+/* A page, or a block of HEIGHT above 0; zeros. */
+static int new_at(struct mem *m, unsigned height, void **ret)
 {
+	size_t size = height > 0 ? sizeof(struct block) : MEM_PAGE;
 	int r = mem_charge(m, size);
 	void *p;
 
 	if (r < 0)
 		return r;
-	p = calloc(1, size);
+	p = height > 0 ? calloc(1, size) : mem_pool_get(&m->pool);
 	if (!p) {
 		mem_uncharge(m, size);
 		return -ENOMEM;
@@ -59,13 +61,26 @@ static int charged_new(struct mem *m, size_t size, void **ret)
 	return 0;
 }
 
+static void free_block(struct mem *m, struct block *b)
+{
+	mem_uncharge(m, sizeof(*b));
+	free(b);
+}
+
+static void free_page(struct mem_node *n, void *page)
+{
+	n->n_pages--;
+	mem_uncharge(mem_of(n), MEM_PAGE);
+	mem_pool_put(&mem_of(n)->pool, page);
+}
+
 /* Raise the tree until it covers INDEX. */
 static int grow(struct mem_node *n, uint64_t index)
 {
 	while (!covers(n->height, index)) {
 		if (n->pages) {
 			void *top;
-			int r = charged_new(mem_of(n), sizeof(struct block), &top);
+			int r = new_at(mem_of(n), n->height + 1, &top);
 
 			if (r < 0)
 				return r;
@@ -86,7 +101,7 @@ int mem_page_make(struct mem_node *n, uint64_t index, char **ret)
 
 	for (unsigned h = n->height; r == 0; h--) {
 		if (!*slot) {
-			r = charged_new(mem_of(n), h ? sizeof(struct block) : MEM_PAGE, slot);
+			r = new_at(mem_of(n), h, slot);
 			if (r < 0)
 				break;
 			if (above)
@@ -115,9 +130,7 @@ static void *drop(struct mem_node *n, void *at, unsigned height, uint64_t first,
 	unsigned shift;
 
 	if (height == 0) {
-		n->n_pages--;
-		mem_uncharge(mem_of(n), MEM_PAGE);
-		free(at);
+		free_page(n, at);
 		return NULL;
 	}
 	shift = shift_of(height);
@@ -133,17 +146,31 @@ static void *drop(struct mem_node *n, void *at, unsigned height, uint64_t first,
 	}
 	if (b->used > 0)
 		return b;
-	mem_uncharge(mem_of(n), sizeof(*b));
-	free(b);
+	free_block(mem_of(n), b);
 	return NULL;
+}
+
+/* Lower the tree while it has more levels than its last page needs. */
+static void lower(struct mem_node *n)
+{
+	while (n->pages && n->height > 0) {
+		struct block *top = n->pages;
+
+		if (top->used > 1 || !top->at[0])
+			return;
+		n->pages = top->at[0];
+		n->height--;
+		free_block(mem_of(n), top);
+	}
+	if (!n->pages)
+		n->height = 0;
 }
 
 void mem_pages_drop(struct mem_node *n, uint64_t first, uint64_t last)
 {
 	if (n->pages && covers(n->height, first))
 		n->pages = drop(n, n->pages, n->height, first, last);
-	if (!n->pages)
-		n->height = 0;
+	lower(n);
 }
 
 static bool next(const void *at, unsigned height, uint64_t index, uint64_t *ret)
