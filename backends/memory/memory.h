@@ -1,9 +1,9 @@
 /*
- * Inside the memory backend: what a file is, and what its five parts call of one another.
+ * Inside the memory backend: what a file is, and what its parts call of one another.
  *
- *   memory.c  making and ending one, limits, statfs      tree.c  names: lookup to readdir
- *   node.c    a file's attributes, links and xattrs      dir.c   the entries of one directory
- *   file.c    reading, writing, sizes, holes             pages.c the sparse pages of one file
+ *   memory.c  making and ending one, limits, statfs      tree.c, rename.c  names
+ *   node.c    a file's attributes; xattr.c too           dir.c    the entries of one directory
+ *   file.c    reading, writing, sizes, holes             pages.c  a file's pages, from pool.c
  *
  * Two kinds of locks, taken in this order; README.md says more:
  *   mem.tree        all names: entries, mem_dir, `parent`; nlink changes under it too
