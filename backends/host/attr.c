@@ -8,6 +8,8 @@
 #include "base/link.h"
 
 #include <limits.h>
+#include <linux/limits.h>
+#include <linux/xattr.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
@@ -263,6 +265,41 @@ ssize_t host_getxattr(struct bk_req *req, struct bk_node *node, const char *name
 	return r < 0 ? -errno : r;
 }
 
+/* Drop the names from LIST that only the administrator sees; returns what is left. */
+static size_t drop_trusted(char *list, size_t len)
+{
+	size_t left = 0, n;
+
+	for (size_t at = 0; at < len; at += n) {
+		n = strnlen(list + at, len - at - 1) + 1;
+		if (strncmp(list + at, XATTR_TRUSTED_PREFIX, XATTR_TRUSTED_PREFIX_LEN) == 0)
+			continue;
+		memmove(list + left, list + at, n);
+		left += n;
+	}
+	return left;
+}
+
+/* As the caller would see it: the daemon sees more. */
+static ssize_t list_for_other(int fd, char *list, size_t size)
+{
+	_cleanup_free_ char *all = malloc(XATTR_LIST_MAX);
+	ssize_t n;
+
+	if (!all)
+		return -ENOMEM;
+	n = listxattr(host_proc_path(fd).path, all, XATTR_LIST_MAX);
+	if (n < 0)
+		return -errno;
+	n = drop_trusted(all, n);
+	if (size == 0)
+		return n;
+	if ((size_t)n > size)
+		return -ERANGE;
+	memcpy(list, all, n);
+	return n;
+}
+
 ssize_t host_listxattr(struct bk_req *req, struct bk_node *node, char *list, size_t size)
 {
 	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
@@ -270,6 +307,8 @@ ssize_t host_listxattr(struct bk_req *req, struct bk_node *node, char *list, siz
 
 	if (r < 0)
 		return r;
+	if (HOST_OF(node)->switch_user && req && req->uid != 0)
+		return list_for_other(pin.fd, list, size);
 	r = listxattr(host_proc_path(pin.fd).path, list, size);
 	return r < 0 ? -errno : r;
 }

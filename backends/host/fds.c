@@ -140,16 +140,50 @@ void host_fds_drop(struct host *h, struct host_node *n)
 	closep(&fd);
 }
 
-/* Open the file of NODE anew: by its handle, or by its name from the directory it was found in. */
-static int reopen(struct host *h, struct host_node *n)
+/* The entry NAME of DIR, if it is the file that ID says. */
+static int open_verified(const struct host *h, int dirfd, const char *name,
+			 const struct host_id *id)
+{
+	_cleanup_close_ int fd = host_openat(h, dirfd, name, O_PATH, 0);
+	struct host_id now;
+	struct stat st;
+	int r;
+
+	if (fd < 0)
+		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
+	r = host_fstat(fd, &st);
+	if (r == 0)
+		r = host_identify(fd, &st, &now);
+	if (r < 0)
+		return r;
+	if (now.len != id->len || memcmp(now.bytes, id->bytes, id->len) != 0)
+		return -ESTALE;
+	return TAKE_FD(fd);
+}
+
+/* -EAGAIN: it was moved meanwhile. */
+static int open_by_place(struct host *h, struct host_node *n, const struct host_id *id)
 {
 	_cleanup_(host_node_unrefp) struct host_node *dir = NULL;
 	_cleanup_free_ char *name = NULL;
 	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
-	_cleanup_close_ int fd = -1;
+	int r = host_node_place(h, n, &dir, &name);
+
+	if (r == 0)
+		r = host_pin(&dir->base, &pin);
+	if (r < 0)
+		return r;
+	pthread_rwlock_rdlock(&h->moving);
+	r = host_node_is_at(h, n, dir, name) ? open_verified(h, pin.fd, name, id) : -EAGAIN;
+	pthread_rwlock_unlock(&h->moving);
+	return r;
+}
+
+/* Open the file of NODE anew: by its handle, or by its name from the directory it was found in. */
+static int reopen(struct host *h, struct host_node *n)
+{
 	struct host_id id;
-	struct stat st;
-	int r;
+	int fd;
 
 	/* The identity at the head of the key never changes, but a rename may replace the key. */
 	pthread_mutex_lock(&h->lock);
@@ -159,23 +193,10 @@ static int reopen(struct host *h, struct host_node *n)
 
 	if (n->mount && n->mount->fd >= 0)
 		return host_open_handle(n->mount->fd, id.bytes, id.len);
-	r = host_node_place(h, n, &dir, &name);
-	if (r == 0)
-		r = host_pin(&dir->base, &pin);
-	if (r < 0)
-		return r;
-	fd = host_openat(h, pin.fd, name, O_PATH, 0);
-	if (fd < 0)
-		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
-	r = host_fstat(fd, &st);
-	if (r == 0) {
-		struct host_id now;
-
-		r = host_identify(fd, &st, &now);
-		if (r == 0 && (now.len != id.len || memcmp(now.bytes, id.bytes, id.len) != 0))
-			r = -ESTALE;
-	}
-	return r < 0 ? r : TAKE_FD(fd);
+	do
+		fd = open_by_place(h, n, &id);
+	while (fd == -EAGAIN);
+	return fd;
 }
 
 static bool pin_cached(struct host *h, struct host_node *n, int *ret_fd)

@@ -138,6 +138,7 @@ static void host_destroy(struct bk *bk)
 			  HASH_COUNT(h->nodes));
 	pthread_mutex_destroy(&h->lock);
 	pthread_mutex_destroy(&h->fds.lock);
+	pthread_rwlock_destroy(&h->moving);
 	options_free(host_options, &h->conf);
 	free(h->mountpoint);
 	bk_done(bk);
@@ -217,6 +218,7 @@ static int host_make(const struct bk_mount *mount, const char *route, const cJSO
 	}
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_mutex_init(&h->fds.lock, NULL);
+	pthread_rwlock_init(&h->moving, NULL);
 	h->switch_user = mount->can_switch_user;
 	if (mount->mountpoint)
 		r = set_default(&h->mountpoint, mount->mountpoint);

@@ -10,7 +10,8 @@
  * its place (parent, name) too.
  * - Nodes own no descriptor: they borrow from a bounded cache (fds.c), and an evicted one comes
  * back by its handle or, where that is not allowed, by its name from the parent, verified.
- * - `lock` and `fds.lock` are never held together, nor across a system call that may wait.
+ * - `lock` and `fds.lock` are never held together, nor across a system call that may wait; `moving`
+ * is taken before either and held across one.
  */
 #ifndef AIB_HOST_H
 #define AIB_HOST_H
@@ -91,6 +92,10 @@ struct host {
 	struct host_node *nodes;
 	struct host_mount *mounts;
 
+	/* Written while names and places of nodes change together, read while one is opened by its
+	 * place: so that a rename is not mistaken for a loss. */
+	pthread_rwlock_t moving;
+
 	struct host_fds fds;
 	struct host_node *root;
 	dev_t root_dev;
@@ -162,6 +167,8 @@ struct host_found {
 int host_find(struct host *h, struct host_node *dir, int dirfd, const char *name,
 	      struct host_found *ret);
 void host_found_done(struct host_found *f);
+/* Whether F's node depends on the name, so that `moving` must be written around a change of it. */
+bool host_found_placed(const struct host *h, const struct host_found *f);
 /* The name that F was found at is gone (takes f->fd where the node must live on without one). */
 void host_found_removed(struct host *h, struct host_found *f, struct host_node *dir,
 			const char *name);
@@ -173,6 +180,8 @@ void host_found_moved(struct host *h, struct host_found *f, struct host_node *di
  * none of both. -ESTALE where it has none. */
 int host_node_place(struct host *h, struct host_node *node, struct host_node **ret_dir,
 		    char **ret_name);
+bool host_node_is_at(struct host *h, struct host_node *node, const struct host_node *dir,
+		     const char *name);
 void host_node_free(struct bk_node *node);
 
 static inline void host_node_unref(struct host_node *node)

@@ -116,21 +116,37 @@ int host_link(struct bk_req *req, struct bk_node *node, struct bk_node *dir, con
 
 /* ---- Removing and renaming ---- */
 
+static void begin_moving(struct host *h, bool placed)
+{
+	if (placed)
+		pthread_rwlock_wrlock(&h->moving);
+}
+
+static void end_moving(struct host *h, bool placed)
+{
+	if (placed)
+		pthread_rwlock_unlock(&h->moving);
+}
+
 static int remove_name(struct bk_node *dir, const char *name, int flags)
 {
 	_cleanup_(host_found_done) struct host_found victim = {.fd = -1};
 	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
 	struct host *h = HOST_OF(dir);
 	int r = host_pin(dir, &pin);
+	bool placed;
 
 	if (r == 0)
 		r = host_find(h, pin.node, pin.fd, name, &victim);
 	if (r < 0)
 		return r;
-	if (unlinkat(pin.fd, name, flags) < 0)
-		return -errno;
-	host_found_removed(h, &victim, pin.node, name);
-	return 0;
+	placed = host_found_placed(h, &victim);
+	begin_moving(h, placed);
+	r = unlinkat(pin.fd, name, flags) < 0 ? -errno : 0;
+	if (r == 0)
+		host_found_removed(h, &victim, pin.node, name);
+	end_moving(h, placed);
+	return r;
 }
 
 int host_unlink(struct bk_req *req, struct bk_node *dir, const char *name)
@@ -158,6 +174,7 @@ int host_rename(struct bk_req *req, struct bk_node *dir, const char *name, struc
 	_cleanup_pin_ struct host_pin new_pin = HOST_PIN_NONE;
 	struct host *h = HOST_OF(dir);
 	int r = host_pin(dir, &pin);
+	bool placed;
 
 	if (r == 0)
 		r = host_pin(new_dir, &new_pin);
@@ -167,14 +184,17 @@ int host_rename(struct bk_req *req, struct bk_node *dir, const char *name, struc
 		r = host_find(h, new_pin.node, new_pin.fd, new_name, &to);
 	if (r < 0)
 		return r;
-	if (renameat2(pin.fd, name, new_pin.fd, new_name, flags) < 0)
-		return -errno;
-	if (same_file(&from, &to))
-		return 0; /* two links of one file: nothing has happened */
-	if (!(flags & RENAME_EXCHANGE))
-		host_found_removed(h, &to, new_pin.node, new_name);
-	host_found_moved(h, &from, new_pin.node, new_name);
-	if (flags & RENAME_EXCHANGE)
-		host_found_moved(h, &to, pin.node, name);
-	return 0;
+	placed = host_found_placed(h, &from) || host_found_placed(h, &to);
+	begin_moving(h, placed);
+	r = renameat2(pin.fd, name, new_pin.fd, new_name, flags) < 0 ? -errno : 0;
+	/* Of two links of one file, nothing has happened. */
+	if (r == 0 && !same_file(&from, &to)) {
+		if (!(flags & RENAME_EXCHANGE))
+			host_found_removed(h, &to, new_pin.node, new_name);
+		host_found_moved(h, &from, new_pin.node, new_name);
+		if (flags & RENAME_EXCHANGE)
+			host_found_moved(h, &to, pin.node, name);
+	}
+	end_moving(h, placed);
+	return r;
 }

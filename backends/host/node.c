@@ -216,20 +216,25 @@ static bool is_at_locked(const struct host_node *n, const struct host_node *dir,
 	return n->parent == dir && n->name && strcmp(n->name, name) == 0;
 }
 
+bool host_node_is_at(struct host *h, struct host_node *n, const struct host_node *dir,
+		     const char *name)
+{
+	bool is;
+
+	pthread_mutex_lock(&h->lock);
+	is = is_at_locked(n, dir, name);
+	pthread_mutex_unlock(&h->lock);
+	return is;
+}
+
 /* NODE was seen as NAME in DIR. */
 static int place_update(struct host *h, struct host_node *n, struct host_node *dir,
 			const char *name)
 {
 	_cleanup_(place_done) struct place p = {NULL, NULL};
-	bool same;
 	int r;
 
-	if (!dir || !needs_place(h, n))
-		return 0;
-	pthread_mutex_lock(&h->lock);
-	same = is_at_locked(n, dir, name);
-	pthread_mutex_unlock(&h->lock);
-	if (same)
+	if (!dir || !needs_place(h, n) || host_node_is_at(h, n, dir, name))
 		return 0;
 	r = place_make(dir, name, &p);
 	if (r < 0)
@@ -414,6 +419,11 @@ void host_found_done(struct host_found *f)
 	closep(&f->fd);
 	f->fd = -1;
 	host_node_unref(TAKE(f->node));
+}
+
+bool host_found_placed(const struct host *h, const struct host_found *f)
+{
+	return f->node && needs_place(h, f->node);
 }
 
 void host_found_removed(struct host *h, struct host_found *f, struct host_node *dir,

@@ -177,6 +177,32 @@ static void appends_go_to_the_end_and_cached_pages_to_their_place(void)
 	world_done(&w);
 }
 
+static void only_root_lists_trusted_attributes(void)
+{
+	struct bk_req alice;
+	struct bk_node *n;
+	char list[128];
+	ssize_t len;
+	struct world w;
+
+	if (!world_is_root())
+		return;
+	world_init(&w, NULL);
+	bk_req_init(&alice, ALICE, ALICE, 1, 0);
+	n = w_file(&w, w.root, "f", "");
+	CHECK_EQ(bk_setxattr(&w.req, n, "trusted.t", "1", 1, 0), 0);
+	CHECK_EQ(bk_setxattr(&w.req, n, "user.u", "1", 1, 0), 0);
+	len = bk_listxattr(&w.req, n, list, sizeof(list));
+	CHECK(memmem(list, len, "trusted.t", 10));
+	CHECK_EQ(bk_listxattr(&alice, n, NULL, 0), bk_listxattr(&alice, n, list, sizeof(list)));
+	len = bk_listxattr(&alice, n, list, sizeof(list));
+	CHECK(memmem(list, len, "user.u", 7) && !memmem(list, len, "trusted", 7));
+	CHECK_EQ(bk_listxattr(&alice, n, list, 2), -ERANGE);
+	bk_node_unref(n);
+	bk_req_done(&alice);
+	world_done(&w);
+}
+
 static void odd_flags_are_taken_sensibly(void)
 {
 	struct bk_file *file;
@@ -267,6 +293,94 @@ static void threads_do_not_disturb_one_another(void)
 	world_done(&w);
 }
 
+/* ---- A thread that moves, and one that looks ---- */
+
+struct mover {
+	struct world *w;
+	struct bk_node *a, *b;
+	atomic_bool stop;
+};
+
+static void *move_to_and_fro(void *arg)
+{
+	struct mover *m = arg;
+
+	while (!atomic_load(&m->stop)) {
+		CHECK_EQ(bk_rename(NULL, m->a, "d", m->b, "e", 0), 0);
+		CHECK_EQ(bk_rename(NULL, m->b, "e", m->a, "d", 0), 0);
+	}
+	return NULL;
+}
+
+static void a_rename_never_looks_like_a_loss(void)
+{
+	struct bk_node *d, *f;
+	struct mover m = {.stop = false};
+	pthread_t thread;
+	struct world w;
+
+	world_init(&w, "{\"fd_cache\": 1}");
+	m.w = &w;
+	m.a = w_dir(&w, w.root, "a");
+	m.b = w_dir(&w, w.root, "b");
+	d = w_dir(&w, m.a, "d");
+	f = w_file(&w, d, "f", "123");
+	CHECK_EQ(pthread_create(&thread, NULL, move_to_and_fro, &m), 0);
+	for (int i = 0; i < 500; i++) {
+		CHECK_EQ(w_stat(&w, f).st_size, 3);
+		w_stat(&w, m.a);
+	}
+	atomic_store(&m.stop, true);
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+	bk_node_unref(f);
+	bk_node_unref(d);
+	bk_node_unref(m.a);
+	bk_node_unref(m.b);
+	world_done(&w);
+}
+
+/* Beside the mount a directory becomes a link to /etc and back, all the time. */
+static void *swap_beside(void *arg)
+{
+	struct mover *m = arg;
+
+	while (!atomic_load(&m->stop))
+		CHECK_EQ(renameat2(m->w->dirfd, "d", m->w->dirfd, "l", RENAME_EXCHANGE), 0);
+	return NULL;
+}
+
+static void a_swap_beside_the_mount_leads_nowhere(void)
+{
+	struct mover m = {.stop = false};
+	struct bk_node *d, *made;
+	struct bk_file *file;
+	pthread_t thread;
+	struct stat st;
+	struct world w;
+
+	world_init(&w, "{\"fd_cache\": 1}");
+	m.w = &w;
+	CHECK_EQ(mkdirat(w.dirfd, "d", 0755), 0);
+	CHECK_EQ(symlinkat("/etc", w.dirfd, "l"), 0);
+	CHECK_EQ(pthread_create(&thread, NULL, swap_beside, &m), 0);
+	for (int i = 0; i < 2000; i++) {
+		if (bk_lookup(&w.req, w.root, "d", &d, &st) < 0)
+			continue;
+		CHECK(S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode));
+		CHECK(w_try(&w, d, "passwd") < 0);
+		if (bk_create(&w.req, d, "aib-escaped", 0600, O_CREAT | O_WRONLY, &made, &file,
+			      &st) == 0) {
+			bk_release(file);
+			bk_node_unref(made);
+		}
+		bk_node_unref(d);
+	}
+	atomic_store(&m.stop, true);
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+	CHECK(access("/etc/aib-escaped", F_OK) < 0);
+	world_done(&w);
+}
+
 static void run(void)
 {
 	unsigned fds = w_fds();
@@ -275,8 +389,11 @@ static void run(void)
 	changes_clear_setuid_bits_as_they_natively_do();
 	fifos_sockets_and_devices_are_shown_and_never_opened();
 	appends_go_to_the_end_and_cached_pages_to_their_place();
+	only_root_lists_trusted_attributes();
 	odd_flags_are_taken_sensibly();
 	threads_do_not_disturb_one_another();
+	a_rename_never_looks_like_a_loss();
+	a_swap_beside_the_mount_leads_nowhere();
 	CHECK_EQ(w_fds(), fds);
 }
 
