@@ -341,8 +341,12 @@ int host_node_for_open(struct host *h, struct host_node *dir, const char *name, 
 	pthread_mutex_lock(&h->lock);
 	n = find_locked(h, &k);
 	pthread_mutex_unlock(&h->lock);
-	if (!n)
+	if (!n) {
 		r = node_make(h, fd, &st, &k, mount_id, &n);
+		/* Now a removal finds the node; of one before, the count of links tells. */
+		if (r == 0)
+			r = host_fstat(fd, &st);
+	}
 	if (r == 0)
 		r = place_update(h, n, dir, name);
 	if (r < 0)
@@ -358,7 +362,7 @@ int host_node_for(struct host *h, struct host_node *dir, const char *name, int f
 	int r = host_node_for_open(h, dir, name, fd, ret, ret_st);
 
 	if (r == 0)
-		host_fds_give(h, *ret, fd, false);
+		host_fds_give(h, *ret, fd, ret_st->st_nlink == 0);
 	else
 		closep(&fd);
 	return r;
@@ -387,12 +391,24 @@ void host_node_free(struct bk_node *node)
 
 /* ---- What removals and renames do to nodes ---- */
 
+static int find_node(struct host *h, struct host_node *dir, const char *name, struct host_found *f)
+{
+	_cleanup_(key_done) struct key k = {.bytes = NULL};
+	int mount_id = -1, r = key_of(h, f->fd, &f->st, dir, name, &k, &mount_id);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&h->lock);
+	f->node = find_locked(h, &k);
+	pthread_mutex_unlock(&h->lock);
+	return 0;
+}
+
 int host_find(struct host *h, struct host_node *dir, int dirfd, const char *name,
 	      struct host_found *ret)
 {
 	struct host_found f = {.fd = host_openat(h, dirfd, name, O_PATH, 0)};
-	_cleanup_(key_done) struct key k = {.bytes = NULL};
-	int mount_id = -1, r;
+	int r;
 
 	if (f.fd == -ENOENT) {
 		*ret = (struct host_found){.fd = -1};
@@ -402,14 +418,11 @@ int host_find(struct host *h, struct host_node *dir, int dirfd, const char *name
 		return f.fd;
 	r = host_fstat(f.fd, &f.st);
 	if (r == 0)
-		r = key_of(h, f.fd, &f.st, dir, name, &k, &mount_id);
+		r = find_node(h, dir, name, &f);
 	if (r < 0) {
 		closep(&f.fd);
 		return r;
 	}
-	pthread_mutex_lock(&h->lock);
-	f.node = find_locked(h, &k);
-	pthread_mutex_unlock(&h->lock);
 	*ret = f;
 	return 0;
 }
@@ -430,10 +443,14 @@ void host_found_removed(struct host *h, struct host_found *f, struct host_node *
 			const char *name)
 {
 	_cleanup_(place_done) struct place none = {NULL, NULL};
-	struct host_node *n = f->node;
+	struct host_node *n;
 	struct stat st;
 	bool lost;
 
+	/* It may have been looked up since. */
+	if (f->fd >= 0 && !f->node)
+		(void)find_node(h, dir, name, f);
+	n = f->node;
 	if (!n)
 		return;
 	pthread_mutex_lock(&h->lock);
