@@ -135,7 +135,9 @@ struct engine_put_entry {
 	struct stat st;	  /* mode with type, uid, gid, size, mtime (nanoseconds kept), rdev */
 	int fd;		  /* of a regular file with a size, else -1 */
 };
-/* -EROFS for a read-only root, -ENOENT for a missing DIR, -ENOTDIR, -ENOSPC from the engine's text.
+/* While the engine takes bytes, REQ's deadline moves on: it is at least `timeout_ms` away.
+ * -EROFS for a read-only root (Docker; Podman writes there all the same), -ENOENT for a missing
+ * DIR, -ENOTDIR, -ENOSPC from the engine's text.
  */
 int engine_archive_put(struct bk_req *, struct engine *, const char *id, const char *dir,
 		       const struct engine_put_entry *entries, size_t n, struct err *);

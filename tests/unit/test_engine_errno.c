@@ -42,6 +42,7 @@ static void a_message_that_names_a_cause_wins(void)
 	     ENOTCONN},
 	    {409, "Conflict. The container name \"/x\" is already in use by container 1", EEXIST},
 	    {500, "Container x is not paused", EALREADY},
+	    {500, "\"b3f7\" is already paused: container state improper", EALREADY},
 	    {409, "Container x is already paused", EALREADY},
 	    {500, "lstat /a: file name too long", ENAMETOOLONG},
 	};

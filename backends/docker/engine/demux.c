@@ -80,9 +80,14 @@ ssize_t demux_next(struct demux *d, const void *data, size_t n, struct demux_run
 	return n;
 }
 
+bool demux_between(const struct demux *d)
+{
+	return d->left == 0 && (d->form == DEMUX_RAW || d->have == 0);
+}
+
 int demux_end(struct demux *d, struct demux_run *ret)
 {
-	if (d->left > 0 || (d->form == DEMUX_FRAMED && d->have > 0))
+	if (d->left > 0 || (d->form == DEMUX_FRAMED && !demux_between(d)))
 		return -EPROTO;
 	d->form = DEMUX_RAW;
 	return give_head(d, ret) ? 1 : 0;

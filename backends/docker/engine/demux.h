@@ -38,5 +38,7 @@ struct demux_run {
 ssize_t demux_next(struct demux *d, const void *data, size_t n, struct demux_run *ret);
 /* The input has ended: 1 and a last run, 0 at a proper end, -EPROTO within a frame. */
 int demux_end(struct demux *d, struct demux_run *ret);
+/* Whether no frame or header is begun and not ended. */
+bool demux_between(const struct demux *d);
 
 #endif

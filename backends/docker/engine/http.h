@@ -11,8 +11,6 @@
 
 #include "../../backend.h"
 
-#include <curl/curl.h>
-
 #define HTTP_MAX_HEADERS (128 << 10) /* all header lines of an answer, bytes */
 #define HTTP_BODY_BUFFER (64 << 10)  /* body read ahead, bytes */
 #define HTTP_MAX_IDLE 8		     /* connections kept open */
@@ -95,12 +93,5 @@ int http_conn_shutdown(struct http_conn *c);
 /* Wait for EVENTS of poll(2) at most MAX_MS: 1 if some came, 0 if not, -EINTR or -ETIMEDOUT by REQ.
  */
 int http_conn_wait(struct bk_req *req, struct http_conn *c, short events, uint64_t max_ms);
-
-/* For http.c and upgrade.c only: how to reach the endpoint. */
-const char *http_base(const struct http *h);
-int http_setup(const struct http *h, CURL *easy, char *errors);
-int http_failed(const struct http *h, CURL *easy, int code, const char *errors, struct err *err);
-/* -EINTR and -ETIMEDOUT, with text. */
-int http_gave_up(const struct http *h, int r, struct err *err);
 
 #endif

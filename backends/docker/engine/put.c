@@ -14,6 +14,8 @@
 #define MAX_STEP (1 << 20) /* what one step may make: a header with long names, or a block */
 
 struct put {
+	struct bk_req *req;
+	uint64_t timeout_ms;
 	const struct engine_put_entry *entries;
 	size_t n, at;	   /* the next entry, or the one whose data is sent */
 	bool in_data, end; /* of entries[at]; the archive is closed */
@@ -95,6 +97,9 @@ static ssize_t source(void *ctx, void *data, size_t size)
 {
 	struct put *p = ctx;
 
+	/* The engine takes bytes: that is progress. Never makes a deadline nearer. */
+	if (bk_req_left_ms(p->req, p->timeout_ms) < p->timeout_ms)
+		bk_req_extend(p->req, p->timeout_ms);
 	if (p->taken == p->out.len) {
 		p->out.len = p->taken = 0;
 		while (p->out.len == 0 && !p->end) {
@@ -150,7 +155,13 @@ int engine_archive_put(struct bk_req *req, struct engine *e, const char *id, con
 		       const struct engine_put_entry *entries, size_t n, struct err *err)
 {
 	_cleanup_buf_ struct buf url = BUF_INIT(ENGINE_MAX_URL);
-	struct put p = {.entries = entries, .n = n, .out = BUF_INIT(MAX_STEP)};
+	struct put p = {
+	    .req = req,
+	    .timeout_ms = http_timeout_ms(e->http),
+	    .entries = entries,
+	    .n = n,
+	    .out = BUF_INIT(MAX_STEP),
+	};
 	struct http_request rq = {
 	    .method = "PUT",
 	    .type = "application/x-tar",

@@ -2,7 +2,7 @@
  * Upgraded ("hijacked") connections. libcurl connects, with TLS where that is asked for, and then
  * only carries bytes; the one request and the head of its answer are ours.
  */
-#include "http.h"
+#include "endpoint.h"
 
 #include "../../base/clock.h"
 
@@ -356,7 +356,7 @@ int http_upgrade(struct bk_req *req, struct http *h, const char *path, const cha
 		     "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
 		     path, strlen(body), body);
 	if (r == 0)
-		r = conn_open(req, h, http_base(h), &c, err);
+		r = conn_open(req, h, h->base, &c, err);
 	if (r == 0)
 		r = send_all(req, c, head.data, head.len, err);
 	if (r == 0)

@@ -1,0 +1,173 @@
+#include "endpoint.h"
+
+#include "errno.h"
+
+#include <ctype.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <string.h>
+
+static void init_curl(void)
+{
+	curl_global_init(CURL_GLOBAL_ALL);
+}
+
+static int copy(char **to, const char *s)
+{
+	*to = s ? strdup(s) : NULL;
+	return s && !*to ? -ENOMEM : 0;
+}
+
+/* DIR/NAME where that file exists, else nothing. */
+static int copy_file(char **to, const char *dir, const char *name)
+{
+	char path[PATH_MAX];
+
+	if (!dir || snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
+		return 0;
+	return access(path, F_OK) == 0 ? copy(to, path) : 0;
+}
+
+int http_new(const struct http_conf *conf, struct http **ret)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	_cleanup_(http_freep) struct http *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	pthread_once(&once, init_curl);
+	pthread_mutex_init(&h->lock, NULL);
+	h->timeout_ms = conf->timeout_ms;
+	h->insecure = conf->insecure;
+	if (copy(&h->name, conf->name) < 0 || copy(&h->base, conf->base) < 0 ||
+	    copy(&h->unix_path, conf->unix_path) < 0 ||
+	    copy_file(&h->ca, conf->cert_path, "ca.pem") < 0 ||
+	    copy_file(&h->cert, conf->cert_path, "cert.pem") < 0 ||
+	    copy_file(&h->key, conf->cert_path, "key.pem") < 0)
+		return -ENOMEM;
+	*ret = TAKE(h);
+	return 0;
+}
+
+void http_free(struct http *h)
+{
+	if (!h)
+		return;
+	http_reply_free_all(h->idle);
+	pthread_mutex_destroy(&h->lock);
+	free(h->name);
+	free(h->base);
+	free(h->unix_path);
+	free(h->ca);
+	free(h->cert);
+	free(h->key);
+	free(h);
+}
+
+const char *http_name(const struct http *h)
+{
+	return h->name;
+}
+
+uint64_t http_timeout_ms(const struct http *h)
+{
+	return h->timeout_ms;
+}
+
+int http_setup(const struct http *h, CURL *easy, char *errors)
+{
+	CURLcode c = CURLE_OK;
+
+#define SET(option, value)                                                                         \
+	do {                                                                                       \
+		if (c == CURLE_OK)                                                                 \
+			c = curl_easy_setopt(easy, option, value);                                 \
+	} while (0)
+	SET(CURLOPT_NOSIGNAL, 1L);
+	SET(CURLOPT_ERRORBUFFER, errors);
+	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	SET(CURLOPT_SSL_ENABLE_ALPN, 0L);
+	SET(CURLOPT_PATH_AS_IS, 1L);
+	SET(CURLOPT_PROXY, ""); /* an engine is named by its own address only */
+	SET(CURLOPT_TCP_KEEPALIVE, 1L);
+	SET(CURLOPT_QUICK_EXIT, 1L); /* a resolver that hangs must not hold us up */
+	if (h->unix_path)
+		SET(CURLOPT_UNIX_SOCKET_PATH, h->unix_path);
+	if (h->ca)
+		SET(CURLOPT_CAINFO, h->ca);
+	if (h->cert)
+		SET(CURLOPT_SSLCERT, h->cert);
+	if (h->key)
+		SET(CURLOPT_SSLKEY, h->key);
+	if (h->insecure) {
+		SET(CURLOPT_SSL_VERIFYPEER, 0L);
+		SET(CURLOPT_SSL_VERIFYHOST, 0L);
+	}
+#undef SET
+	return c == CURLE_OK ? 0 : c == CURLE_OUT_OF_MEMORY ? -ENOMEM : -EINVAL;
+}
+
+/* ---- Failures ---- */
+
+int http_gave_up(const struct http *h, int r, struct err *err)
+{
+	if (r == -EINTR)
+		return err_set(err, r, "engine %s: interrupted", h->name);
+	return err_set(err, r, "engine %s: no answer in time", h->name);
+}
+
+int http_failed(const struct http *h, CURL *easy, int code, const char *errors, struct err *err)
+{
+	long os = 0;
+	int r;
+
+	curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os);
+	if (code != CURLE_COULDNT_CONNECT)
+		os = 0;
+	r = engine_errno_curl(code, os);
+	if (os == EACCES || os == EPERM)
+		return err_set(err, r,
+			       "engine %s: permission denied; run as root or as a member of the "
+			       "socket's group (usually docker)",
+			       h->name);
+	if (os)
+		return err_set(err, r, "engine %s: %s; is Docker running? (aib doctor)", h->name,
+			       os == ECONNREFUSED ? "connection refused" : strerror(os));
+	return err_set(err, r, "engine %s: %s", h->name,
+		       errors[0] ? errors : curl_easy_strerror(code));
+}
+
+/* ---- Paths ---- */
+
+static int escape(struct buf *b, const char *s)
+{
+	for (; *s; s++) {
+		unsigned char c = *s;
+		int r =
+		    isalnum(c) || strchr("-._~/:", c) ? buf_add(b, s, 1) : buf_addf(b, "%%%02X", c);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int http_path(struct buf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int r = 0;
+
+	va_start(ap, fmt);
+	while (r == 0 && *fmt) {
+		const char *arg = strstr(fmt, "%s");
+
+		r = buf_add(b, fmt, arg ? (size_t)(arg - fmt) : strlen(fmt));
+		if (!arg)
+			break;
+		if (r == 0)
+			r = escape(b, va_arg(ap, const char *));
+		fmt = arg + 2;
+	}
+	va_end(ap);
+	return r == -E2BIG ? -ENAMETOOLONG : r;
+}
