@@ -294,7 +294,8 @@ struct bk_ops {
 	int (*flush)(struct bk_req *, struct bk_file *);
 	/* NULL: 0, since close has told everything. */
 	int (*fsync)(struct bk_req *, struct bk_file *, bool datasync);
-	/* Frees the file. May block where the backend is blocking. */
+	/* Frees the file, the bare one of a directory where `opendir` is NULL included. May block where
+	 * the backend is blocking. */
 	void (*release)(struct bk_file *);
 	/* WHENCE is SEEK_DATA or SEEK_HOLE. NULL: emulated by size, all data. */
 	off_t (*lseek)(struct bk_req *, struct bk_file *, off_t off, int whence);

@@ -308,6 +308,12 @@ void control_release(struct bk_file *file)
 {
 	struct control_file *f = control_file_of(file);
 
+	/* An open directory is a bare bk_file of the wrappers'. */
+	if (control_node_of(file->node)->kind == CONTROL_DIR) {
+		bk_node_unref(file->node);
+		free(file);
+		return;
+	}
 	drop_reply(f);
 	pthread_mutex_destroy(&f->lock);
 	buf_done(&f->text);

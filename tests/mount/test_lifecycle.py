@@ -150,6 +150,15 @@ def test_the_control_tree_is_as_asked_for(mount):
     assert not (none / ".aib").exists()
 
 
+def test_the_control_tree_can_be_listed_by_name(mount):
+    box = mount(options="control=hidden")
+    for _ in range(3):
+        names = os.listdir(box / ".aib")
+        assert {"version", "status", "routes", "log", "socket", "exec", "sandboxes"} <= set(names)
+        assert os.listdir(box / ".aib/sandboxes") == []
+    assert "mounted at" in (box / ".aib/log").read_text()
+
+
 def test_mount_options_reach_the_kernel(mount, world):
     box = mount(options="noexec,nosymfollow,ro")
     for line in open("/proc/self/mounts"):
