@@ -13,7 +13,8 @@ struct pool {
 	pthread_cond_t work;  /* something was queued, or stop */
 	pthread_cond_t ended; /* a thread ended */
 	struct work *first, *last;
-	unsigned queued, threads, idle;
+	unsigned queued, musts; /* all that wait; those of them that do not count */
+	unsigned threads, idle;
 	bool stop;
 };
 
@@ -46,8 +47,9 @@ int pool_new(const struct pool_conf *conf, struct pool **ret)
 	return 0;
 }
 
-static void enqueue_locked(struct pool *p, struct work *w)
+static void enqueue_locked(struct pool *p, struct work *w, bool must)
 {
+	w->must = must;
 	w->prev = p->last;
 	w->next = NULL;
 	w->queued = true;
@@ -57,6 +59,7 @@ static void enqueue_locked(struct pool *p, struct work *w)
 		p->first = w;
 	p->last = w;
 	p->queued++;
+	p->musts += must;
 }
 
 static void dequeue_locked(struct pool *p, struct work *w)
@@ -71,6 +74,7 @@ static void dequeue_locked(struct pool *p, struct work *w)
 		p->last = w->prev;
 	w->queued = false;
 	p->queued--;
+	p->musts -= w->must;
 }
 
 /* Whether there is work; false where the thread should end. */
@@ -128,13 +132,13 @@ int pool_submit(struct pool *p, struct work *w, bool must)
 	int r = 0;
 
 	pthread_mutex_lock(&p->lock);
-	if (p->stop || (p->queued >= p->conf.queue && !must)) {
+	if (p->stop || (p->queued - p->musts >= p->conf.queue && !must)) {
 		r = -EBUSY;
 	} else {
 		if (p->queued >= p->idle && p->threads < p->conf.threads && start_thread(p))
 			p->threads++;
 		if (p->threads > 0)
-			enqueue_locked(p, w);
+			enqueue_locked(p, w, must);
 		else
 			r = -EAGAIN;
 		pthread_cond_signal(&p->work);

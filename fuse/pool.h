@@ -15,12 +15,12 @@ struct pool;
 struct work {
 	void (*run)(struct work *); /* may free the work */
 	struct work *prev, *next;   /* the pool's, while it is queued */
-	bool queued;
+	bool queued, must;
 };
 
 struct pool_conf {
 	unsigned threads; /* at most; at least 1 */
-	unsigned queue;	  /* works that wait, at most */
+	unsigned queue;	  /* works that wait, at most; those that must be taken do not count */
 	uint64_t idle_ms;
 };
 
