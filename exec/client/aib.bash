@@ -1,0 +1,28 @@
+# bash completion of aib(1): commands, their options, and mount points from `aib status`.
+_aib() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=
+	COMPREPLY=()
+	if [ "$COMP_CWORD" = 1 ]; then
+		words='mount umount status exec config doctor help --help --version'
+	else
+		case ${COMP_WORDS[1]},$prev in
+		mount,-c | *,check)
+			compopt -o filenames
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+			return
+			;;
+		mount,-[ro]) return ;;
+		config,config) words='check show' ;;
+		help,*) words='mount umount status exec config doctor' ;;
+		mount,*) words='-c -r -o -f --help' ;;
+		umount,*) words="--lazy --force --help $(aib status 2>/dev/null | sed -n 's|^\(/[^ ]*\)  .*|\1|p')" ;;
+		status,* | doctor,*) words='--json --help' ;;
+		esac
+	fi
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+	if [ "${COMP_WORDS[1]}" = mount ] && [ "${cur#-}" = "$cur" ] && [ "$COMP_CWORD" -gt 1 ]; then
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+	fi
+}
+complete -F _aib aib
