@@ -80,13 +80,13 @@ def test_grep_find_and_ls_work_over_a_container(py):
 
 def test_what_a_command_changed_is_seen_at_once(bb):
     for i in range(5):
-        assert bb.exec("sh", "-c", f"echo {i} >f; rm -f old{i - 1}; touch old{i}", cwd="bb/tmp").returncode == 0
-        assert (bb / "bb/tmp/f").read_text() == f"{i}\n"
-        assert sorted(os.listdir(bb / "bb/tmp")) == ["f", f"old{i}"]
+        assert bb.exec("sh", "-c", f"echo {i} >f; rm -f old{i - 1}; touch old{i}", cwd="bb/workspace").returncode == 0
+        assert (bb / "bb/workspace/f").read_text() == f"{i}\n"
+        assert sorted(os.listdir(bb / "bb/workspace")) == ["f", f"old{i}"]
 
 
 def test_remove_rename_and_attributes(bb):
-    tmp = bb / "bb/tmp"
+    tmp = bb / "bb/workspace"
     (tmp / "a").write_text("a")
     os.rename(tmp / "a", tmp / "b")
     os.chmod(tmp / "b", 0o640)
@@ -94,7 +94,7 @@ def test_remove_rename_and_attributes(bb):
     os.symlink("b", tmp / "l")
     os.mkdir(tmp / "d")
     os.rmdir(tmp / "d")
-    p = bb.exec("sh", "-c", "cat l; stat -c '%a %Y' b; ls", cwd="bb/tmp")
+    p = bb.exec("sh", "-c", "cat l; stat -c '%a %Y' b; ls", cwd="bb/workspace")
     assert p.stdout == "a640 1000000000\nb\nl\n"
     os.unlink(tmp / "l")
     assert os.listdir(tmp) == ["b"]
@@ -186,6 +186,7 @@ class Terminal:
     """A shell in a real terminal (tmux)."""
 
     def __init__(self, world, cwd, rows=24, cols=80):
+        self.world = world
         self.tmux = ["tmux", "-f", "/dev/null", "-S", str(world.dir / "tmux")]
         shell = ["env", "PS1=prompt> ", "sh", "-i"]
         run(*self.tmux, "new-session", "-d", "-x", str(cols), "-y", str(rows), "-c", cwd, *shell)
@@ -204,6 +205,7 @@ class Terminal:
 
     def close(self):
         run(*self.tmux, "kill-server", check=False)
+        wait_for("tmux to end", lambda: not [p for p in self.world.processes().values() if p.startswith("tmux")])
 
 
 @pytest.fixture
