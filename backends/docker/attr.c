@@ -165,9 +165,8 @@ static int from_archive(struct bk_req *req, struct docker *d, const char *path, 
 }
 
 static int find_owner(struct bk_req *req, struct docker *d, const char *path, struct dnode *node,
-		      const struct engine_stat *head, struct owner *ret)
+		      uint64_t gen, const struct engine_stat *head, struct owner *ret)
 {
-	uint64_t gen = generation(d);
 	int r;
 
 	if (from_node(d, node, head, ret))
@@ -198,6 +197,8 @@ int stat_path(struct bk_req *req, struct docker *d, const char *path, struct dno
 	struct owner o = {.generation = 0};
 	struct engine_stat head = {0};
 	struct err err = {""};
+	/* Before the engine is asked: a command that ends meanwhile makes the answer an old one. */
+	uint64_t gen = generation(d);
 	int r = sandbox_reach(&d->sb, path, false);
 
 	if (r < 0)
@@ -218,7 +219,7 @@ int stat_path(struct bk_req *req, struct docker *d, const char *path, struct dno
 		return r;
 	atomic_store(&d->sb.alive_ms, clock_ms());
 	free(TAKE(head.link));
-	r = find_owner(req, d, path, node, &head, &o);
+	r = find_owner(req, d, path, node, gen, &head, &o);
 	if (r < 0)
 		return r;
 	o.mode = head.mode;

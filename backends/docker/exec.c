@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#define ARGS_MAX 4096
+#define ARGS_MAX 65536
 
 struct run_args {
 	const char **argv;

@@ -291,10 +291,6 @@ static int run_exec(struct conn *c, cJSON *json, struct err *err)
 {
 	int r;
 
-	if (c->server->ending) {
-		cJSON_Delete(json);
-		return err_set(err, -ESHUTDOWN, "the mount ends");
-	}
 	if (c->server->n_conns > c->server->conf.max_commands) {
 		cJSON_Delete(json);
 		return err_set(err, -EAGAIN, "%u commands run already (max_commands)",
@@ -312,6 +308,11 @@ static int handle_request(struct conn *c, struct err *err)
 
 	buf_done(&c->in);
 	c->in = BUF_INIT(RELAY_SIZE);
+	/* The backends may be gone already. */
+	if (c->server->ending && strcmp(name, "umount") != 0) {
+		cJSON_Delete(json);
+		return err_set(err, -ESHUTDOWN, "the mount ends");
+	}
 	if (strcmp(name, "exec") == 0)
 		return run_exec(c, json, err);
 	c->request.json = json;
