@@ -72,8 +72,23 @@ static int from_entry(const struct index *ix, const struct index_entry *e, struc
 	return ret->link ? 0 : -ENOMEM;
 }
 
+/* How old an index may be that answers for NODE. Of a file that is open, the kernel cuts reads at
+ * the size that it is told. */
+static uint64_t max_age(const struct index *ix, struct dnode *node)
+{
+	bool is_open = false;
+
+	if (node) {
+		pthread_mutex_lock(&node->lock);
+		is_open = node->opens > 0;
+		pthread_mutex_unlock(&node->lock);
+	}
+	return is_open && ix->fresh_ms > FRESH_MS ? FRESH_MS : ix->fresh_ms;
+}
+
 /* An index's entry; FRESH: one that holds without asking the engine. */
-static int from_index(struct docker *d, const char *path, bool fresh, struct owner *ret)
+static int from_index(struct docker *d, const char *path, struct dnode *node, bool fresh,
+		      struct owner *ret)
 {
 	_cleanup_(index_unrefp) struct index *ix = NULL;
 	struct index_entry e;
@@ -81,7 +96,8 @@ static int from_index(struct docker *d, const char *path, bool fresh, struct own
 
 	if (index_find(&d->indexes, path, &ix, &at, &e) < 0 || e.flags & INDEX_TOUCHED)
 		return -ENOENT;
-	if (ix->generation != generation(d) || (fresh && clock_ms() - ix->end_ms >= FRESH_MS))
+	if (ix->generation != generation(d) ||
+	    (fresh && clock_ms() - ix->end_ms >= max_age(ix, node)))
 		return -ENOENT;
 	return from_entry(ix, &e, ret);
 }
@@ -171,7 +187,7 @@ static int find_owner(struct bk_req *req, struct docker *d, const char *path, st
 
 	if (from_node(d, node, head, ret))
 		return 0;
-	if (from_index(d, path, false, ret) == 0) {
+	if (from_index(d, path, node, false, ret) == 0) {
 		if (owner_fits(ret, gen, head))
 			return 0;
 		owner_done(ret);
@@ -203,7 +219,7 @@ int stat_path(struct bk_req *req, struct docker *d, const char *path, struct dno
 
 	if (r < 0)
 		return r;
-	if (from_index(d, path, true, &o) == 0) {
+	if (from_index(d, path, node, true, &o) == 0) {
 		to_node(d, node, &o);
 		goto done;
 	}

@@ -15,6 +15,8 @@
 #define DEPTH_MAX 512
 #define NAMES_MAX (UINT32_MAX / 2)
 #define DIRECT_FACTOR 8
+#define FRESH_MIN_MS 1000
+#define FRESH_MAX_MS 30000
 
 struct builder {
 	const struct index_build *in;
@@ -369,6 +371,7 @@ int index_build(struct bk_req *req, const struct index_build *in, struct index *
 {
 	_cleanup_(engine_tar_closep) struct engine_tar *tar = NULL;
 	_cleanup_(builder_done) struct builder b = {.in = in, .ix = calloc(1, sizeof(*b.ix))};
+	uint64_t began = clock_ms();
 	int r;
 
 	if (!b.ix)
@@ -390,6 +393,11 @@ int index_build(struct bk_req *req, const struct index_build *in, struct index *
 		log_warning("index of %s: %u entries left out: their names are not those of files",
 			    in->path, b.skipped);
 	b.ix->end_ms = clock_ms();
+	b.ix->fresh_ms = b.ix->end_ms - began;
+	if (b.ix->fresh_ms < FRESH_MIN_MS)
+		b.ix->fresh_ms = FRESH_MIN_MS;
+	if (b.ix->fresh_ms > FRESH_MAX_MS)
+		b.ix->fresh_ms = FRESH_MAX_MS;
 	*ret = TAKE(b.ix);
 	return 0;
 }

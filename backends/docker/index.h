@@ -4,8 +4,10 @@
  * marks on what we changed ourselves. What fills it is hostile: names, depth and counts are
  * checked.
  *
- * An entry is trusted for a second in one generation (index_find with fresh), its owner for the
- * generation, and a directory's list of names as long as the directory's mtime is the same.
+ * Within one generation an entry is trusted for a second, or for as long as the GET took where that
+ * was longer (the archive was that old at its end, and walking the tree takes its time too); its
+ * owner for the whole generation, and a directory's list of names as long as the directory's mtime
+ * is the same.
  */
 #ifndef AIB_DOCKER_INDEX_H
 #define AIB_DOCKER_INDEX_H
@@ -37,6 +39,7 @@ struct index {
 	char *path; /* of entry 0 */
 	uint64_t generation;
 	uint64_t end_ms;	    /* when it was complete */
+	uint64_t fresh_ms;	    /* how long from then on it answers without a question */
 	int64_t start_s;	    /* wall clock at the start of the GET */
 	struct timespec root_mtime; /* of a HEAD before the GET */
 	struct index_entry *e;

@@ -19,6 +19,13 @@ struct contract_traits {
 	bool holes;
 	/* An open file reads and writes on after its last name went. */
 	bool unlinked_open;
+	/* Each hard link is a node of its own, with one link, and content of its own once written.
+	 */
+	bool links_apart;
+	/* Writing back puts another file in the place of the old: its directory's mtime moves. */
+	bool writes_replace;
+	/* The time of the last access is not known: it is the mtime. */
+	bool no_atime;
 	/* A directory has 2 links and one for each directory in it. */
 	bool dir_links;
 	/* New files belong to the request's uid and gid; else to someone fixed. */

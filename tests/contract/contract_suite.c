@@ -32,6 +32,7 @@ static void run(const struct contract_backend *backend, const struct suite_test 
 	    .seed = seed,
 	    .steps = traits->steps ? traits->steps : 4000,
 	    .many = traits->many ? traits->many : 20000,
+	    .slow = traits->many && traits->many < 1000,
 	};
 	struct bk_req req;
 	unsigned fds = count_fds(), refs;

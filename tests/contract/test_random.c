@@ -293,7 +293,7 @@ static void do_link(struct diff *d, struct place *p)
 	struct place to;
 	struct stat st;
 
-	if (d->s->traits->link || !find(d, p, REG | DIRS, &node))
+	if (d->s->traits->link || d->s->traits->links_apart || !find(d, p, REG | DIRS, &node))
 		return;
 	if (somewhere(d, &to)) {
 		note(d, "  link to %s", to.name);

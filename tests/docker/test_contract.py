@@ -1,0 +1,30 @@
+"""The contract suite on the docker backend, with a real engine; one pytest test for each of its tests."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from harness import BIN, BUILD, SLOW, TOP
+
+TESTS = [
+    name
+    for source in sorted((TOP / "tests/contract").glob("test_*.c"))
+    for name in re.findall(r"\bTEST\((\w+)\)", source.read_text())
+]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", TESTS)
+def test_docker(engine, name):
+    env = dict(
+        os.environ,
+        AIB_TEST_IMAGE="aib-test:busybox",
+        AIB_TEST_GUEST=str(BIN / "aib-guest"),
+    )
+    p = subprocess.run(
+        [BUILD / "tests/contract/contract_docker", name],
+        env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=380 * SLOW,
+    )  # fmt: skip
+    assert p.returncode == 0, p.stdout + p.stderr
