@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness import rss_kb, run
+from harness import SLOW, rss_kb, run
 
 GIT = {
     "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org",
@@ -184,4 +184,6 @@ def test_100000_files_made_and_removed_leave_memory_where_it_was(place, world):
     time.sleep(1)
     assert os.listdir(place) == []
     grown = rss_kb(pid) - before
-    assert grown < 4096, f"the daemon grew by {grown} kB"
+    # A sanitizer holds what was freed back, 256 MiB of it; it has its own report of leaks at the end.
+    limit = 4096 if SLOW == 1 else 300 << 10
+    assert grown < limit, f"the daemon grew by {grown} kB"
