@@ -23,7 +23,7 @@ MAY = {
     "backends/registry.c": [BASE, "backends", "backends/*"],
     "backends/*": [BASE, "backends"],
     "exec": [BASE],
-    "exec/guest": [BASE, "exec/protocol.h"],
+    "exec/guest": [BASE, "exec/protocol.h", "exec/pump.h"],
     "exec/client": [BASE, "exec"],
     "exec/server": [BASE, "backends", "backends/*", "exec"],
     "fuse": [BASE, "backends", "backends/*", "exec", "exec/server"],
