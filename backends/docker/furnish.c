@@ -211,7 +211,7 @@ int furnish_guest(struct bk_req *req, struct sandbox *sb, struct err *err)
 	_cleanup_(list_done) struct list l = {.n = 0};
 	_cleanup_close_ int fd = -1;
 	struct engine_stat have = {0};
-	bool checked;
+	bool checked, put = false;
 	int r;
 
 	pthread_mutex_lock(&sb->lock);
@@ -235,9 +235,11 @@ int furnish_guest(struct bk_req *req, struct sandbox *sb, struct err *err)
 			    "container %s: aib-guest cannot be put at " GUEST_PATH
 			    " (read-only root?), so nothing can be run or changed there",
 			    sb->ref);
+		put = true;
 	}
 	pthread_mutex_lock(&sb->lock);
 	sb->guest_checked = true;
+	sb->guest_put |= put;
 	pthread_mutex_unlock(&sb->lock);
 	return 0;
 }

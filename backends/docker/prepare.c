@@ -263,9 +263,14 @@ void sandbox_end(struct sandbox *sb)
 	struct bk_req req;
 	int r;
 
-	if (sb->attached || !sb->ref)
+	if (!sb->ref)
 		return;
 	bk_req_init(&req, 0, 0, 0, END_TIMEOUT_MS);
+	if (sb->attached) {
+		sandbox_leave(&req, sb);
+		bk_req_done(&req);
+		return;
+	}
 	if (sb->conf->keep)
 		r = engine_container_action(&req, sb->engine, sb->ref, "stop", 1, &err);
 	else

@@ -354,3 +354,22 @@ int sandbox_fs(struct bk_req *req, struct sandbox *sb, const char *const *args)
 		sandbox_fail(sb, r, "%s", err.text);
 	return r;
 }
+
+void sandbox_leave(struct bk_req *req, struct sandbox *sb)
+{
+	static const char *const args[] = {"unlink", GUEST_PATH, NULL};
+	_cleanup_buf_ struct buf out = BUF_INIT(4096), errors = BUF_INIT(4096);
+	struct err err = {""};
+	bool put;
+	int r;
+
+	pthread_mutex_lock(&sb->lock);
+	put = sb->guest_put;
+	pthread_mutex_unlock(&sb->lock);
+	if (!put)
+		return;
+	r = guest_exec(req, sb, args, &out, &errors, &err);
+	if (r != 0)
+		log_warning("route %s: " GUEST_PATH " stays in container %s: %s", sb->route,
+			    sb->ref, r < 0 ? err.text : strerror(r));
+}

@@ -57,6 +57,7 @@ struct sandbox {
 	/* guarded by lock */
 	enum sandbox_state state;
 	bool guest_checked; /* the guest was put since the container was made or found */
+	bool guest_put;	    /* by us, where it was not */
 	bool learned;	    /* the mounts of the running container are in `places` */
 	char id[72], image[256];
 	time_t started;
@@ -68,6 +69,9 @@ struct sandbox {
 int sandbox_init(struct sandbox *sb, const struct docker_conf *conf, const struct bk_mount *mount,
 		 const char *route, bool attached, struct err *err);
 void sandbox_done(struct sandbox *sb);
+
+/* Take the guest out of an attached container again, if it was put there by us and can be. */
+void sandbox_leave(struct bk_req *req, struct sandbox *sb);
 
 /* bk_ops.prepare */
 int sandbox_prepare(struct bk_req *req, struct sandbox *sb,

@@ -135,5 +135,6 @@ int main(void)
 	a_connection_is_made_to_whoever_may_be_trusted();
 	a_directory_of_another_user_is_refused();
 	the_only_mount_is_chosen_and_several_are_named();
+	CHECK_EQ(rmdir(top), 0);
 	return 0;
 }
