@@ -320,7 +320,7 @@ def test_an_attached_container_stays(engine, mount, container):
     (box / "c/tmp/x").unlink()
     box.umount()
     assert engine.inspect(name)["State"]["Running"]
-    assert ".aib-guest" not in engine.docker("exec", name, "ls", "-a", "/")
+    assert ".aib-guest" not in engine.docker("exec", name, "ls", "-a", "/").stdout
 
 
 def test_pull_from_a_registry_at_mount(engine, mount, registry):
