@@ -197,6 +197,10 @@ static int find_owner(struct bk_req *req, struct docker *d, const char *path, st
 		*ret = (struct owner){.generation = gen};
 		return 0;
 	}
+	if (!name_is_utf8(path))
+		return sandbox_fail(
+		    &d->sb, -EILSEQ,
+		    "%s: its name is not UTF-8: the Engine's archives cannot hold it", path);
 	r = from_archive(req, d, path, gen, ret);
 	if (r == -EINTR || r == -ETIMEDOUT || r == -ENOMEM)
 		return r;

@@ -180,6 +180,8 @@ int docker_unlink(struct bk_req *, struct bk_node *, const char *);
 int docker_rmdir(struct bk_req *, struct bk_node *, const char *);
 int docker_rename(struct bk_req *, struct bk_node *, const char *, struct bk_node *, const char *,
 		  unsigned);
+/* Whether archives can hold it. */
+bool name_is_utf8(const char *name);
 /* Before making NAME in DIR: its path, who will own it; -EEXIST where it is there. */
 int make_prepare(struct bk_req *req, struct docker *d, struct dnode *dir, const char *name,
 		 char path[PATH_MAX], struct stat *ret_st);

@@ -8,6 +8,40 @@
 #include <linux/fs.h>
 #include <string.h>
 
+bool name_is_utf8(const char *name)
+{
+	const unsigned char *p = (const unsigned char *)name;
+
+	while (*p) {
+		int more = *p < 0x80   ? 0
+			   : *p < 0xc2 ? -1
+			   : *p < 0xe0 ? 1
+			   : *p < 0xf0 ? 2
+			   : *p < 0xf5 ? 3
+				       : -1;
+		/* Overlong forms, surrogates and what is past U+10FFFF. */
+		unsigned char low = *p == 0xe0 ? 0xa0 : *p == 0xf0 ? 0x90 : 0x80;
+		unsigned char high = *p == 0xed ? 0x9f : *p == 0xf4 ? 0x8f : 0xbf;
+
+		if (more < 0 || (more > 0 && (p[1] < low || p[1] > high)))
+			return false;
+		for (int i = 2; i <= more; i++)
+			if ((p[i] & 0xc0) != 0x80)
+				return false;
+		p += 1 + more;
+	}
+	return true;
+}
+
+/* A file of such a name could be written and never be read. */
+static int check_new_name(struct docker *d, const char *name)
+{
+	return name_is_utf8(name) ? 0
+				  : sandbox_fail(&d->sb, -EILSEQ,
+						 "a name that is not UTF-8: the Engine's archives "
+						 "cannot hold it");
+}
+
 int make_prepare(struct bk_req *req, struct docker *d, struct dnode *dir, const char *name,
 		 char path[PATH_MAX], struct stat *ret_st)
 {
@@ -16,8 +50,10 @@ int make_prepare(struct bk_req *req, struct docker *d, struct dnode *dir, const 
 	struct err err = {""};
 	struct dnode *node;
 	struct stat up;
-	int r = child_path(d, dir, name, path);
+	int r = check_new_name(d, name);
 
+	if (r == 0)
+		r = child_path(d, dir, name, path);
 	if (r == 0)
 		r = sandbox_before_change(req, &d->sb);
 	if (r == 0)
@@ -279,6 +315,8 @@ int docker_rename(struct bk_req *req, struct bk_node *dir, const char *name,
 	to_ref = to ? &to->base : NULL;
 	if (from && from == to)
 		return flags & RENAME_NOREPLACE ? -EEXIST : 0;
+	if (r == 0)
+		r = check_new_name(d, new_name);
 	if (r == 0)
 		r = child_path(d, dnode_of(new_dir), new_name, new_path);
 	if (r == 0)

@@ -24,6 +24,8 @@ struct contract_traits {
 	bool links_apart;
 	/* Writing back puts another file in the place of the old: its directory's mtime moves. */
 	bool writes_replace;
+	/* Names are UTF-8; making any other is -EILSEQ. */
+	bool utf8_names;
 	/* The time of the last access is not known: it is the mtime. */
 	bool no_atime;
 	/* A directory has 2 links and one for each directory in it. */

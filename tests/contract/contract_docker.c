@@ -55,6 +55,7 @@ static const struct contract_backend docker = {
 	    .links_apart = true,
 	    .writes_replace = true,
 	    .no_atime = true,
+	    .utf8_names = true,
 	    .time_step_ns = 1000000000,
 	    .max_offset = 8 << 20,
 	    .many = 20,

@@ -149,12 +149,35 @@ static void a_directory_counts_its_directories(struct suite *s)
 	}
 }
 
+static void a_name_is_utf8(struct suite *s)
+{
+	static const char *const bad[] = {"\xff", "a\xc3", "\xc0\xaf", "\xed\xa0\x80",
+					  "\xf5\x80\x80\x80"};
+	static const char *const good[] = {"\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
+	struct bk_node *node;
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		int r = bk_mkdir(s->req, s->dir, bad[i], 0755, &node, &st);
+
+		CHECK_EQ(r, s->traits->utf8_names ? -EILSEQ : 0);
+		if (r == 0)
+			bk_node_unref(node);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		node = s_file(s, s->dir, good[i], good[i]);
+		s_check_content(s, node, good[i]);
+		bk_node_unref(node);
+	}
+}
+
 static void names_may_hold_any_byte(struct suite *s)
 {
+	int end = s->traits->utf8_names ? 128 : 256;
 	char name[4];
 	struct bk_node *node;
 
-	for (int c = 1; c < 256; c++) {
+	for (int c = 1; c < end; c++) {
 		if (c == '/')
 			continue;
 		snprintf(name, sizeof(name), "%c%c", c, c == '.' ? 'x' : c);
@@ -163,7 +186,7 @@ static void names_may_hold_any_byte(struct suite *s)
 		if (s->slow && c > 40)
 			c += 15;
 	}
-	for (int c = 1; c < 256; c++) {
+	for (int c = 1; c < end; c++) {
 		if (c == '/')
 			continue;
 		snprintf(name, sizeof(name), "%c%c", c, c == '.' ? 'x' : c);
@@ -298,6 +321,7 @@ const struct suite_test names_tests[] = {
     TEST(removing_checks_the_type),
     TEST(nothing_is_made_in_a_removed_directory),
     TEST(a_directory_counts_its_directories),
+    TEST(a_name_is_utf8),
     TEST(names_may_hold_any_byte),
     TEST(names_are_at_most_255_bytes),
     TEST(special_files_are_made),
