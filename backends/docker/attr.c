@@ -150,6 +150,21 @@ void node_set_owner(struct docker *d, struct dnode *node, const struct stat *st,
 	to_node(d, node, &o);
 }
 
+/* What a HEAD told within the last second, where nothing was changed since. */
+static bool from_last_head(struct docker *d, struct dnode *node, uint64_t gen, struct owner *ret)
+{
+	bool fresh;
+
+	if (!node)
+		return false;
+	pthread_mutex_lock(&d->nodes.lock);
+	fresh = node->owner.generation == gen && node->owner.seen_ms &&
+		node->owner.changes == atomic_load(&d->changes) &&
+		clock_ms() - node->owner.seen_ms < FRESH_MS && owner_copy(ret, &node->owner) == 0;
+	pthread_mutex_unlock(&d->nodes.lock);
+	return fresh;
+}
+
 /* The first header of a GET. */
 static int from_archive(struct bk_req *req, struct docker *d, const char *path, uint64_t gen,
 			struct owner *ret)
@@ -211,6 +226,18 @@ static int find_owner(struct bk_req *req, struct docker *d, const char *path, st
 
 /* ---- Stat ---- */
 
+int head_path(struct bk_req *req, struct docker *d, const char *path, struct engine_stat *ret,
+	      struct err *err)
+{
+	for (;;) {
+		int r = engine_archive_stat(req, d->sb.engine, d->sb.ref, path, ret, err);
+
+		if (r != -ETIMEDOUT || clock_ms() - atomic_load(&d->budget.progress_ms) >= FRESH_MS)
+			return r;
+		bk_req_extend(req, d->conf.timeout);
+	}
+}
+
 int stat_path(struct bk_req *req, struct docker *d, const char *path, struct dnode *node,
 	      struct stat *ret, struct owner *ret_owner)
 {
@@ -218,16 +245,19 @@ int stat_path(struct bk_req *req, struct docker *d, const char *path, struct dno
 	struct engine_stat head = {0};
 	struct err err = {""};
 	/* Before the engine is asked: a command that ends meanwhile makes the answer an old one. */
-	uint64_t gen = generation(d);
+	uint64_t gen = generation(d), changes = atomic_load(&d->changes), asked_ms;
 	int r = sandbox_reach(&d->sb, path, false);
 
 	if (r < 0)
 		return r;
+	if (from_last_head(d, node, gen, &o))
+		goto done;
 	if (from_index(d, path, node, true, &o) == 0) {
 		to_node(d, node, &o);
 		goto done;
 	}
-	r = engine_archive_stat(req, d->sb.engine, d->sb.ref, path, &head, &err);
+	asked_ms = clock_ms();
+	r = head_path(req, d, path, &head, &err);
 	if (r == -ENOENT) {
 		int alive = sandbox_check_alive(req, &d->sb);
 
@@ -245,6 +275,8 @@ int stat_path(struct bk_req *req, struct docker *d, const char *path, struct dno
 	o.mode = head.mode;
 	o.size = head.size;
 	o.mtime = head.mtime.tv_sec;
+	o.seen_ms = asked_ms;
+	o.changes = changes;
 	to_node(d, node, &o);
 done:
 	make_stat(ret, &o);
@@ -265,7 +297,14 @@ bool content_local(struct dnode *node)
 	return local;
 }
 
-/* What is not in the container, or no longer: 0 where *ret was set. */
+/* Its content is on the way, and the engine answers nothing about the container meanwhile. */
+static bool is_filling_locked(struct docker *d, struct dnode *node)
+{
+	return node->spool && node->seen_generation == generation(d) &&
+	       spool_is_filling(node->spool);
+}
+
+/* What is not in the container, or no longer, or on the way from it: 0 where *ret was set. */
 static int stat_local(struct docker *d, struct dnode *node, struct stat *ret)
 {
 	bool gone, local;
@@ -284,6 +323,21 @@ static int stat_local(struct docker *d, struct dnode *node, struct stat *ret)
 		ret->st_blocks = (ret->st_size + 511) / 512;
 		if (!ret->st_mode)
 			ret->st_mode = node->type;
+	}
+	if (!local && is_filling_locked(d, node)) {
+		pthread_mutex_lock(&node->spool->lock);
+		local = node->spool->has_size;
+		if (local) {
+			const struct stat *h = &node->spool->head;
+			const struct owner o = {.mode = h->st_mode,
+						.size = h->st_size,
+						.mtime = h->st_mtim.tv_sec,
+						.uid = h->st_uid,
+						.gid = h->st_gid};
+
+			make_stat(ret, &o);
+		}
+		pthread_mutex_unlock(&node->spool->lock);
 	}
 	pthread_mutex_unlock(&node->lock);
 	return local ? 0 : -ENOENT;
@@ -310,6 +364,7 @@ int stat_node(struct bk_req *req, struct docker *d, struct dnode *node, struct s
 
 void touched(struct docker *d, const char *path)
 {
+	atomic_fetch_add(&d->changes, 1);
 	index_touch(&d->indexes, path);
 }
 

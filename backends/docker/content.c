@@ -21,7 +21,7 @@ static bool is_old(struct docker *d, struct dnode *node)
 	pthread_mutex_lock(&node->lock);
 	old = old && !node->dirty && !atomic_load(&node->pending) &&
 	      (!node->spool || node->seen_generation != generation(d) ||
-	       clock_ms() - node->seen_ms >= FRESH_MS);
+	       (clock_ms() - node->seen_ms >= FRESH_MS && !spool_is_filling(node->spool)));
 	pthread_mutex_unlock(&node->lock);
 	return old;
 }
@@ -60,7 +60,7 @@ static int head_of(struct bk_req *req, struct docker *d, struct dnode *node, cha
 	int r = node_path(d, node, path);
 
 	if (r == 0)
-		r = engine_archive_stat(req, d->sb.engine, d->sb.ref, path, ret, &err);
+		r = head_path(req, d, path, ret, &err);
 	if (r < 0)
 		return r;
 	free(TAKE(ret->link));

@@ -55,7 +55,7 @@ static int still_holds(struct bk_req *req, struct docker *d, const char *path, s
 	if (!(e->flags & INDEX_TOUCHED) && ix->generation == generation(d) &&
 	    clock_ms() - ix->end_ms < ix->fresh_ms)
 		return 1;
-	r = engine_archive_stat(req, d->sb.engine, d->sb.ref, path, &head, &err);
+	r = head_path(req, d, path, &head, &err);
 	free(head.link);
 	if (r < 0)
 		return r;

@@ -38,6 +38,8 @@ struct docker {
 	struct nodes nodes;
 	struct indexes indexes;
 	struct spool_budget budget;
+	/* Raised by each change through the mount: attributes of before it are asked for again. */
+	atomic_uint_fast64_t changes;
 };
 
 /* What the engine does not tell cheaply of a file, and what it was when that was learned. */
@@ -50,6 +52,8 @@ struct owner {
 	gid_t gid;
 	dev_t rdev;
 	char *link; /* the target as stored, of a symlink; else NULL */
+	/* Of a HEAD: it answers for FRESH_MS while nothing was changed. 0: none */
+	uint64_t seen_ms, changes;
 };
 
 struct dnode {
@@ -121,6 +125,10 @@ size_t node_pending(struct docker *d, struct dnode *dir, struct dnode **ret, siz
 /* The attributes of PATH as the container has them. NODE may be NULL; else it keeps the owner. */
 int stat_path(struct bk_req *req, struct docker *d, const char *path, struct dnode *node,
 	      struct stat *ret, struct owner *ret_owner);
+/* A HEAD of PATH. The engine makes it wait while a file of the container is fetched: that counts as
+ * progress. The caller frees ret->link. */
+int head_path(struct bk_req *req, struct docker *d, const char *path, struct engine_stat *ret,
+	      struct err *err);
 /* The same of a node, with what was not written back yet. */
 int stat_node(struct bk_req *req, struct docker *d, struct dnode *node, struct stat *ret);
 void owner_done(struct owner *o);

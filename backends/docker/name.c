@@ -66,7 +66,7 @@ int make_prepare(struct bk_req *req, struct docker *d, struct dnode *dir, const 
 	have = node ? &node->base : NULL;
 	if (node && content_local(node))
 		return -EEXIST;
-	r = engine_archive_stat(req, d->sb.engine, d->sb.ref, path, &head, &err);
+	r = head_path(req, d, path, &head, &err);
 	free(head.link);
 	if (r != -ENOENT)
 		return r < 0 ? r : -EEXIST;

@@ -150,6 +150,7 @@ int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
 				  sb->ref);
 	if (r < 0)
 		return err_prefix(err, r, "creating container %s", sb->ref);
+	sb->owned = true;
 	log_info("route %s: container %s created from %s", sb->route, sb->ref, sb->conf->image);
 	r = sandbox_refresh(req, sb, err);
 	if (r == 0)
@@ -186,6 +187,7 @@ static int handle_leftover(struct bk_req *req, struct sandbox *sb, struct err *e
 		    "container %s exists and is not this route's; choose another with name=",
 		    sb->ref);
 	if (sb->conf->keep && same_image) {
+		sb->owned = true;
 		log_info("route %s: container %s was kept and is taken over", sb->route, sb->ref);
 		return 1;
 	}
@@ -263,7 +265,7 @@ void sandbox_end(struct sandbox *sb)
 	struct bk_req req;
 	int r;
 
-	if (!sb->ref)
+	if (!sb->ref || (!sb->attached && !sb->owned))
 		return;
 	bk_req_init(&req, 0, 0, 0, END_TIMEOUT_MS);
 	if (sb->attached) {

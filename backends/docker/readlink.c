@@ -46,7 +46,7 @@ static int walks_inside(struct bk_req *req, struct docker *d, const char *path, 
 		at[end] = '/';
 		memcpy(at + end + 1, name, len);
 		at[end + 1 + len] = '\0';
-		r = engine_archive_stat(req, d->sb.engine, d->sb.ref, at, &st, NULL);
+		r = head_path(req, d, at, &st, NULL);
 		free(st.link);
 		if (r < 0)
 			return r == -ENOENT ? 0 : r;
@@ -75,7 +75,7 @@ static int resolved(struct bk_req *req, struct docker *d, const char *path, char
 	const char *route = strcmp(d->bk.route, "/") ? d->bk.route : "";
 	struct engine_stat st = {0};
 	struct err err = {""};
-	int r = engine_archive_stat(req, d->sb.engine, d->sb.ref, path, &st, &err), n;
+	int r = head_path(req, d, path, &st, &err), n;
 
 	if (r == 0 && (!st.link || !path_is_plain(st.link)))
 		r = sandbox_fail(&d->sb, -EIO, "%s: the engine does not tell where the link leads",

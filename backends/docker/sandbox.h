@@ -40,6 +40,7 @@ struct sandbox {
 	const struct bk_mount *mount;
 	const char *route;
 	bool attached;
+	bool owned;	       /* the container that `ref` names was created or taken over by us */
 	struct engine *engine; /* for operations: `timeout` without progress */
 	struct engine *slow;   /* for starts and pulls: `start_timeout` */
 	char *ref;

@@ -135,6 +135,7 @@ static int take_bytes(struct spool *s, const char *data, size_t n)
 	pthread_mutex_lock(&s->lock);
 	s->have += n;
 	s->progress_ms = clock_ms();
+	atomic_store(&s->budget->progress_ms, s->progress_ms);
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 	return 0;
@@ -238,6 +239,16 @@ int spool_wait(struct bk_req *req, struct spool *s, uint64_t end, uint64_t timeo
 }
 
 /* ---- Content ---- */
+
+bool spool_is_filling(struct spool *s)
+{
+	bool filling;
+
+	pthread_mutex_lock(&s->lock);
+	filling = s->state == SPOOL_FILLING;
+	pthread_mutex_unlock(&s->lock);
+	return filling;
+}
 
 uint64_t spool_size(struct spool *s)
 {

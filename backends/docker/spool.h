@@ -14,6 +14,7 @@
 struct spool_budget {
 	uint64_t max;
 	atomic_uint_fast64_t used;
+	atomic_uint_fast64_t progress_ms; /* when bytes last came to one of them */
 };
 
 enum spool_state { SPOOL_FILLING, SPOOL_WHOLE, SPOOL_FAILED };
@@ -61,5 +62,6 @@ ssize_t spool_read(struct spool *s, void *data, size_t size, off_t off);
 ssize_t spool_write(struct spool *s, const void *data, size_t size, off_t off);
 int spool_truncate(struct spool *s, uint64_t size);
 uint64_t spool_size(struct spool *s);
+bool spool_is_filling(struct spool *s);
 
 #endif
