@@ -335,15 +335,19 @@ def test_a_killed_reader_leaves_nothing_open(place, world):
     path.write_bytes(bytes(16 << 20))
     script = "import sys; f=open(sys.argv[1],'rb',0)\nwhile True: f.seek(0); f.read()"
     children = [subprocess.Popen([sys.executable, "-c", script, path]) for _ in range(3)]
-    wait_for("readers", lambda: all(reads(c.pid, path) for c in children))
-    for c in children:
-        c.send_signal(signal.SIGKILL)
-        assert c.wait(5) == -signal.SIGKILL
+    try:
+        wait_for("readers", lambda: all(reads(c.pid, path) for c in children))
+    finally:
+        for c in children:
+            c.send_signal(signal.SIGKILL)
+    assert [c.wait(5) for c in children] == [-signal.SIGKILL] * 3
     path.unlink()
     path.write_bytes(b"y")
     assert path.read_bytes() == b"y"
 
 
 def reads(pid, path):
-    fds = pathlib.Path(f"/proc/{pid}/fd")
-    return any(os.readlink(fd) == str(path) for fd in fds.iterdir())
+    try:
+        return any(os.readlink(fd) == str(path) for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:  # one was closed while they were listed
+        return False
