@@ -34,6 +34,10 @@ void conn_close_all(struct server *s);
 void conn_answer_end(struct server *s);
 void conn_progress(struct server *s, const char *text);
 
+/* ---- The reply to "status", status.c ---- */
+/* JSON, the caller's; NULL where memory is out. The connection that asks is not counted. */
+char *status_text(const struct server *s);
+
 /* ---- .aib/exec, collector.c ---- */
 void collector_close_all(struct server *s);
 
