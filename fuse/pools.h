@@ -6,7 +6,7 @@
 #define AIB_FUSE_POOLS_H
 
 #include "backend.h"
-#include "pool.h"
+#include "base/pool.h"
 
 struct route_pool {
 	struct pool *pool;

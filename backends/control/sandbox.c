@@ -5,12 +5,13 @@
 #include "sandbox.h"
 
 #include "../base/log.h"
-#include "../base/workers.h"
+#include "../base/pool.h"
 #include "tree.h"
 
 #include <string.h>
 
 #define MAX_QUEUED 16
+#define IDLE_MS 5000
 #define COMMAND_TIMEOUT_MS (10 * 60 * 1000)
 
 static const char *const verbs[] = {"start", "stop", "restart", "pause", "unpause"};
@@ -18,7 +19,7 @@ static const char *const verbs[] = {"start", "stop", "restart", "pause", "unpaus
 /* The object of `ctl`. */
 struct queue {
 	const struct route *route;
-	struct workers *workers; /* one thread: commands run in their order */
+	struct pool *pool; /* one thread: commands run in their order */
 	pthread_mutex_t lock;
 	struct bk_req *running; /* guarded by lock; cancelled at the end */
 	bool ending;		/* guarded by lock */
@@ -78,7 +79,7 @@ static int queue_command(void *object, const char *text)
 	if (!cmd)
 		return -ENOMEM;
 	*cmd = (struct command){.work.run = run_command, .queue = q, .verb = verb};
-	r = workers_submit(q->workers, &cmd->work);
+	r = pool_submit(q->pool, &cmd->work, false);
 	if (r < 0)
 		free(cmd);
 	return r;
@@ -93,20 +94,20 @@ static void queue_free(void *object)
 	if (q->running)
 		bk_req_cancel(q->running);
 	pthread_mutex_unlock(&q->lock);
-	workers_free(q->workers);
+	pool_end(q->pool);
 	pthread_mutex_destroy(&q->lock);
 	free(q);
 }
 
 static struct queue *queue_new(const struct route *route)
 {
+	const struct pool_conf conf = {.threads = 1, .queue = MAX_QUEUED, .idle_ms = IDLE_MS};
 	struct queue *q = calloc(1, sizeof(*q));
 
 	if (!q)
 		return NULL;
 	q->route = route;
-	q->workers = workers_new(1, MAX_QUEUED);
-	if (!q->workers) {
+	if (pool_new(&conf, &q->pool) < 0) {
 		free(q);
 		return NULL;
 	}

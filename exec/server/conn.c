@@ -13,7 +13,7 @@
 #include "conn.h"
 
 #include "../../backends/base/log.h"
-#include "../../backends/base/workers.h"
+#include "../../backends/base/pool.h"
 #include "../scan.h"
 
 #include <string.h>
@@ -197,7 +197,7 @@ static int start_command(struct conn *c, struct err *err)
 	st->task.run = start_done;
 	st->conn = c;
 	bk_req_init(&st->req, c->uid, 0, 0, s->conf.start_timeout_ms);
-	r = workers_submit(s->workers[route], &st->work);
+	r = pool_submit(s->pools[route], &st->work, false);
 	if (r < 0) {
 		bk_req_done(&st->req);
 		free(st);

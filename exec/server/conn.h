@@ -9,7 +9,7 @@
 #include "request.h"
 #include "server.h"
 
-struct workers;
+struct pool;
 
 struct server {
 	struct server_conf conf;
@@ -17,8 +17,8 @@ struct server {
 	struct loop loop;
 	struct watch listener;
 	pthread_t thread;
-	struct workers **workers; /* of each route, by its index */
-	struct conn *conns;	  /* the loop's thread only, as all below */
+	struct pool **pools; /* of each route, by its index; they start its commands */
+	struct conn *conns;  /* the loop's thread only, as all below */
 	unsigned n_conns;
 	struct collector *collectors;
 	uint64_t started_ms;

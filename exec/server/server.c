@@ -5,7 +5,7 @@
 
 #include "../../backends/base/clock.h"
 #include "../../backends/base/log.h"
-#include "../../backends/base/workers.h"
+#include "../../backends/base/pool.h"
 #include "conn.h"
 
 #include <string.h>
@@ -15,6 +15,7 @@
 
 #define START_THREADS 8
 #define START_QUEUE 256
+#define START_IDLE_MS 5000
 #define START_TIMEOUT_MS (10 * 60 * 1000)
 #define MAX_COMMANDS 1000
 
@@ -138,7 +139,7 @@ void server_stop(struct server *s)
 		return;
 	run_errand(s, stop_run);
 	for (size_t i = 0; i < s->conf.n_routes; i++)
-		workers_free(TAKE(s->workers[i]));
+		pool_end(TAKE(s->pools[i]));
 }
 
 /* ---- Beginning and end ---- */
@@ -174,26 +175,29 @@ static int bind_socket(struct server *s, struct err *err)
 	return r;
 }
 
-static int make_workers(struct server *s)
+static int make_pools(struct server *s)
 {
-	s->workers = calloc(s->conf.n_routes + 1, sizeof(*s->workers));
-	if (!s->workers)
+	const struct pool_conf conf = {
+	    .threads = START_THREADS,
+	    .queue = START_QUEUE,
+	    .idle_ms = START_IDLE_MS,
+	};
+	int r = 0;
+
+	s->pools = calloc(s->conf.n_routes + 1, sizeof(*s->pools));
+	if (!s->pools)
 		return -ENOMEM;
-	for (size_t i = 0; i < s->conf.n_routes; i++) {
-		if (!route_has_sandbox(&s->conf.routes[i]))
-			continue;
-		s->workers[i] = workers_new(START_THREADS, START_QUEUE);
-		if (!s->workers[i])
-			return -ENOMEM;
-	}
-	return 0;
+	for (size_t i = 0; i < s->conf.n_routes && r == 0; i++)
+		if (route_has_sandbox(&s->conf.routes[i]))
+			r = pool_new(&conf, &s->pools[i]);
+	return r;
 }
 
 static void server_done(struct server *s)
 {
-	for (size_t i = 0; s->workers && i < s->conf.n_routes; i++)
-		workers_free(s->workers[i]);
-	free(s->workers);
+	for (size_t i = 0; s->pools && i < s->conf.n_routes; i++)
+		pool_end(s->pools[i]);
+	free(s->pools);
 	if (s->listener.fd >= 0) {
 		unlink(s->conf.socket_path);
 		close(s->listener.fd);
@@ -222,7 +226,7 @@ int server_new(const struct server_conf *conf, struct server **ret, struct err *
 		free(s);
 		return err_set(err, r, "exec server: %s", strerror(-r));
 	}
-	r = make_workers(s);
+	r = make_pools(s);
 	if (r == 0)
 		r = bind_socket(s, err);
 	if (r == 0)

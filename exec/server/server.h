@@ -1,7 +1,7 @@
 /*
  * The daemon's end of the exec protocol (../protocol.h): a Unix socket on which clients ask for
  * commands in sandboxes, for the status, and for the end. One thread relays the bytes of all
- * commands; starting a command, which may block, is done by a few workers of its route. It knows
+ * commands; starting a command, which may block, is done by a few threads of its route. It knows
  * routes and the contract, and nothing of FUSE.
  */
 #ifndef AIB_EXEC_SERVER_H

@@ -1,9 +1,8 @@
 /* The pool of a route: bounded, lazy, in order. */
-#include "pool.h"
-#include "test.h"
-
 #include "base/clock.h"
 #include "base/macros.h"
+#include "base/pool.h"
+#include "test.h"
 
 #include <pthread.h>
 #include <semaphore.h>

@@ -1,8 +1,8 @@
 /* See pool.h. */
 #include "pool.h"
 
-#include "base/clock.h"
-#include "base/macros.h"
+#include "clock.h"
+#include "macros.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -183,4 +183,11 @@ void pool_free(struct pool *p)
 	pthread_cond_destroy(&p->ended);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
+}
+
+void pool_end(struct pool *p)
+{
+	while (p && !pool_stop(p, 60000))
+		;
+	pool_free(p);
 }

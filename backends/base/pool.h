@@ -1,10 +1,11 @@
 /*
- * The bounded threads of one route whose calls may wait. Threads start when there is work for them
- * and end when there was none for a while; work waits in a bounded queue, in order. The lock is a
- * leaf; work runs without it. Knows nothing of requests.
+ * A bounded set of threads for work that may wait: the calls of a route, the starts of its
+ * commands. Threads start when there is work for them and end when there was none for a while, so
+ * an unused pool costs nothing; work waits in a bounded queue, in order. The lock is a leaf; work
+ * runs without it. Knows nothing of requests.
  */
-#ifndef AIB_FUSE_POOL_H
-#define AIB_FUSE_POOL_H
+#ifndef AIB_BASE_POOL_H
+#define AIB_BASE_POOL_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,5 +41,9 @@ bool pool_stop(struct pool *p, uint64_t timeout_ms);
 
 /* After pool_stop returned true, or where nothing was ever submitted. Takes NULL. */
 void pool_free(struct pool *p);
+
+/* Run what is queued, wait for all of it however long it takes, and free. The caller sees to it
+ * that it ends soon. Takes NULL. */
+void pool_end(struct pool *p);
 
 #endif
