@@ -29,10 +29,11 @@ int host_openat(const struct host *h, int dirfd, const char *name, int flags, mo
 
 	flags |= O_NOFOLLOW | O_CLOEXEC;
 	if (!h->no_openat2) {
-		/* EAGAIN: a rename somewhere made the kernel unsure; it says to ask again. */
+		/* A rename meanwhile: EAGAIN of anything, EXDEV of what was found and then moved to
+		 * another directory (of a single name nothing else gives that). */
 		for (int i = 0; i < 16; i++) {
 			fd = openat2_once(dirfd, name, flags, mode);
-			if (fd != -EAGAIN)
+			if (fd != -EAGAIN && fd != -EXDEV)
 				return fd;
 		}
 	}

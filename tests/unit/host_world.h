@@ -40,7 +40,7 @@ struct bk_node *w_dir(struct world *w, struct bk_node *dir, const char *name);
 struct bk_node *w_symlink(struct world *w, struct bk_node *dir, const char *name,
 			  const char *target);
 struct stat w_stat(struct world *w, struct bk_node *node);
-/* 0 or the errno. */
+/* 0 or -errno. */
 int w_try(struct world *w, struct bk_node *dir, const char *name);
 /* Descriptors that are open in this process. */
 unsigned w_fds(void);

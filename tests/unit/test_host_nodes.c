@@ -4,8 +4,10 @@
  */
 #include "host_world.h"
 
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #define SMALL "{\"fd_cache\": 8}"
 
@@ -254,6 +256,45 @@ static void a_file_system_below_the_root_has_numbers_of_its_own(void)
 	world_done(&w);
 }
 
+/* Move DIR/a/x to DIR/b and back, as long as we live; returns the process that does. */
+static pid_t start_mover(int dirfd)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid > 0)
+		return pid;
+	while (getppid() == parent && renameat(dirfd, "a/x", dirfd, "b/x") == 0 &&
+	       renameat(dirfd, "b/x", dirfd, "a/x") == 0)
+		;
+	_exit(1);
+}
+
+static void what_moves_during_a_lookup_is_there_or_not(void)
+{
+	struct bk_node *a, *b;
+	struct world w;
+	pid_t mover;
+	int status;
+
+	world_init(&w, SMALL);
+	a = w_dir(&w, w.root, "a");
+	b = w_dir(&w, w.root, "b");
+	bk_node_unref(w_file(&w, a, "x", "1"));
+	mover = start_mover(w.dirfd);
+	for (int i = 0; i < 50000; i++) {
+		int r = w_try(&w, i % 2 ? a : b, "x");
+
+		CHECK(r == 0 || r == -ENOENT);
+	}
+	CHECK_EQ(kill(mover, SIGKILL), 0);
+	CHECK_EQ(waitpid(mover, &status, 0), mover);
+	CHECK(WIFSIGNALED(status)); /* it moved until then */
+	bk_node_unref(a);
+	bk_node_unref(b);
+	world_done(&w);
+}
+
 static void run(void)
 {
 	many_nodes_need_few_descriptors();
@@ -265,6 +306,7 @@ static void run(void)
 	a_name_is_never_followed_through_a_link();
 	a_directory_replaced_by_a_link_is_not_entered();
 	a_file_system_below_the_root_has_numbers_of_its_own();
+	what_moves_during_a_lookup_is_there_or_not();
 	descriptors_give_way_where_the_limit_is_reached(); /* last: lowers the limit */
 }
 
