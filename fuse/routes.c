@@ -280,8 +280,9 @@ void routes_stop(struct routes *r, void (*say)(void *ctx, const char *text), voi
 	pthread_t threads[CONFIG_MAX_ROUTES + 1];
 	bool started[CONFIG_MAX_ROUTES + 1] = {0};
 
-	for (size_t i = 0; i < r->n; i++) {
-		struct bk *bk = TAKE(r->list[i].bk);
+	/* The last first: the control tree, which was added to the others, may still use them. */
+	for (size_t i = r->n; i-- > 0;) {
+		struct bk *bk = r->list[i].bk;
 		char line[512];
 
 		if (bk && bk->blocking && say) {
@@ -292,6 +293,7 @@ void routes_stop(struct routes *r, void (*say)(void *ctx, const char *text), voi
 			started[i] = pthread_create(&threads[i], NULL, destroy, bk) == 0;
 		if (!started[i])
 			bk_free(bk);
+		r->list[i].bk = NULL;
 	}
 	for (size_t i = 0; i < r->n; i++)
 		if (started[i])

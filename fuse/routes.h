@@ -21,7 +21,8 @@ struct routes {
  */
 int routes_new(const struct config *c, const struct bk_mount *mount, struct bk_req *req,
 	       struct progress *progress, struct routes *ret, struct err *err);
-/* Destroy the backends, those that may wait all at once; SAY gets a line for each of these. */
+/* Destroy the backends, the last made first, those that may wait all at once; SAY gets a line for
+ * each of these. */
 void routes_stop(struct routes *r, void (*say)(void *ctx, const char *text), void *ctx);
 /* routes_stop where that was not done, and the list. */
 void routes_free(struct routes *r);

@@ -259,7 +259,9 @@ static void say(void *ctx, const char *text)
 		server_say(d->server, text);
 }
 
-static void end(struct daemon *d)
+/* STUCK: a call does not end and may go on using what it has until the process is gone: backends
+ * and containers are left, for the next mount here to find. */
+static void end(struct daemon *d, bool stuck)
 {
 	struct fs *fs;
 
@@ -271,10 +273,13 @@ static void end(struct daemon *d)
 	if (d->server)
 		server_stop(d->server);
 	fs_free(fs);
-	bk_free(d->composite);
-	routes_stop(&d->routes, say, d);
+	if (!stuck) {
+		bk_free(d->composite);
+		routes_stop(&d->routes, say, d);
+	}
 	server_free(d->server);
-	routes_free(&d->routes);
+	if (!stuck)
+		routes_free(&d->routes);
 	registry_remove(&d->entry);
 	lifecycle_done(&d->life);
 	bk_req_done(&d->preparing);
@@ -291,6 +296,7 @@ int serve(const struct config *c, const char *mountpoint, bool foreground, struc
 	    .entry = {.info_fd = -1},
 	    .lock = PTHREAD_MUTEX_INITIALIZER,
 	};
+	bool stuck = false;
 	int r;
 
 	d.life.stop = stop;
@@ -309,9 +315,10 @@ int serve(const struct config *c, const char *mountpoint, bool foreground, struc
 		log_info("mounted at %s", mountpoint);
 		lifecycle_ready(&d.life);
 		r = fs_run(d.fs);
+		stuck = r == -ETIMEDOUT;
 		if (r < 0)
 			err_set(err, r, "cannot serve: %s", strerror(-r));
 	}
-	end(&d);
+	end(&d, stuck);
 	return r;
 }
