@@ -1,0 +1,89 @@
+/* Names: each is one request, whose answer, where there is one, is a node. */
+#include "client.h"
+
+/* Run a request of DIR's whose answer is a node of TYPE (0: any) and its attributes. */
+static int run_for_node(struct bk_req *req, struct bk_node *dir, enum remote_op op,
+			struct remote_msg *m, mode_t type, struct bk_node **ret_node,
+			struct stat *ret_st)
+{
+	_cleanup_answer_ struct answer a = {.payload = NULL};
+	struct remote *r = REMOTE_OF(dir);
+	int e = call_run(r, req, op, m, &a);
+
+	if (e == 0)
+		e = node_for(r, a.msg.node, &a.msg.st, type, ret_node);
+	if (e == 0)
+		*ret_st = a.msg.st;
+	return e;
+}
+
+int name_lookup(struct bk_req *req, struct bk_node *dir, const char *name,
+		struct bk_node **ret_node, struct stat *ret_st)
+{
+	struct remote_msg m = {.node = NODE_OF(dir)->id, .name = name};
+
+	if (dir_ahead(dir, name, ret_node, ret_st) == 0)
+		return 0;
+	return run_for_node(req, dir, REMOTE_LOOKUP, &m, 0, ret_node, ret_st);
+}
+
+int name_mknod(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode, dev_t rdev,
+	       struct bk_node **ret_node, struct stat *ret_st)
+{
+	struct remote_msg m = {.node = NODE_OF(dir)->id, .name = name, .mode = mode, .rdev = rdev};
+	mode_t type = mode & S_IFMT ? mode & S_IFMT : S_IFREG; /* as mknod(2) */
+
+	return run_for_node(req, dir, REMOTE_MKNOD, &m, type, ret_node, ret_st);
+}
+
+int name_mkdir(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode,
+	       struct bk_node **ret_node, struct stat *ret_st)
+{
+	struct remote_msg m = {.node = NODE_OF(dir)->id, .name = name, .mode = mode};
+
+	return run_for_node(req, dir, REMOTE_MKDIR, &m, S_IFDIR, ret_node, ret_st);
+}
+
+int name_symlink(struct bk_req *req, struct bk_node *dir, const char *name, const char *target,
+		 struct bk_node **ret_node, struct stat *ret_st)
+{
+	struct remote_msg m = {.node = NODE_OF(dir)->id, .name = name, .text = target};
+
+	return run_for_node(req, dir, REMOTE_SYMLINK, &m, S_IFLNK, ret_node, ret_st);
+}
+
+int name_link(struct bk_req *req, struct bk_node *node, struct bk_node *dir, const char *name,
+	      struct bk_node **ret_node, struct stat *ret_st)
+{
+	struct remote_msg m = {.node = NODE_OF(node)->id, .node2 = NODE_OF(dir)->id, .name = name};
+
+	return run_for_node(req, dir, REMOTE_LINK, &m, NODE_OF(node)->type, ret_node, ret_st);
+}
+
+int name_unlink(struct bk_req *req, struct bk_node *dir, const char *name)
+{
+	struct remote_msg m = {.node = NODE_OF(dir)->id, .name = name};
+
+	return call_plain(REMOTE_OF(dir), req, REMOTE_UNLINK, &m);
+}
+
+int name_rmdir(struct bk_req *req, struct bk_node *dir, const char *name)
+{
+	struct remote_msg m = {.node = NODE_OF(dir)->id, .name = name};
+
+	return call_plain(REMOTE_OF(dir), req, REMOTE_RMDIR, &m);
+}
+
+int name_rename(struct bk_req *req, struct bk_node *dir, const char *name, struct bk_node *new_dir,
+		const char *new_name, unsigned flags)
+{
+	struct remote_msg m = {
+	    .node = NODE_OF(dir)->id,
+	    .name = name,
+	    .node2 = NODE_OF(new_dir)->id,
+	    .name2 = new_name,
+	    .flags = flags,
+	};
+
+	return call_plain(REMOTE_OF(dir), req, REMOTE_RENAME, &m);
+}
