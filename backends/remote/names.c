@@ -1,17 +1,17 @@
 /* Names: each is one request, whose answer, where there is one, is a node. */
 #include "client.h"
 
-/* Run a request of DIR's whose answer is a node of TYPE (0: any) and its attributes. */
+/* Run a request of DIR's whose answer is a node and its attributes. What was made is what is at its
+ * name now, of whatever type: another may have been quick. */
 static int run_for_node(struct bk_req *req, struct bk_node *dir, enum remote_op op,
-			struct remote_msg *m, mode_t type, struct bk_node **ret_node,
-			struct stat *ret_st)
+			struct remote_msg *m, struct bk_node **ret_node, struct stat *ret_st)
 {
 	_cleanup_answer_ struct answer a = {.payload = NULL};
 	struct remote *r = REMOTE_OF(dir);
 	int e = call_run(r, req, op, m, &a);
 
 	if (e == 0)
-		e = node_for(r, a.msg.node, &a.msg.st, type, ret_node);
+		e = node_for(r, a.msg.node, &a.msg.st, 0, ret_node);
 	if (e == 0)
 		*ret_st = a.msg.st;
 	return e;
@@ -24,16 +24,15 @@ int name_lookup(struct bk_req *req, struct bk_node *dir, const char *name,
 
 	if (dir_ahead(dir, name, ret_node, ret_st) == 0)
 		return 0;
-	return run_for_node(req, dir, REMOTE_LOOKUP, &m, 0, ret_node, ret_st);
+	return run_for_node(req, dir, REMOTE_LOOKUP, &m, ret_node, ret_st);
 }
 
 int name_mknod(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode, dev_t rdev,
 	       struct bk_node **ret_node, struct stat *ret_st)
 {
 	struct remote_msg m = {.node = NODE_OF(dir)->id, .name = name, .mode = mode, .rdev = rdev};
-	mode_t type = mode & S_IFMT ? mode & S_IFMT : S_IFREG; /* as mknod(2) */
 
-	return run_for_node(req, dir, REMOTE_MKNOD, &m, type, ret_node, ret_st);
+	return run_for_node(req, dir, REMOTE_MKNOD, &m, ret_node, ret_st);
 }
 
 int name_mkdir(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode,
@@ -41,7 +40,7 @@ int name_mkdir(struct bk_req *req, struct bk_node *dir, const char *name, mode_t
 {
 	struct remote_msg m = {.node = NODE_OF(dir)->id, .name = name, .mode = mode};
 
-	return run_for_node(req, dir, REMOTE_MKDIR, &m, S_IFDIR, ret_node, ret_st);
+	return run_for_node(req, dir, REMOTE_MKDIR, &m, ret_node, ret_st);
 }
 
 int name_symlink(struct bk_req *req, struct bk_node *dir, const char *name, const char *target,
@@ -49,7 +48,7 @@ int name_symlink(struct bk_req *req, struct bk_node *dir, const char *name, cons
 {
 	struct remote_msg m = {.node = NODE_OF(dir)->id, .name = name, .text = target};
 
-	return run_for_node(req, dir, REMOTE_SYMLINK, &m, S_IFLNK, ret_node, ret_st);
+	return run_for_node(req, dir, REMOTE_SYMLINK, &m, ret_node, ret_st);
 }
 
 int name_link(struct bk_req *req, struct bk_node *node, struct bk_node *dir, const char *name,
@@ -57,7 +56,7 @@ int name_link(struct bk_req *req, struct bk_node *node, struct bk_node *dir, con
 {
 	struct remote_msg m = {.node = NODE_OF(node)->id, .node2 = NODE_OF(dir)->id, .name = name};
 
-	return run_for_node(req, dir, REMOTE_LINK, &m, NODE_OF(node)->type, ret_node, ret_st);
+	return run_for_node(req, dir, REMOTE_LINK, &m, ret_node, ret_st);
 }
 
 int name_unlink(struct bk_req *req, struct bk_node *dir, const char *name)

@@ -7,6 +7,7 @@
 #include "remote/serve.h"
 #include "test.h"
 
+#include <cjson/cJSON.h>
 #include <sys/socket.h>
 
 extern const struct bk_type host_type;
