@@ -25,6 +25,12 @@ void server_end(struct server *s, int result)
 	remote_stream_shutdown(&s->stream);
 }
 
+/* Whether R only says that the client is not there any more. */
+static bool is_gone(int r)
+{
+	return r == -ECONNRESET || r == -EPIPE;
+}
+
 static bool has_ended(struct server *s)
 {
 	bool end;
@@ -90,7 +96,7 @@ static void answer(struct server_call *c, int r)
 	r = remote_stream_send_wait(&s->stream, iov, ARRAY_SIZE(iov));
 	pthread_mutex_unlock(&s->sending);
 	if (r < 0)
-		server_end(s, r);
+		server_end(s, is_gone(r) ? 0 : r);
 }
 
 static void run(struct server_call *c)
@@ -102,6 +108,7 @@ static void run(struct server_call *c)
 
 /* ---- Reading: the turn is held ---- */
 
+/* -ENOTCONN where the client has ended between two frames. */
 static int read_frame(struct server_call *c)
 {
 	struct server *s = c->s;
@@ -110,7 +117,7 @@ static int read_frame(struct server_call *c)
 	int r = remote_input_fill(&s->input, &s->stream, true, head, sizeof(head), &got);
 
 	if (r < 0)
-		return r == -ECONNRESET && got == 0 ? -ENOTCONN : r;
+		return is_gone(r) && got == 0 ? -ENOTCONN : r;
 	r = remote_decode_head(head, &c->head);
 	if (r < 0 || c->head.error)
 		return -EPROTO;

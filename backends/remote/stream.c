@@ -69,7 +69,7 @@ static int wait_for(struct remote_stream *s, short events)
 	};
 
 	(void)poll(p, 2, events == POLLIN ? -1 : LOOK_MS);
-	return s->over || p[1].revents & (POLLERR | POLLNVAL) ? -EPIPE : 0;
+	return s->over || (p[1].revents && !p[0].revents) ? -EPIPE : 0;
 }
 
 ssize_t remote_stream_recv_wait(struct remote_stream *s, void *data, size_t size)

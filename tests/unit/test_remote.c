@@ -388,13 +388,13 @@ int main(void)
 	unsigned fds = count_fds();
 
 	signal(SIGPIPE, SIG_IGN);
+	the_death_of_the_server_ends_all_calls(); /* it forks: before there are threads */
 	a_cancelled_call_ends_at_once_and_on_the_server();
 	a_late_call_ends_at_its_deadline();
 	a_late_answer_gives_back_what_it_gave();
 	what_is_not_used_is_forgotten();
 	a_full_server_delays_but_its_calls_can_be_cancelled();
 	the_end_of_the_client_ends_calls_on_the_server();
-	the_death_of_the_server_ends_all_calls();
 	many_threads_leave_nothing_behind();
 	a_static_server_serves_over_pipes();
 	a_change_here_is_seen_by_a_lookup_after_a_listing();
