@@ -158,8 +158,7 @@ void conn_forget(struct remote *r, uint64_t id, uint64_t count)
 
 static int receive_head(struct remote *r)
 {
-	int e =
-	    remote_input_fill(&r->input, &r->stream, false, r->head_bytes, REMOTE_HEADER, &r->got);
+	int e = remote_input_fill(&r->input, &r->stream, r->head_bytes, REMOTE_HEADER, &r->got);
 
 	if (e == 0)
 		e = remote_decode_head(r->head_bytes, &r->head);
@@ -175,8 +174,7 @@ static int receive_frame(struct remote *r)
 	int e = r->payload ? 0 : receive_head(r);
 
 	if (e == 0)
-		e = remote_input_fill(&r->input, &r->stream, false, r->payload, r->head.len,
-				      &r->got);
+		e = remote_input_fill(&r->input, &r->stream, r->payload, r->head.len, &r->got);
 	if (e < 0)
 		return e;
 	r->got = 0;

@@ -8,12 +8,16 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 #define DEFAULT_THREADS 32
 #define STACK_SIZE (1 << 20)
 
 void server_end(struct server *s, int result)
 {
+	const uint64_t one = 1;
+
 	pthread_mutex_lock(&s->lock);
 	if (!s->end) {
 		s->end = true;
@@ -23,6 +27,9 @@ void server_end(struct server *s, int result)
 	}
 	pthread_mutex_unlock(&s->lock);
 	remote_stream_shutdown(&s->stream);
+	/* It fails where the counter is full, and then it is set. */
+	if (write(s->over, &one, sizeof(one)) < 0)
+		return;
 }
 
 /* Whether R only says that the client is not there any more. */
@@ -93,7 +100,7 @@ static void answer(struct server_call *c, int r)
 	struct iovec iov[] = {{head, len}, {(void *)c->out.data, error ? 0 : c->out.data_len}};
 
 	pthread_mutex_lock(&s->sending);
-	r = remote_stream_send_wait(&s->stream, iov, ARRAY_SIZE(iov));
+	r = remote_stream_write(&s->stream, iov, ARRAY_SIZE(iov));
 	pthread_mutex_unlock(&s->sending);
 	if (r < 0)
 		server_end(s, is_gone(r) ? 0 : r);
@@ -106,25 +113,24 @@ static void run(struct server_call *c)
 	call_end(c);
 }
 
-/* ---- Reading: the turn is held ---- */
+/* ---- Reading: this thread has the turn ---- */
 
 /* -ENOTCONN where the client has ended between two frames. */
 static int read_frame(struct server_call *c)
 {
 	struct server *s = c->s;
 	uint8_t head[REMOTE_HEADER];
-	size_t got = 0;
-	int r = remote_input_fill(&s->input, &s->stream, true, head, sizeof(head), &got);
+	ssize_t n = remote_stream_read(&s->stream, head, sizeof(head));
 
-	if (r < 0)
-		return is_gone(r) && got == 0 ? -ENOTCONN : r;
-	r = remote_decode_head(head, &c->head);
-	if (r < 0 || c->head.error)
+	if (n == 0 || is_gone(n))
+		return -ENOTCONN;
+	if (n < 0)
+		return n;
+	if (n < REMOTE_HEADER || remote_decode_head(head, &c->head) < 0 || c->head.error)
 		return -EPROTO;
-	got = 0;
-	r = remote_input_fill(&s->input, &s->stream, true, c->payload, c->head.len, &got);
-	if (r < 0)
-		return r;
+	n = remote_stream_read(&s->stream, c->payload, c->head.len);
+	if (n < (ssize_t)c->head.len)
+		return n < 0 ? n : -EPROTO;
 	return remote_decode(c->payload, c->head.len, c->head.op, REMOTE_REQUEST, &c->in);
 }
 
@@ -193,9 +199,20 @@ static bool start_thread(struct server *s)
 	return r == 0;
 }
 
-/* Somebody is to read while this thread works; without a thread to be had, nobody is. */
+/* Let one of the threads that wait for input have it. */
+static int arm(struct server *s, int how)
+{
+	struct epoll_event e = {.events = EPOLLIN | EPOLLONESHOT};
+
+	return epoll_ctl(s->input, how, s->stream.in, &e) < 0 ? -errno : 0;
+}
+
+/* Somebody is to wait for input while this thread works; without a thread to be had, nobody does.
+ */
 static void leave_turn(struct server *s)
 {
+	int r;
+
 	pthread_mutex_lock(&s->lock);
 	s->waiting--;
 	if (s->waiting == 0 && s->threads <= s->inflight && start_thread(s)) {
@@ -203,7 +220,23 @@ static void leave_turn(struct server *s)
 		s->waiting++;
 	}
 	pthread_mutex_unlock(&s->lock);
-	pthread_mutex_unlock(&s->turn);
+	r = arm(s, EPOLL_CTL_MOD);
+	if (r < 0)
+		server_end(s, r);
+}
+
+/* Until this thread has the turn: 0, or -ENOTCONN at the end. */
+static int wait_for_turn(struct server *s)
+{
+	struct epoll_event e;
+	int n;
+
+	do
+		n = epoll_wait(s->input, &e, 1, -1);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return has_ended(s) ? -ENOTCONN : 0;
 }
 
 static void wait_again(struct server *s)
@@ -213,7 +246,7 @@ static void wait_again(struct server *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* Take requests and run them until the end. The thread counts as waiting for the turn at first. */
+/* Take requests and run them until the end. The thread counts as waiting at first. */
 static void work(struct server *s)
 {
 	_cleanup_free_ uint8_t *payload = malloc(REMOTE_MAX_PAYLOAD);
@@ -223,13 +256,12 @@ static void work(struct server *s)
 	if (!payload || !data)
 		server_end(s, -ENOMEM);
 	for (;;) {
-		int r;
+		int r = wait_for_turn(s);
 
-		pthread_mutex_lock(&s->turn);
-		r = has_ended(s) ? -ENOTCONN : next_request(&c);
+		if (r == 0)
+			r = next_request(&c);
 		if (r < 0) {
 			server_end(s, r == -ENOTCONN ? 0 : r);
-			pthread_mutex_unlock(&s->turn);
 			return;
 		}
 		call_begin(&c);
@@ -256,42 +288,45 @@ static void *thread_main(void *arg)
 
 /* ---- The connection ---- */
 
-static void server_init(struct server *s, struct bk *bk, int in, int out, unsigned threads)
+static int watch(struct server *s)
 {
-	remote_stream_init(&s->stream, in, out);
+	struct epoll_event e = {.events = EPOLLIN};
+
+	s->input = epoll_create1(EPOLL_CLOEXEC);
+	s->over = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->input < 0 || s->over < 0 || epoll_ctl(s->input, EPOLL_CTL_ADD, s->over, &e) < 0)
+		return -errno;
+	return arm(s, EPOLL_CTL_ADD);
+}
+
+static int server_init(struct server *s, struct bk *bk, unsigned threads)
+{
 	s->bk = bk;
 	s->inflight = threads ? threads : DEFAULT_THREADS;
 	s->nodes.max = SERVER_MAX_NODES;
 	s->files.max = SERVER_MAX_FILES;
 	s->threads = s->waiting = 1;
-	pthread_mutex_init(&s->turn, NULL);
 	pthread_mutex_init(&s->sending, NULL);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->ended, NULL);
+	return watch(s);
 }
 
 static void server_done(struct server *s)
 {
 	server_objects_done(s);
-	remote_stream_done(&s->stream);
+	closep(&s->input);
+	closep(&s->over);
 	pthread_cond_destroy(&s->ended);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->sending);
-	pthread_mutex_destroy(&s->turn);
 }
 
-int remote_serve(struct bk *bk, int in, int out, const struct remote_serve_conf *conf)
+/* This thread works too, then waits for the others. */
+static int serve(struct server *s)
 {
-	struct server *s = calloc(1, sizeof(*s));
 	int r;
 
-	if (!s) {
-		if (out != in)
-			closep(&out);
-		closep(&in);
-		return -ENOMEM;
-	}
-	server_init(s, bk, in, out, conf ? conf->threads : 0);
 	work(s);
 	pthread_mutex_lock(&s->lock);
 	s->threads--;
@@ -299,9 +334,26 @@ int remote_serve(struct bk *bk, int in, int out, const struct remote_serve_conf 
 		pthread_cond_wait(&s->ended, &s->lock);
 	r = s->result;
 	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+int remote_serve(struct bk *bk, int in, int out, const struct remote_serve_conf *conf)
+{
+	struct remote_stream stream;
+	struct server *s = calloc(1, sizeof(*s));
+	int r = -ENOMEM;
+
+	remote_stream_init(&stream, in, out);
+	if (s) {
+		s->stream = stream;
+		r = server_init(s, bk, conf ? conf->threads : 0);
+		if (r == 0)
+			r = serve(s);
+		server_done(s);
+	}
 	if (r < 0)
 		log_error("remote: the connection ended: %s", strerror(-r));
-	server_done(s);
+	remote_stream_done(&stream);
 	free(s);
 	return r;
 }

@@ -1,8 +1,8 @@
 /*
- * The inside of the server end. One thread at a time has the turn to read: it takes a frame from
- * the stream, finds what its ids mean, gives the turn away, carries the call out and answers.
- * Threads are made as they are needed, one more than the client may have requests, so that there is
- * always one to read a cancellation.
+ * The inside of the server end. Idle threads wait for input; the one that gets it has the turn: it
+ * reads a request, finds what its ids mean, lets the next thread wait for input, carries the call
+ * out and answers. Threads are made as they are needed, one more than the client may have requests,
+ * so that there is always one to read a cancellation.
  */
 #ifndef AIB_REMOTE_SERVER_H
 #define AIB_REMOTE_SERVER_H
@@ -26,16 +26,17 @@ struct server {
 	struct remote_stream stream;
 	unsigned inflight; /* requests that the client may have */
 
-	pthread_mutex_t turn; /* held by the thread that reads; guards the two below */
-	struct remote_input input;
-	bool greeted;
+	int input;    /* an epoll(7) of `stream`, which tells one thread and then has to be armed
+		       * again,    and of `over` */
+	int over;     /* an eventfd, set at the end */
+	bool greeted; /* by the client; of the thread that has the turn */
 
 	pthread_mutex_t sending; /* guards the order of frames out */
 
 	pthread_mutex_t lock; /* a leaf; guards all below */
 	struct ids nodes, files;
 	struct server_call *calls; /* that run: what a cancellation may name */
-	unsigned threads, waiting; /* for the turn, the reader included */
+	unsigned threads, waiting; /* for input, or with the turn */
 	pthread_cond_t ended;	   /* a thread ended */
 	bool end;
 	int result;

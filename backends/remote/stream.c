@@ -72,14 +72,22 @@ static int wait_for(struct remote_stream *s, short events)
 	return s->over || (p[1].revents && !p[0].revents) ? -EPIPE : 0;
 }
 
-ssize_t remote_stream_recv_wait(struct remote_stream *s, void *data, size_t size)
+ssize_t remote_stream_read(struct remote_stream *s, void *data, size_t size)
 {
-	ssize_t r;
+	size_t got = 0;
 
-	while ((r = recv_flags(s, data, size, 0)) == -EAGAIN)
-		if ((r = wait_for(s, POLLIN)) < 0)
+	while (got < size) {
+		ssize_t n = recv_flags(s, (char *)data + got, size - got, 0);
+
+		if (n == 0)
 			break;
-	return r;
+		if (n == -EAGAIN)
+			n = wait_for(s, POLLIN);
+		if (n < 0)
+			return n;
+		got += n;
+	}
+	return got;
 }
 
 ssize_t remote_stream_send(struct remote_stream *s, const struct iovec *iov, int n)
@@ -105,7 +113,7 @@ static void consume(struct iovec *iov, int n, size_t done)
 	}
 }
 
-int remote_stream_send_wait(struct remote_stream *s, struct iovec *iov, int n)
+int remote_stream_write(struct remote_stream *s, struct iovec *iov, int n)
 {
 	size_t left = 0;
 
@@ -131,12 +139,7 @@ void remote_stream_shutdown(struct remote_stream *s)
 		(void)shutdown(s->in, SHUT_RDWR);
 }
 
-/* ---- Frames out of it ---- */
-
-static ssize_t receive(struct remote_stream *s, bool wait, void *data, size_t size)
-{
-	return wait ? remote_stream_recv_wait(s, data, size) : remote_stream_recv(s, data, size);
-}
+/* ---- Input with a buffer ---- */
 
 static size_t take(struct remote_input *in, void *data, size_t size)
 {
@@ -149,8 +152,8 @@ static size_t take(struct remote_input *in, void *data, size_t size)
 	return n;
 }
 
-int remote_input_fill(struct remote_input *in, struct remote_stream *s, bool wait, void *data,
-		      size_t size, size_t *got)
+int remote_input_fill(struct remote_input *in, struct remote_stream *s, void *data, size_t size,
+		      size_t *got)
 {
 	for (;;) {
 		bool direct;
@@ -162,9 +165,9 @@ int remote_input_fill(struct remote_input *in, struct remote_stream *s, bool wai
 		/* What is large goes straight to its place. */
 		direct = size - *got >= sizeof(in->data);
 		if (direct)
-			n = receive(s, wait, (char *)data + *got, size - *got);
+			n = remote_stream_recv(s, (char *)data + *got, size - *got);
 		else
-			n = receive(s, wait, in->data, sizeof(in->data));
+			n = remote_stream_recv(s, in->data, sizeof(in->data));
 		if (n <= 0)
 			return n < 0 ? n : -ECONNRESET;
 		if (direct) {

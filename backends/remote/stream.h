@@ -25,13 +25,12 @@ ssize_t remote_stream_recv(struct remote_stream *s, void *data, size_t size);
 /* Bytes taken, -EAGAIN, or -errno. */
 ssize_t remote_stream_send(struct remote_stream *s, const struct iovec *iov, int n);
 /* For who has nothing else to do: they wait, until the stream is shut down at the latest. */
-ssize_t remote_stream_recv_wait(struct remote_stream *s, void *data, size_t size);
+/* All SIZE bytes, or fewer at the end; or -errno. */
+ssize_t remote_stream_read(struct remote_stream *s, void *data, size_t size);
 /* All of IOV, which is used up: 0, or -errno. */
-int remote_stream_send_wait(struct remote_stream *s, struct iovec *iov, int n);
+int remote_stream_write(struct remote_stream *s, struct iovec *iov, int n);
 /* Both ends see the end of a socket; who waits here is woken. */
 void remote_stream_shutdown(struct remote_stream *s);
-
-/* ---- Frames out of it ---- */
 
 /* Bytes that were received before anyone asked for them; zeroed at first. */
 struct remote_input {
@@ -40,10 +39,10 @@ struct remote_input {
 };
 
 /*
- * Bring *GOT, the bytes that are at DATA, up to SIZE. Returns 0 then; -EAGAIN where that would wait
- * and WAIT is not set; -ECONNRESET at the end of the stream, or -errno. May be called again.
+ * Bring *GOT, the bytes that are at DATA, up to SIZE. Returns 0 then; -EAGAIN where that would
+ * wait; -ECONNRESET at the end of the stream, or -errno. May be called again.
  */
-int remote_input_fill(struct remote_input *in, struct remote_stream *s, bool wait, void *data,
-		      size_t size, size_t *got);
+int remote_input_fill(struct remote_input *in, struct remote_stream *s, void *data, size_t size,
+		      size_t *got);
 
 #endif
