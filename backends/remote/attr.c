@@ -20,16 +20,17 @@ static int run_for_stat(struct bk_req *req, struct bk_node *node, enum remote_op
 {
 	_cleanup_answer_ struct answer a = {.payload = NULL};
 	struct remote *r = REMOTE_OF(node);
-	int e = call_run(r, req, op, m, &a);
+	int e = remote_call_run(r, req, op, m, &a);
 
 	if (e == 0)
-		e = node_check(r, node, &a.msg.st);
+		e = remote_node_check(r, node, &a.msg.st);
 	if (e == 0)
 		*ret_st = a.msg.st;
 	return e;
 }
 
-int attr_get(struct bk_req *req, struct bk_node *node, struct bk_file *file, struct stat *ret_st)
+int remote_getattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
+		   struct stat *ret_st)
 {
 	struct remote_msg m = {.node = NODE_OF(node)->id};
 
@@ -59,8 +60,8 @@ static int clean_setattr(const struct bk_setattr *a, struct bk_setattr *ret)
 	return c.size > INT64_MAX || !is_time(&c.atime) || !is_time(&c.mtime) ? -EINVAL : 0;
 }
 
-int attr_set(struct bk_req *req, struct bk_node *node, struct bk_file *file,
-	     const struct bk_setattr *attr, struct stat *ret_st)
+int remote_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
+		   const struct bk_setattr *attr, struct stat *ret_st)
 {
 	struct remote_msg m = {.node = NODE_OF(node)->id};
 	int e = clean_setattr(attr, &m.attr);
@@ -71,11 +72,11 @@ int attr_set(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 	return run_for_stat(req, node, REMOTE_SETATTR, &m, ret_st);
 }
 
-int attr_readlink(struct bk_req *req, struct bk_node *node, char *buf)
+int remote_readlink(struct bk_req *req, struct bk_node *node, char *buf)
 {
 	_cleanup_answer_ struct answer a = {.payload = NULL};
 	struct remote_msg m = {.node = NODE_OF(node)->id};
-	int e = call_run(REMOTE_OF(node), req, REMOTE_READLINK, &m, &a);
+	int e = remote_call_run(REMOTE_OF(node), req, REMOTE_READLINK, &m, &a);
 	size_t n;
 
 	if (e < 0)
@@ -85,11 +86,11 @@ int attr_readlink(struct bk_req *req, struct bk_node *node, char *buf)
 	return n;
 }
 
-int attr_statfs(struct bk_req *req, struct bk_node *node, struct statvfs *ret)
+int remote_statfs(struct bk_req *req, struct bk_node *node, struct statvfs *ret)
 {
 	_cleanup_answer_ struct answer a = {.payload = NULL};
 	struct remote_msg m = {.node = NODE_OF(node)->id};
-	int e = call_run(REMOTE_OF(node), req, REMOTE_STATFS, &m, &a);
+	int e = remote_call_run(REMOTE_OF(node), req, REMOTE_STATFS, &m, &a);
 
 	if (e == 0)
 		*ret = a.msg.vfs;
@@ -107,19 +108,19 @@ static ssize_t run_for_value(struct bk_req *req, struct bk_node *node, enum remo
 	ssize_t e;
 
 	m->size = size < XATTR_SIZE_MAX ? size : XATTR_SIZE_MAX;
-	e = call_run(r, req, op, m, &a);
+	e = remote_call_run(r, req, op, m, &a);
 	if (e < 0)
 		return e;
 	if (a.msg.data_len != (size ? a.msg.size : 0) || a.msg.data_len > size ||
 	    a.msg.size > XATTR_SIZE_MAX)
-		return conn_fail(r, "an attribute's value has a wrong length");
+		return remote_conn_fail(r, "an attribute's value has a wrong length");
 	if (a.msg.data_len)
 		memcpy(value, a.msg.data, a.msg.data_len);
 	return a.msg.size;
 }
 
-ssize_t attr_getx(struct bk_req *req, struct bk_node *node, const char *name, void *value,
-		  size_t size)
+ssize_t remote_getxattr(struct bk_req *req, struct bk_node *node, const char *name, void *value,
+			size_t size)
 {
 	struct remote_msg m = {.node = NODE_OF(node)->id, .text = name};
 
@@ -128,18 +129,18 @@ ssize_t attr_getx(struct bk_req *req, struct bk_node *node, const char *name, vo
 	return run_for_value(req, node, REMOTE_GETXATTR, &m, value, size);
 }
 
-ssize_t attr_listx(struct bk_req *req, struct bk_node *node, char *list, size_t size)
+ssize_t remote_listxattr(struct bk_req *req, struct bk_node *node, char *list, size_t size)
 {
 	struct remote_msg m = {.node = NODE_OF(node)->id};
 	ssize_t n = run_for_value(req, node, REMOTE_LISTXATTR, &m, list, size);
 
 	if (n > 0 && size > 0 && list[n - 1] != '\0')
-		return conn_fail(REMOTE_OF(node), "a list of attributes does not end");
+		return remote_conn_fail(REMOTE_OF(node), "a list of attributes does not end");
 	return n;
 }
 
-int attr_setx(struct bk_req *req, struct bk_node *node, const char *name, const void *value,
-	      size_t size, int flags)
+int remote_setxattr(struct bk_req *req, struct bk_node *node, const char *name, const void *value,
+		    size_t size, int flags)
 {
 	struct remote_msg m = {
 	    .node = NODE_OF(node)->id,
@@ -153,14 +154,14 @@ int attr_setx(struct bk_req *req, struct bk_node *node, const char *name, const 
 		return -ERANGE;
 	if (size > XATTR_SIZE_MAX)
 		return -E2BIG;
-	return call_plain(REMOTE_OF(node), req, REMOTE_SETXATTR, &m);
+	return remote_call_plain(REMOTE_OF(node), req, REMOTE_SETXATTR, &m);
 }
 
-int attr_removex(struct bk_req *req, struct bk_node *node, const char *name)
+int remote_removexattr(struct bk_req *req, struct bk_node *node, const char *name)
 {
 	struct remote_msg m = {.node = NODE_OF(node)->id, .text = name};
 
 	if (strlen(name) > XATTR_NAME_MAX)
 		return -ERANGE;
-	return call_plain(REMOTE_OF(node), req, REMOTE_REMOVEXATTR, &m);
+	return remote_call_plain(REMOTE_OF(node), req, REMOTE_REMOVEXATTR, &m);
 }

@@ -10,7 +10,7 @@
 
 #define INDEX_BITS 8
 
-void answer_done(struct answer *a)
+void remote_answer_done(struct answer *a)
 {
 	free(TAKE(a->payload));
 }
@@ -144,8 +144,8 @@ static bool changes(enum remote_op op, const struct remote_msg *m)
 	return remote_changes(op) || (op == REMOTE_OPEN && m->flags & O_TRUNC);
 }
 
-int call_start(struct remote *r, struct bk_req *req, bool wait, enum remote_op op,
-	       struct remote_msg *m, struct slot **ret)
+int remote_call_start(struct remote *r, struct bk_req *req, bool wait, enum remote_op op,
+		      struct remote_msg *m, struct slot **ret)
 {
 	struct taking t = {.r = r, .op = op, .changes = changes(op, m)};
 	int e = bk_req_check(req);
@@ -161,7 +161,7 @@ int call_start(struct remote *r, struct bk_req *req, bool wait, enum remote_op o
 	}
 	if (t.changes)
 		remote_changed(&r->bk);
-	conn_send(r, op, t.slot->id, m);
+	remote_conn_send(r, op, t.slot->id, m);
 	*ret = t.slot;
 	return 0;
 }
@@ -195,7 +195,7 @@ static bool leave_slot(struct remote *r, struct slot *slot, struct arrived *ret)
 	return pending;
 }
 
-int call_finish(struct remote *r, struct bk_req *req, struct slot *slot, struct answer *ret)
+int remote_call_finish(struct remote *r, struct bk_req *req, struct slot *slot, struct answer *ret)
 {
 	const struct remote_msg none = {.data = NULL};
 	struct answer a = {.payload = NULL};
@@ -206,7 +206,7 @@ int call_finish(struct remote *r, struct bk_req *req, struct slot *slot, struct 
 
 	/* What came in the last moment counts. */
 	if (leave_slot(r, slot, &in))
-		conn_send(r, REMOTE_CANCEL, id, &none);
+		remote_conn_send(r, REMOTE_CANCEL, id, &none);
 	if (!in.payload)
 		return e < 0 ? e : -EIO;
 	a.payload = in.payload;
@@ -215,29 +215,29 @@ int call_finish(struct remote *r, struct bk_req *req, struct slot *slot, struct 
 	} else {
 		e = remote_decode(in.payload, in.len, op, REMOTE_ANSWER, &a.msg);
 		if (e < 0)
-			e = conn_fail(r, "an answer broke the protocol");
+			e = remote_conn_fail(r, "an answer broke the protocol");
 	}
 	if (e < 0)
-		answer_done(&a);
+		remote_answer_done(&a);
 	else
 		*ret = a;
 	return e;
 }
 
-int call_run(struct remote *r, struct bk_req *req, enum remote_op op, struct remote_msg *m,
-	     struct answer *ret)
+int remote_call_run(struct remote *r, struct bk_req *req, enum remote_op op, struct remote_msg *m,
+		    struct answer *ret)
 {
 	struct slot *slot;
-	int e = call_start(r, req, true, op, m, &slot);
+	int e = remote_call_start(r, req, true, op, m, &slot);
 
-	return e < 0 ? e : call_finish(r, req, slot, ret);
+	return e < 0 ? e : remote_call_finish(r, req, slot, ret);
 }
 
-int call_plain(struct remote *r, struct bk_req *req, enum remote_op op, struct remote_msg *m)
+int remote_call_plain(struct remote *r, struct bk_req *req, enum remote_op op, struct remote_msg *m)
 {
 	_cleanup_answer_ struct answer a = {.payload = NULL};
 
-	return call_run(r, req, op, m, &a);
+	return remote_call_run(r, req, op, m, &a);
 }
 
 /* ---- Answers, on the connection's thread ---- */
@@ -248,13 +248,13 @@ static void drop_answer(struct remote *r, enum remote_op op, const struct remote
 	const struct remote_msg release = {.file = m->file, .dir = m->dir};
 
 	if (m->node)
-		conn_forget(r, m->node, 1);
+		remote_conn_forget(r, m->node, 1);
 	if (m->file)
-		conn_send(r, REMOTE_RELEASE, 0, &release);
+		remote_conn_send(r, REMOTE_RELEASE, 0, &release);
 	if (m->dir)
-		conn_send(r, REMOTE_RELEASEDIR, 0, &release);
+		remote_conn_send(r, REMOTE_RELEASEDIR, 0, &release);
 	if (op == REMOTE_READDIR)
-		dir_drop_entries(r, m);
+		remote_drop_entries(r, m);
 }
 
 static int drop(struct remote *r, const struct remote_head *head, const uint8_t *payload)
@@ -293,7 +293,7 @@ static void put_answer_locked(struct slot *s, const struct remote_head *head, ui
 	pthread_cond_signal(&s->answered);
 }
 
-int call_answered(struct remote *r, const struct remote_head *head, uint8_t *payload)
+int remote_call_answered(struct remote *r, const struct remote_head *head, uint8_t *payload)
 {
 	_cleanup_free_ uint8_t *held = payload;
 	struct slot *s;

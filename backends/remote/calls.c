@@ -9,7 +9,7 @@
 /* What a call that found or made a node answers. */
 static int answer_node(struct server_call *c, int r, struct bk_node *node)
 {
-	return r < 0 ? r : server_node_id(c->s, node, &c->out.node);
+	return r < 0 ? r : serve_node_id(c->s, node, &c->out.node);
 }
 
 static struct bk_file *open_file(struct server_call *c)
@@ -167,7 +167,7 @@ static int call_open(struct server_call *c)
 	struct bk_file *file;
 	int r = bk_open(&c->req, c->node, c->in.flags, &file);
 
-	return r < 0 ? r : server_file_id(c->s, file, false, &c->out.file);
+	return r < 0 ? r : serve_file_id(c->s, file, false, &c->out.file);
 }
 
 static int call_create(struct server_call *c)
@@ -179,14 +179,14 @@ static int call_create(struct server_call *c)
 
 	if (r < 0)
 		return r;
-	r = server_node_id(c->s, node, &c->out.node);
+	r = serve_node_id(c->s, node, &c->out.node);
 	if (r < 0) {
 		bk_release(file);
 		return r;
 	}
-	r = server_file_id(c->s, file, false, &c->out.file);
+	r = serve_file_id(c->s, file, false, &c->out.file);
 	if (r < 0)
-		(void)server_forget(c->s, &(struct remote_forget){c->out.node, 1});
+		(void)serve_forget(c->s, &(struct remote_forget){c->out.node, 1});
 	return r;
 }
 
@@ -244,7 +244,7 @@ static int call_opendir(struct server_call *c)
 	struct bk_file *file;
 	int r = bk_opendir(&c->req, c->node, &file);
 
-	return r < 0 ? r : server_file_id(c->s, file, true, &c->out.dir);
+	return r < 0 ? r : serve_file_id(c->s, file, true, &c->out.dir);
 }
 
 struct listing_answer {
@@ -259,7 +259,7 @@ static void add_node(struct server_call *c, struct remote_entry *e)
 	struct bk_node *node;
 
 	if (bk_lookup(&c->req, open_file(c)->node, e->name, &node, &e->st) == 0)
-		(void)server_node_id(c->s, node, &e->node);
+		(void)serve_node_id(c->s, node, &e->node);
 }
 
 static bool add_entry(void *ctx, const char *name, uint64_t ino, unsigned type, uint64_t next)
@@ -333,7 +333,7 @@ static int (*const calls[REMOTE_N_OPS])(struct server_call *) = {
     [REMOTE_FSYNCDIR] = call_fsyncdir,
 };
 
-int server_run(struct server_call *c)
+int serve_run(struct server_call *c)
 {
 	return calls[c->head.op](c);
 }

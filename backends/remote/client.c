@@ -22,12 +22,12 @@ static int say_hello(struct bk_req *req, struct remote *r)
 	struct remote_msg m = {
 	    .magic = REMOTE_MAGIC, .version = REMOTE_VERSION, .inflight = CLIENT_SLOTS};
 	struct bk_node *root;
-	int e = call_run(r, req, REMOTE_HELLO, &m, &a);
+	int e = remote_call_run(r, req, REMOTE_HELLO, &m, &a);
 
 	if (e == 0)
 		e = check_hello(&a.msg);
 	if (e == 0)
-		e = node_for(r, a.msg.node, &a.msg.st, S_IFDIR, &root);
+		e = remote_node_for(r, a.msg.node, &a.msg.st, S_IFDIR, &root);
 	if (e < 0)
 		return e;
 	r->root = NODE_OF(root);
@@ -73,7 +73,7 @@ static void remote_destroy(struct bk *bk)
 	struct remote *r = container_of(bk, struct remote, bk);
 
 	bk_node_unref(r->root ? &r->root->base : NULL);
-	conn_stop(r);
+	remote_conn_stop(r);
 	for (size_t i = 0; i < ARRAY_SIZE(r->slots); i++) {
 		free(r->slots[i].payload);
 		pthread_cond_destroy(&r->slots[i].answered);
@@ -108,19 +108,21 @@ void remote_changed(struct bk *bk)
 }
 
 #define REMOTE_OPS                                                                                 \
-	.type = "remote", .destroy = remote_destroy, .root = remote_root, .node_free = node_free,  \
-	.lookup = name_lookup, .mknod = name_mknod, .mkdir = name_mkdir, .symlink = name_symlink,  \
-	.link = name_link, .unlink = name_unlink, .rmdir = name_rmdir, .rename = name_rename,      \
-	.getattr = attr_get, .setattr = attr_set, .readlink = attr_readlink,                       \
-	.statfs = attr_statfs, .getxattr = attr_getx, .listxattr = attr_listx,                     \
-	.setxattr = attr_setx, .removexattr = attr_removex, .open = file_open,                     \
-	.create = file_create, .read = file_read, .write = file_write, .fsync = file_fsync,        \
-	.release = file_release, .lseek = file_lseek, .fallocate = file_fallocate,                 \
-	.opendir = dir_open, .readdir = dir_read, .fsyncdir = dir_fsync
+	.type = "remote", .destroy = remote_destroy, .root = remote_root,                          \
+	.node_free = remote_node_free, .lookup = remote_lookup, .mknod = remote_mknod,             \
+	.mkdir = remote_mkdir, .symlink = remote_symlink, .link = remote_link,                     \
+	.unlink = remote_unlink, .rmdir = remote_rmdir, .rename = remote_rename,                   \
+	.getattr = remote_getattr, .setattr = remote_setattr, .readlink = remote_readlink,         \
+	.statfs = remote_statfs, .getxattr = remote_getxattr, .listxattr = remote_listxattr,       \
+	.setxattr = remote_setxattr, .removexattr = remote_removexattr, .open = remote_open,       \
+	.create = remote_create, .read = remote_read, .write = remote_write,                       \
+	.fsync = remote_fsync, .release = remote_release, .lseek = remote_lseek,                   \
+	.fallocate = remote_fallocate, .opendir = remote_opendir, .readdir = remote_readdir,       \
+	.fsyncdir = remote_fsyncdir
 
 static const struct bk_ops remote_ops = {REMOTE_OPS};
 /* Only where close(2) has something to tell there is it worth a request. */
-static const struct bk_ops remote_flush_ops = {REMOTE_OPS, .flush = file_flush};
+static const struct bk_ops remote_flush_ops = {REMOTE_OPS, .flush = remote_flush};
 
 int remote_new(struct bk_req *req, int in, int out, const char *route, struct bk **ret,
 	       struct err *err)
@@ -137,7 +139,7 @@ int remote_new(struct bk_req *req, int in, int out, const char *route, struct bk
 	}
 	init(r);
 	remote_stream_init(&r->stream, in, out);
-	e = conn_start(r);
+	e = remote_conn_start(r);
 	if (e == 0)
 		e = say_hello(req, r);
 	if (e < 0) {

@@ -89,15 +89,15 @@ struct remote {
 
 /* ---- conn.c: bytes ---- */
 
-int conn_start(struct remote *r);
+int remote_conn_start(struct remote *r);
 /* End the connection's thread. */
-void conn_stop(struct remote *r);
+void remote_conn_stop(struct remote *r);
 /* The connection is over, because of WHY (text for the log). Any thread. Returns -EIO. */
-int conn_fail(struct remote *r, const char *why);
+int remote_conn_fail(struct remote *r, const char *why);
 /* Send a frame; data as in the message. Does not wait: what the stream does not take is kept. */
-void conn_send(struct remote *r, enum remote_op op, uint64_t id, const struct remote_msg *m);
+void remote_conn_send(struct remote *r, enum remote_op op, uint64_t id, const struct remote_msg *m);
 /* The server's COUNT of node ID is to go, some time soon. */
-void conn_forget(struct remote *r, uint64_t id, uint64_t count);
+void remote_conn_forget(struct remote *r, uint64_t id, uint64_t count);
 
 /* ---- call.c: requests and answers ---- */
 
@@ -106,83 +106,85 @@ struct answer {
 	struct remote_msg msg;
 	uint8_t *payload;
 };
-void answer_done(struct answer *a);
-#define _cleanup_answer_ _cleanup_(answer_done)
+void remote_answer_done(struct answer *a);
+#define _cleanup_answer_ _cleanup_(remote_answer_done)
 
 /* Send a request. The caller's ids are filled in from REQ. Where no slot is free: waits for one,
- * or, without WAIT, -EAGAIN. Each *RET must come to call_finish. */
-int call_start(struct remote *r, struct bk_req *req, bool wait, enum remote_op op,
-	       struct remote_msg *m, struct slot **ret);
+ * or, without WAIT, -EAGAIN. Each *RET must come to remote_call_finish. */
+int remote_call_start(struct remote *r, struct bk_req *req, bool wait, enum remote_op op,
+		      struct remote_msg *m, struct slot **ret);
 /* Wait for its answer: 0, the server's errno, -EINTR, -ETIMEDOUT, or -EIO once it is over. */
-int call_finish(struct remote *r, struct bk_req *req, struct slot *slot, struct answer *ret);
+int remote_call_finish(struct remote *r, struct bk_req *req, struct slot *slot, struct answer *ret);
 /* Both. */
-int call_run(struct remote *r, struct bk_req *req, enum remote_op op, struct remote_msg *m,
-	     struct answer *ret);
+int remote_call_run(struct remote *r, struct bk_req *req, enum remote_op op, struct remote_msg *m,
+		    struct answer *ret);
 /* For a call whose answer has nothing in it. */
-int call_plain(struct remote *r, struct bk_req *req, enum remote_op op, struct remote_msg *m);
+int remote_call_plain(struct remote *r, struct bk_req *req, enum remote_op op,
+		      struct remote_msg *m);
 /* For the connection: put an answer (PAYLOAD is taken) at its slot. -EPROTO where there is none. */
-int call_answered(struct remote *r, const struct remote_head *head, uint8_t *payload);
+int remote_call_answered(struct remote *r, const struct remote_head *head, uint8_t *payload);
 
 /* ---- node.c ---- */
 
 /* The node that the server named by ID (counted once), with a reference; TYPE 0: of any type. -EIO
  * where its type is not that, or not what it was: the connection is over then. */
-int node_for(struct remote *r, uint64_t id, const struct stat *st, mode_t type,
-	     struct bk_node **ret);
+int remote_node_for(struct remote *r, uint64_t id, const struct stat *st, mode_t type,
+		    struct bk_node **ret);
 /* ST is of NODE: 0, or -EIO as above. */
-int node_check(struct remote *r, struct bk_node *node, const struct stat *st);
-void node_free(struct bk_node *node);
+int remote_node_check(struct remote *r, struct bk_node *node, const struct stat *st);
+void remote_node_free(struct bk_node *node);
 
 /* ---- dir.c ---- */
 
 /* Give back what a listing that nobody waits for has counted. */
-void dir_drop_entries(struct remote *r, const struct remote_msg *m);
+void remote_drop_entries(struct remote *r, const struct remote_msg *m);
 /* The entry NAME as a listing of DIR has just told: 0, or -ENOENT where it did not. */
-int dir_ahead(struct bk_node *dir, const char *name, struct bk_node **ret_node,
-	      struct stat *ret_st);
+int remote_ahead(struct bk_node *dir, const char *name, struct bk_node **ret_node,
+		 struct stat *ret_st);
 /* Takes NULL. */
-void batch_unref(struct batch *b);
+void remote_batch_unref(struct batch *b);
 
-int dir_open(struct bk_req *, struct bk_node *, struct bk_file **);
-int dir_read(struct bk_req *, struct bk_file *, uint64_t, bk_fill_fn, void *);
-int dir_fsync(struct bk_req *, struct bk_file *, bool);
-void dir_release(struct bk_file *);
+int remote_opendir(struct bk_req *, struct bk_node *, struct bk_file **);
+int remote_readdir(struct bk_req *, struct bk_file *, uint64_t, bk_fill_fn, void *);
+int remote_fsyncdir(struct bk_req *, struct bk_file *, bool);
+void remote_dir_release(struct bk_file *);
 
 /* ---- names.c, attr.c, file.c: the slots ---- */
 
-int name_lookup(struct bk_req *, struct bk_node *, const char *, struct bk_node **, struct stat *);
-int name_mknod(struct bk_req *, struct bk_node *, const char *, mode_t, dev_t, struct bk_node **,
-	       struct stat *);
-int name_mkdir(struct bk_req *, struct bk_node *, const char *, mode_t, struct bk_node **,
-	       struct stat *);
-int name_symlink(struct bk_req *, struct bk_node *, const char *, const char *, struct bk_node **,
+int remote_lookup(struct bk_req *, struct bk_node *, const char *, struct bk_node **,
+		  struct stat *);
+int remote_mknod(struct bk_req *, struct bk_node *, const char *, mode_t, dev_t, struct bk_node **,
 		 struct stat *);
-int name_link(struct bk_req *, struct bk_node *, struct bk_node *, const char *, struct bk_node **,
-	      struct stat *);
-int name_unlink(struct bk_req *, struct bk_node *, const char *);
-int name_rmdir(struct bk_req *, struct bk_node *, const char *);
-int name_rename(struct bk_req *, struct bk_node *, const char *, struct bk_node *, const char *,
-		unsigned);
+int remote_mkdir(struct bk_req *, struct bk_node *, const char *, mode_t, struct bk_node **,
+		 struct stat *);
+int remote_symlink(struct bk_req *, struct bk_node *, const char *, const char *, struct bk_node **,
+		   struct stat *);
+int remote_link(struct bk_req *, struct bk_node *, struct bk_node *, const char *,
+		struct bk_node **, struct stat *);
+int remote_unlink(struct bk_req *, struct bk_node *, const char *);
+int remote_rmdir(struct bk_req *, struct bk_node *, const char *);
+int remote_rename(struct bk_req *, struct bk_node *, const char *, struct bk_node *, const char *,
+		  unsigned);
 
-int attr_get(struct bk_req *, struct bk_node *, struct bk_file *, struct stat *);
-int attr_set(struct bk_req *, struct bk_node *, struct bk_file *, const struct bk_setattr *,
-	     struct stat *);
-int attr_readlink(struct bk_req *, struct bk_node *, char *);
-int attr_statfs(struct bk_req *, struct bk_node *, struct statvfs *);
-ssize_t attr_getx(struct bk_req *, struct bk_node *, const char *, void *, size_t);
-ssize_t attr_listx(struct bk_req *, struct bk_node *, char *, size_t);
-int attr_setx(struct bk_req *, struct bk_node *, const char *, const void *, size_t, int);
-int attr_removex(struct bk_req *, struct bk_node *, const char *);
+int remote_getattr(struct bk_req *, struct bk_node *, struct bk_file *, struct stat *);
+int remote_setattr(struct bk_req *, struct bk_node *, struct bk_file *, const struct bk_setattr *,
+		   struct stat *);
+int remote_readlink(struct bk_req *, struct bk_node *, char *);
+int remote_statfs(struct bk_req *, struct bk_node *, struct statvfs *);
+ssize_t remote_getxattr(struct bk_req *, struct bk_node *, const char *, void *, size_t);
+ssize_t remote_listxattr(struct bk_req *, struct bk_node *, char *, size_t);
+int remote_setxattr(struct bk_req *, struct bk_node *, const char *, const void *, size_t, int);
+int remote_removexattr(struct bk_req *, struct bk_node *, const char *);
 
-int file_open(struct bk_req *, struct bk_node *, int, struct bk_file **);
-int file_create(struct bk_req *, struct bk_node *, const char *, mode_t, int, struct bk_node **,
-		struct bk_file **, struct stat *);
-ssize_t file_read(struct bk_req *, struct bk_file *, void *, size_t, off_t);
-ssize_t file_write(struct bk_req *, struct bk_file *, const void *, size_t, off_t);
-int file_flush(struct bk_req *, struct bk_file *);
-int file_fsync(struct bk_req *, struct bk_file *, bool);
-void file_release(struct bk_file *);
-off_t file_lseek(struct bk_req *, struct bk_file *, off_t, int);
-int file_fallocate(struct bk_req *, struct bk_file *, int, off_t, off_t);
+int remote_open(struct bk_req *, struct bk_node *, int, struct bk_file **);
+int remote_create(struct bk_req *, struct bk_node *, const char *, mode_t, int, struct bk_node **,
+		  struct bk_file **, struct stat *);
+ssize_t remote_read(struct bk_req *, struct bk_file *, void *, size_t, off_t);
+ssize_t remote_write(struct bk_req *, struct bk_file *, const void *, size_t, off_t);
+int remote_flush(struct bk_req *, struct bk_file *);
+int remote_fsync(struct bk_req *, struct bk_file *, bool);
+void remote_release(struct bk_file *);
+off_t remote_lseek(struct bk_req *, struct bk_file *, off_t, int);
+int remote_fallocate(struct bk_req *, struct bk_file *, int, off_t, off_t);
 
 #endif

@@ -40,7 +40,7 @@ static bool is_over(struct remote *r)
 	return over;
 }
 
-int conn_fail(struct remote *r, const char *why)
+int remote_conn_fail(struct remote *r, const char *why)
 {
 	bool first;
 
@@ -118,10 +118,10 @@ static int flush_out_locked(struct remote *r)
 
 static int sent(struct remote *r, int e)
 {
-	return e < 0 ? conn_fail(r, strerror(-e)) : 0;
+	return e < 0 ? remote_conn_fail(r, strerror(-e)) : 0;
 }
 
-void conn_send(struct remote *r, enum remote_op op, uint64_t id, const struct remote_msg *m)
+void remote_conn_send(struct remote *r, enum remote_op op, uint64_t id, const struct remote_msg *m)
 {
 	bool kept;
 	int e;
@@ -135,7 +135,7 @@ void conn_send(struct remote *r, enum remote_op op, uint64_t id, const struct re
 		wake_up(r);
 }
 
-void conn_forget(struct remote *r, uint64_t id, uint64_t count)
+void remote_conn_forget(struct remote *r, uint64_t id, uint64_t count)
 {
 	uint8_t bytes[REMOTE_FORGET_SIZE];
 	const struct remote_forget f = {id, count};
@@ -178,7 +178,7 @@ static int receive_frame(struct remote *r)
 	if (e < 0)
 		return e;
 	r->got = 0;
-	return call_answered(r, &r->head, TAKE(r->payload));
+	return remote_call_answered(r, &r->head, TAKE(r->payload));
 }
 
 static int receive(struct remote *r)
@@ -256,11 +256,11 @@ static void *thread_main(void *arg)
 	while (e == 0 && !is_over(r))
 		e = turn(r, &forgets_at);
 	if (e < 0)
-		conn_fail(r, e == -EPROTO ? "it broke the protocol" : strerror(-e));
+		remote_conn_fail(r, e == -EPROTO ? "it broke the protocol" : strerror(-e));
 	return NULL;
 }
 
-int conn_start(struct remote *r)
+int remote_conn_start(struct remote *r)
 {
 	sigset_t all, before;
 	int e;
@@ -279,7 +279,7 @@ int conn_start(struct remote *r)
 	return -e;
 }
 
-void conn_stop(struct remote *r)
+void remote_conn_stop(struct remote *r)
 {
 	pthread_mutex_lock(&r->lock);
 	r->over = true;

@@ -51,16 +51,16 @@ struct remote_dir {
 
 /* ---- Batches ---- */
 
-void batch_unref(struct batch *b)
+void remote_batch_unref(struct batch *b)
 {
 	if (!b || atomic_fetch_sub(&b->refs, 1) != 1)
 		return;
 	for (size_t i = 0; i < b->n; i++)
 		bk_node_unref(b->entries[i].node);
-	answer_done(&b->answer);
+	remote_answer_done(&b->answer);
 	free(b);
 }
-DEFINE_CLEANUP(struct batch *, batch_unref)
+DEFINE_CLEANUP(struct batch *, remote_batch_unref)
 
 static struct batch *batch_ref(struct batch *b)
 {
@@ -89,7 +89,7 @@ static int add_entry(struct remote *r, struct batch *b, const struct remote_entr
 	if (e->node) {
 		to->st = e->st;
 		to->type = IFTODT(e->st.st_mode);
-		err = node_for(r, e->node, &e->st, 0, &to->node);
+		err = remote_node_for(r, e->node, &e->st, 0, &to->node);
 		if (err < 0)
 			return err;
 	}
@@ -100,17 +100,17 @@ static int add_entry(struct remote *r, struct batch *b, const struct remote_entr
 static int batch_new(struct remote *r, const struct remote_dir *reader, struct answer *answer,
 		     uint64_t epoch, struct batch **ret)
 {
-	_cleanup_(batch_unrefp) struct batch *b = NULL;
+	_cleanup_(remote_batch_unrefp) struct batch *b = NULL;
 	const struct remote_msg *m = &answer->msg;
 	struct remote_entry e;
 	size_t n, pos = 0;
 	int err = count_entries(m, &n);
 
 	if (err < 0)
-		return conn_fail(r, "a listing broke the protocol");
+		return remote_conn_fail(r, "a listing broke the protocol");
 	b = calloc(1, sizeof(*b) + n * sizeof(b->entries[0]));
 	if (!b) {
-		dir_drop_entries(r, m);
+		remote_drop_entries(r, m);
 		return -ENOMEM;
 	}
 	atomic_init(&b->refs, 1);
@@ -128,14 +128,14 @@ static int batch_new(struct remote *r, const struct remote_dir *reader, struct a
 	return 0;
 }
 
-void dir_drop_entries(struct remote *r, const struct remote_msg *m)
+void remote_drop_entries(struct remote *r, const struct remote_msg *m)
 {
 	struct remote_entry e;
 	size_t pos = 0;
 
 	while (remote_get_entry(m->data, m->data_len, &pos, &e) > 0)
 		if (e.node)
-			conn_forget(r, e.node, 1);
+			remote_conn_forget(r, e.node, 1);
 }
 
 /* ---- What was read ahead ---- */
@@ -150,7 +150,7 @@ static void set_ahead(struct bk_node *dir, struct batch *b)
 	old = NODE_OF(dir)->ahead;
 	NODE_OF(dir)->ahead = b;
 	pthread_mutex_unlock(&r->nodes_lock);
-	batch_unref(old);
+	remote_batch_unref(old);
 }
 
 /* What READER, an open file of DIR, has set. */
@@ -163,7 +163,7 @@ static void drop_ahead(struct bk_node *dir, const struct remote_dir *reader)
 	if (NODE_OF(dir)->ahead && NODE_OF(dir)->ahead->reader == reader)
 		old = TAKE(NODE_OF(dir)->ahead);
 	pthread_mutex_unlock(&r->nodes_lock);
-	batch_unref(old);
+	remote_batch_unref(old);
 }
 
 static const struct entry *find_entry(struct batch *b, const char *name)
@@ -186,9 +186,10 @@ static bool is_fresh(struct remote *r, const struct batch *b)
 	return b->epoch == atomic_load(&r->epoch) && clock_ms() - b->at_ms < CLIENT_AHEAD_MS;
 }
 
-int dir_ahead(struct bk_node *dir, const char *name, struct bk_node **ret_node, struct stat *ret_st)
+int remote_ahead(struct bk_node *dir, const char *name, struct bk_node **ret_node,
+		 struct stat *ret_st)
 {
-	_cleanup_(batch_unrefp) struct batch *b = NULL;
+	_cleanup_(remote_batch_unrefp) struct batch *b = NULL;
 	struct remote *r = REMOTE_OF(dir);
 	const struct entry *e;
 
@@ -208,7 +209,7 @@ int dir_ahead(struct bk_node *dir, const char *name, struct bk_node **ret_node, 
 
 /* ---- Open directories ---- */
 
-int dir_open(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
+int remote_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
 {
 	_cleanup_answer_ struct answer a = {.payload = NULL};
 	struct remote_msg m = {.node = NODE_OF(node)->id}, release = {.dir = 0};
@@ -218,13 +219,13 @@ int dir_open(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
 
 	if (NODE_OF(node)->type != S_IFDIR)
 		return -ENOTDIR;
-	e = call_run(r, req, REMOTE_OPENDIR, &m, &a);
+	e = remote_call_run(r, req, REMOTE_OPENDIR, &m, &a);
 	if (e < 0)
 		return e;
 	d = calloc(1, sizeof(*d));
 	if (!d) {
 		release.dir = a.msg.dir;
-		conn_send(r, REMOTE_RELEASEDIR, 0, &release);
+		remote_conn_send(r, REMOTE_RELEASEDIR, 0, &release);
 		return -ENOMEM;
 	}
 	d->file = (struct remote_file){
@@ -237,24 +238,24 @@ int dir_open(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
 	return 0;
 }
 
-void dir_release(struct bk_file *file)
+void remote_dir_release(struct bk_file *file)
 {
 	struct remote_dir *d = DIR_OF(file);
 	const struct remote_msg m = {.dir = d->file.id};
 
-	conn_send(REMOTE_OF(file->node), REMOTE_RELEASEDIR, 0, &m);
+	remote_conn_send(REMOTE_OF(file->node), REMOTE_RELEASEDIR, 0, &m);
 	drop_ahead(file->node, d);
-	batch_unref(d->batch);
+	remote_batch_unref(d->batch);
 	pthread_mutex_destroy(&d->lock);
 	bk_node_unref(file->node);
 	free(d);
 }
 
-int dir_fsync(struct bk_req *req, struct bk_file *file, bool datasync)
+int remote_fsyncdir(struct bk_req *req, struct bk_file *file, bool datasync)
 {
 	struct remote_msg m = {.dir = FILE_OF(file)->id, .flags = datasync ? REMOTE_DATASYNC : 0};
 
-	return call_plain(REMOTE_OF(file->node), req, REMOTE_FSYNCDIR, &m);
+	return remote_call_plain(REMOTE_OF(file->node), req, REMOTE_FSYNCDIR, &m);
 }
 
 /* ---- Listing ---- */
@@ -287,7 +288,7 @@ static void keep_batch(struct remote_dir *d, struct batch *b, uint64_t cookie, s
 	d->cookie = cookie;
 	d->pos = pos;
 	pthread_mutex_unlock(&d->lock);
-	batch_unref(old);
+	remote_batch_unref(old);
 }
 
 /* Nodes are worth asking for as long as those of the batch before were looked up. */
@@ -313,7 +314,7 @@ static int fetch(struct bk_req *req, struct remote_dir *d, uint64_t cookie, stru
 			       .cookie = cookie,
 			       .size = BATCH,
 			       .flags = wants_nodes(d) ? REMOTE_WITH_NODES : 0};
-	int e = call_run(r, req, REMOTE_READDIR, &m, &a);
+	int e = remote_call_run(r, req, REMOTE_READDIR, &m, &a);
 
 	if (e == 0)
 		e = batch_new(r, d, &a, epoch, ret);
@@ -338,12 +339,13 @@ static bool fill_from(struct batch *b, size_t *pos, uint64_t *cookie, bk_fill_fn
 	return true;
 }
 
-int dir_read(struct bk_req *req, struct bk_file *file, uint64_t cookie, bk_fill_fn fill, void *ctx)
+int remote_readdir(struct bk_req *req, struct bk_file *file, uint64_t cookie, bk_fill_fn fill,
+		   void *ctx)
 {
 	struct remote_dir *d = DIR_OF(file);
 
 	for (;;) {
-		_cleanup_(batch_unrefp) struct batch *b = NULL;
+		_cleanup_(remote_batch_unrefp) struct batch *b = NULL;
 		size_t pos = 0;
 		bool all;
 		int e = 0;

@@ -17,7 +17,7 @@ static int file_new(struct remote *r, struct bk_node *node, int flags, uint64_t 
 	struct remote_file *f = malloc(sizeof(*f));
 
 	if (!f) {
-		conn_send(r, REMOTE_RELEASE, 0, &release);
+		remote_conn_send(r, REMOTE_RELEASE, 0, &release);
 		return -ENOMEM;
 	}
 	*f = (struct remote_file){.base = {.node = bk_node_ref(node), .flags = flags}, .id = id};
@@ -25,22 +25,22 @@ static int file_new(struct remote *r, struct bk_node *node, int flags, uint64_t 
 	return 0;
 }
 
-int file_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_file **ret)
+int remote_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_file **ret)
 {
 	_cleanup_answer_ struct answer a = {.payload = NULL};
 	struct remote_msg m = {.node = NODE_OF(node)->id, .flags = flags};
 	struct remote *r = REMOTE_OF(node);
-	int e = call_run(r, req, REMOTE_OPEN, &m, &a);
+	int e = remote_call_run(r, req, REMOTE_OPEN, &m, &a);
 
 	if (e < 0)
 		return e;
 	if (NODE_OF(node)->type != S_IFREG)
-		return conn_fail(r, "what is no regular file was opened");
+		return remote_conn_fail(r, "what is no regular file was opened");
 	return file_new(r, node, flags, a.msg.file, ret);
 }
 
-int file_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode, int flags,
-		struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st)
+int remote_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode, int flags,
+		  struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st)
 {
 	_cleanup_answer_ struct answer a = {.payload = NULL};
 	_cleanup_(bk_node_unrefp) struct bk_node *node = NULL;
@@ -48,14 +48,14 @@ int file_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_
 	    .node = NODE_OF(dir)->id, .name = name, .mode = mode, .flags = flags};
 	struct remote *r = REMOTE_OF(dir);
 	struct remote_msg release = {.file = 0};
-	int e = call_run(r, req, REMOTE_CREATE, &m, &a);
+	int e = remote_call_run(r, req, REMOTE_CREATE, &m, &a);
 
 	if (e < 0)
 		return e;
-	e = node_for(r, a.msg.node, &a.msg.st, S_IFREG, &node);
+	e = remote_node_for(r, a.msg.node, &a.msg.st, S_IFREG, &node);
 	if (e < 0) {
 		release.file = a.msg.file;
-		conn_send(r, REMOTE_RELEASE, 0, &release);
+		remote_conn_send(r, REMOTE_RELEASE, 0, &release);
 		return e;
 	}
 	e = file_new(r, node, flags & ~(O_CREAT | O_EXCL | O_TRUNC), a.msg.file, ret_file);
@@ -66,16 +66,16 @@ int file_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_
 	return 0;
 }
 
-void file_release(struct bk_file *file)
+void remote_release(struct bk_file *file)
 {
 	struct remote_file *f = FILE_OF(file);
 	const struct remote_msg m = {.file = f->id};
 
 	if (NODE_OF(file->node)->type == S_IFDIR) {
-		dir_release(file);
+		remote_dir_release(file);
 		return;
 	}
-	conn_send(REMOTE_OF(file->node), REMOTE_RELEASE, 0, &m);
+	remote_conn_send(REMOTE_OF(file->node), REMOTE_RELEASE, 0, &m);
 	bk_node_unref(file->node);
 	free(f);
 }
@@ -116,7 +116,7 @@ static void start_part(struct transfer *t)
 		m.data_len = p.size;
 	}
 	/* Only the first waits for a slot: who holds some must not wait for more. */
-	e = call_start(t->r, t->req, t->n == 0, t->op, &m, &p.slot);
+	e = remote_call_start(t->r, t->req, t->n == 0, t->op, &m, &p.slot);
 	if (e == 0) {
 		t->parts[(t->first + t->n++) % PARTS] = p;
 		t->asked += p.size;
@@ -132,14 +132,14 @@ static void start_part(struct transfer *t)
 static ssize_t finish_part(struct transfer *t, const struct part *p)
 {
 	_cleanup_answer_ struct answer a = {.payload = NULL};
-	int e = call_finish(t->r, t->req, p->slot, &a);
+	int e = remote_call_finish(t->r, t->req, p->slot, &a);
 	size_t n;
 
 	if (e < 0)
 		return e;
 	n = t->op == REMOTE_READ ? a.msg.data_len : a.msg.size;
 	if (n > p->size)
-		return conn_fail(t->r, "it read or wrote more than was asked");
+		return remote_conn_fail(t->r, "it read or wrote more than was asked");
 	if (t->op == REMOTE_READ && n > 0 && !t->over)
 		memcpy(t->data + p->at, a.msg.data, n);
 	return n;
@@ -178,7 +178,7 @@ static ssize_t run_transfer(struct transfer *t)
 	return t->done > 0 ? (ssize_t)t->done : t->error;
 }
 
-ssize_t file_read(struct bk_req *req, struct bk_file *file, void *data, size_t size, off_t off)
+ssize_t remote_read(struct bk_req *req, struct bk_file *file, void *data, size_t size, off_t off)
 {
 	struct transfer t = {
 	    .r = REMOTE_OF(file->node),
@@ -194,8 +194,8 @@ ssize_t file_read(struct bk_req *req, struct bk_file *file, void *data, size_t s
 	return run_transfer(&t);
 }
 
-ssize_t file_write(struct bk_req *req, struct bk_file *file, const void *data, size_t size,
-		   off_t off)
+ssize_t remote_write(struct bk_req *req, struct bk_file *file, const void *data, size_t size,
+		     off_t off)
 {
 	struct transfer t = {
 	    .r = REMOTE_OF(file->node),
@@ -213,34 +213,34 @@ ssize_t file_write(struct bk_req *req, struct bk_file *file, const void *data, s
 
 /* ---- The rest ---- */
 
-int file_flush(struct bk_req *req, struct bk_file *file)
+int remote_flush(struct bk_req *req, struct bk_file *file)
 {
 	struct remote_msg m = {.file = FILE_OF(file)->id};
 
-	return call_plain(REMOTE_OF(file->node), req, REMOTE_FLUSH, &m);
+	return remote_call_plain(REMOTE_OF(file->node), req, REMOTE_FLUSH, &m);
 }
 
-int file_fsync(struct bk_req *req, struct bk_file *file, bool datasync)
+int remote_fsync(struct bk_req *req, struct bk_file *file, bool datasync)
 {
 	struct remote_msg m = {.file = FILE_OF(file)->id, .flags = datasync ? REMOTE_DATASYNC : 0};
 
-	return call_plain(REMOTE_OF(file->node), req, REMOTE_FSYNC, &m);
+	return remote_call_plain(REMOTE_OF(file->node), req, REMOTE_FSYNC, &m);
 }
 
-off_t file_lseek(struct bk_req *req, struct bk_file *file, off_t off, int whence)
+off_t remote_lseek(struct bk_req *req, struct bk_file *file, off_t off, int whence)
 {
 	_cleanup_answer_ struct answer a = {.payload = NULL};
 	struct remote_msg m = {.file = FILE_OF(file)->id, .off = off, .whence = whence};
-	int e = call_run(REMOTE_OF(file->node), req, REMOTE_LSEEK, &m, &a);
+	int e = remote_call_run(REMOTE_OF(file->node), req, REMOTE_LSEEK, &m, &a);
 
 	return e < 0 ? e : a.msg.off;
 }
 
-int file_fallocate(struct bk_req *req, struct bk_file *file, int mode, off_t off, off_t len)
+int remote_fallocate(struct bk_req *req, struct bk_file *file, int mode, off_t off, off_t len)
 {
 	struct remote_msg m = {.file = FILE_OF(file)->id, .mode = mode, .off = off, .len = len};
 
 	if (off < 0 || len < 0)
 		return -EINVAL;
-	return call_plain(REMOTE_OF(file->node), req, REMOTE_FALLOCATE, &m);
+	return remote_call_plain(REMOTE_OF(file->node), req, REMOTE_FALLOCATE, &m);
 }

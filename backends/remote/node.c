@@ -53,7 +53,7 @@ static int find_or_add(struct remote *r, uint64_t id, mode_t type, struct remote
 		n->lookups++;
 	pthread_mutex_unlock(&r->nodes_lock);
 	if (!n)
-		conn_forget(r, id, 1);
+		remote_conn_forget(r, id, 1);
 	if (e < 0)
 		bk_node_unref(n ? &n->base : NULL);
 	else
@@ -61,18 +61,18 @@ static int find_or_add(struct remote *r, uint64_t id, mode_t type, struct remote
 	return e;
 }
 
-int node_for(struct remote *r, uint64_t id, const struct stat *st, mode_t type,
-	     struct bk_node **ret)
+int remote_node_for(struct remote *r, uint64_t id, const struct stat *st, mode_t type,
+		    struct bk_node **ret)
 {
 	struct remote_node *n;
 	int e;
 
 	if (type && (st->st_mode & S_IFMT) != type)
-		return conn_fail(r, "a file has another type than was made");
+		return remote_conn_fail(r, "a file has another type than was made");
 	e = find_or_add(r, id, st->st_mode & S_IFMT, &n);
 	if (e < 0)
 		return e;
-	e = node_check(r, &n->base, st);
+	e = remote_node_check(r, &n->base, st);
 	if (e < 0)
 		bk_node_unref(&n->base);
 	else
@@ -80,14 +80,14 @@ int node_for(struct remote *r, uint64_t id, const struct stat *st, mode_t type,
 	return e;
 }
 
-int node_check(struct remote *r, struct bk_node *node, const struct stat *st)
+int remote_node_check(struct remote *r, struct bk_node *node, const struct stat *st)
 {
 	if ((st->st_mode & S_IFMT) == NODE_OF(node)->type)
 		return 0;
-	return conn_fail(r, "a file has changed its type");
+	return remote_conn_fail(r, "a file has changed its type");
 }
 
-void node_free(struct bk_node *node)
+void remote_node_free(struct bk_node *node)
 {
 	struct remote *r = REMOTE_OF(node);
 	struct remote_node *n = NODE_OF(node);
@@ -96,7 +96,7 @@ void node_free(struct bk_node *node)
 	if (n->hashed)
 		HASH_DEL(r->nodes, n);
 	pthread_mutex_unlock(&r->nodes_lock);
-	batch_unref(n->ahead);
-	conn_forget(r, n->id, n->lookups);
+	remote_batch_unref(n->ahead);
+	remote_conn_forget(r, n->id, n->lookups);
 	free(n);
 }

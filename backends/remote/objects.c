@@ -23,7 +23,7 @@ static int count_node_locked(struct server *s, struct bk_node *node, uint64_t *r
 	return r;
 }
 
-int server_node_id(struct server *s, struct bk_node *node, uint64_t *ret_id)
+int serve_node_id(struct server *s, struct bk_node *node, uint64_t *ret_id)
 {
 	bool is_new;
 	int r;
@@ -54,7 +54,7 @@ static struct bk_node *forget_locked(struct server *s, const struct remote_forge
 	return node;
 }
 
-int server_forget(struct server *s, const struct remote_forget *f)
+int serve_forget(struct server *s, const struct remote_forget *f)
 {
 	struct bk_node *node;
 	bool bad;
@@ -66,14 +66,14 @@ int server_forget(struct server *s, const struct remote_forget *f)
 	return bad ? -EPROTO : 0;
 }
 
-int server_forget_all(struct server *s, const struct remote_msg *m)
+int serve_forget_all(struct server *s, const struct remote_msg *m)
 {
 	struct remote_forget f;
 	size_t pos = 0;
 	int r;
 
 	while ((r = remote_get_forget(m->data, m->data_len, &pos, &f)) > 0) {
-		r = server_forget(s, &f);
+		r = serve_forget(s, &f);
 		if (r < 0)
 			return r;
 	}
@@ -82,7 +82,7 @@ int server_forget_all(struct server *s, const struct remote_msg *m)
 
 /* ---- Open files ---- */
 
-int server_file_id(struct server *s, struct bk_file *file, bool dir, uint64_t *ret_id)
+int serve_file_id(struct server *s, struct bk_file *file, bool dir, uint64_t *ret_id)
 {
 	struct server_file *f = malloc(sizeof(*f));
 	int r = -ENOMEM;
@@ -152,7 +152,7 @@ static void find_locked(struct server_call *c, uint64_t file)
 	}
 }
 
-int server_resolve(struct server_call *c)
+int serve_resolve(struct server_call *c)
 {
 	const struct remote_msg *m = &c->in;
 	uint64_t file = m->file ? m->file : m->dir;
@@ -167,14 +167,14 @@ int server_resolve(struct server_call *c)
 	return c->node && c->file && c->file->file->node != c->node ? -EPROTO : 0;
 }
 
-void server_call_unref(struct server_call *c)
+void serve_call_unref(struct server_call *c)
 {
 	file_unref(c->s, TAKE(c->file));
 	bk_node_unref(TAKE(c->node2));
 	bk_node_unref(TAKE(c->node));
 }
 
-void server_objects_done(struct server *s)
+void serve_objects_done(struct server *s)
 {
 	struct server_file *f;
 	struct bk_node *node;

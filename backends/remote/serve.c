@@ -14,7 +14,7 @@
 #define DEFAULT_THREADS 32
 #define STACK_SIZE (1 << 20)
 
-void server_end(struct server *s, int result)
+void serve_end(struct server *s, int result)
 {
 	const uint64_t one = 1;
 
@@ -78,7 +78,7 @@ static void call_end(struct server_call *c)
 		c->next->prev = c->prev;
 	pthread_mutex_unlock(&s->lock);
 	bk_req_done(&c->req);
-	server_call_unref(c);
+	serve_call_unref(c);
 }
 
 static void cancel(struct server *s, uint64_t id)
@@ -103,13 +103,13 @@ static void answer(struct server_call *c, int r)
 	r = remote_stream_write(&s->stream, iov, ARRAY_SIZE(iov));
 	pthread_mutex_unlock(&s->sending);
 	if (r < 0)
-		server_end(s, is_gone(r) ? 0 : r);
+		serve_end(s, is_gone(r) ? 0 : r);
 }
 
 static void run(struct server_call *c)
 {
 	if (remote_has_answer(c->head.op))
-		answer(c, server_run(c));
+		answer(c, serve_run(c));
 	call_end(c);
 }
 
@@ -163,13 +163,13 @@ static int next_request(struct server_call *c)
 			cancel(s, c->head.id);
 			break;
 		case REMOTE_FORGET:
-			r = server_forget_all(s, &c->in);
+			r = serve_forget_all(s, &c->in);
 			break;
 		default:
-			r = server_resolve(c);
+			r = serve_resolve(c);
 			if (r == 0)
 				return 0;
-			server_call_unref(c);
+			serve_call_unref(c);
 		}
 		if (r < 0)
 			return r;
@@ -222,7 +222,7 @@ static void leave_turn(struct server *s)
 	pthread_mutex_unlock(&s->lock);
 	r = arm(s, EPOLL_CTL_MOD);
 	if (r < 0)
-		server_end(s, r);
+		serve_end(s, r);
 }
 
 /* Until this thread has the turn: 0, or -ENOTCONN at the end. */
@@ -254,14 +254,14 @@ static void work(struct server *s)
 	struct server_call c = {.s = s, .payload = payload, .data = data};
 
 	if (!payload || !data)
-		server_end(s, -ENOMEM);
+		serve_end(s, -ENOMEM);
 	for (;;) {
 		int r = wait_for_turn(s);
 
 		if (r == 0)
 			r = next_request(&c);
 		if (r < 0) {
-			server_end(s, r == -ENOTCONN ? 0 : r);
+			serve_end(s, r == -ENOTCONN ? 0 : r);
 			return;
 		}
 		call_begin(&c);
@@ -314,7 +314,7 @@ static int server_init(struct server *s, struct bk *bk, unsigned threads)
 
 static void server_done(struct server *s)
 {
-	server_objects_done(s);
+	serve_objects_done(s);
 	closep(&s->input);
 	closep(&s->over);
 	pthread_cond_destroy(&s->ended);

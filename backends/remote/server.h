@@ -56,26 +56,26 @@ struct server_call {
 };
 
 /* The connection is over: calls are cancelled, threads end. The first RESULT counts. */
-void server_end(struct server *s, int result);
+void serve_end(struct server *s, int result);
 
 /* ---- objects.c: what the client holds ---- */
 
 /* Count NODE (a reference, taken whatever happens) once for the client. 0, -ENFILE or -ENOMEM. */
-int server_node_id(struct server *s, struct bk_node *node, uint64_t *ret_id);
-int server_file_id(struct server *s, struct bk_file *file, bool dir, uint64_t *ret_id);
+int serve_node_id(struct server *s, struct bk_node *node, uint64_t *ret_id);
+int serve_file_id(struct server *s, struct bk_file *file, bool dir, uint64_t *ret_id);
 /* Find what C's ids mean, with references; the id of a file that is released is given up at once.
  * -EPROTO where one means nothing. */
-int server_resolve(struct server_call *c);
-void server_call_unref(struct server_call *c);
+int serve_resolve(struct server_call *c);
+void serve_call_unref(struct server_call *c);
 /* Take counts back: -EPROTO where the client has fewer. */
-int server_forget(struct server *s, const struct remote_forget *f);
+int serve_forget(struct server *s, const struct remote_forget *f);
 /* As a frame of them says. */
-int server_forget_all(struct server *s, const struct remote_msg *m);
-void server_objects_done(struct server *s);
+int serve_forget_all(struct server *s, const struct remote_msg *m);
+void serve_objects_done(struct server *s);
 
 /* ---- calls.c ---- */
 
 /* Carry C's request out; 0 with c->out filled, or -errno. */
-int server_run(struct server_call *c);
+int serve_run(struct server_call *c);
 
 #endif
