@@ -7,6 +7,7 @@
 #include "base/log.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -140,8 +141,7 @@ static size_t no_errno(uint8_t *out, const struct remote_head *head, const struc
 	return raw_encode(out, head->op, REMOTE_ANSWER, head->id, 512, in);
 }
 
-static size_t half_and_end(uint8_t *out, const struct remote_head *head,
-			   const struct remote_msg *in)
+static size_t no_answer(uint8_t *out, const struct remote_head *head, const struct remote_msg *in)
 {
 	return 0; /* the connection is closed */
 }
@@ -189,8 +189,8 @@ static void a_wrong_answer_ends_the_connection(void)
 {
 	static size_t (*const answers[])(uint8_t *, const struct remote_head *,
 					 const struct remote_msg *) = {
-	    wrong_id,	  wrong_op, too_long, a_byte_more, a_byte_less, no_errno,
-	    half_and_end, no_type,  no_node,  other_type,  wrong_time,	negative_size,
+	    wrong_id,  wrong_op, too_long, a_byte_more, a_byte_less, no_errno,
+	    no_answer, no_type,	 no_node,  other_type,	wrong_time,  negative_size,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
