@@ -26,9 +26,9 @@ struct server {
 	struct remote_stream stream;
 	unsigned inflight; /* requests that the client may have */
 
-	int input;    /* an epoll(7) of `stream`, which tells one thread and then has to be armed
-		       * again,    and of `over` */
-	int over;     /* an eventfd, set at the end */
+	/* An epoll(7): the stream, which is told to one thread and then has to be armed again, and
+	 * `over`, an eventfd that is set at the end. */
+	int input, over;
 	bool greeted; /* by the client; of the thread that has the turn */
 
 	pthread_mutex_t sending; /* guards the order of frames out */
