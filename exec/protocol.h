@@ -103,8 +103,8 @@ int proto_exit_status(const struct proto_exit *e);
  *        cwd that has none. With detach there is one REPLY {"job": "name"} in place of STARTED and
  *        what follows it.
  *        pwd: the caller's own spelling of cwd ($PWD), for PWD. default_sandbox: the sandbox where
- *        neither `sandbox` nor cwd names one ($AIB_SANDBOX). detach: answer {"job": NAME} once it has
- *        started, and leave it running.
+ *        neither `sandbox` nor cwd names one ($AIB_SANDBOX). detach: answer {"job": NAME} once it
+ * has started, and leave it running.
  *   {"op": "status"}     REPLY {"version", "pid", "mountpoint", "uptime_s", "routes": [{"path",
  *                        "type", "source", "state", "error"}], …}
  *   {"op": "umount", "force": false}   PROGRESS…, then REPLY {} when everything has ended

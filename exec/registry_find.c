@@ -305,10 +305,15 @@ int registry_connect(const struct registry_mount *m, struct err *err)
 	if (fd < 0)
 		return err_set(err, -errno, "cannot make a socket: %m");
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return err_set(
-		    err, -errno,
-		    "%s: its daemon does not answer at %s/socket: %m; is it running? (aib status)",
-		    m->mountpoint, m->socket_dir);
+		return errno == EACCES
+			   ? err_set(err, -EACCES,
+				     "%s is another user's mount: only its owner, root and its "
+				     "control_users may use it",
+				     m->mountpoint)
+			   : err_set(err, -errno,
+				     "%s: its daemon does not answer at %s/socket: %m; is it "
+				     "running? (aib status)",
+				     m->mountpoint, m->socket_dir);
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
 		return err_set(err, -errno, "cannot ask who serves %s: %m", m->mountpoint);
 	if (peer.uid != 0 && peer.uid != geteuid() && geteuid() != 0)

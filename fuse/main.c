@@ -11,6 +11,7 @@
 #include "session.h"
 
 #include "base/log.h"
+#include "base/std.h"
 
 #include <limits.h>
 #include <string.h>
@@ -145,6 +146,7 @@ int main(int argc, char **argv)
 	struct err err = {""};
 	int r;
 
+	std_open();
 	lifecycle_init();
 	if (args_parse(argc, argv, &a) < 0)
 		return 2;

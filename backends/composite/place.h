@@ -13,7 +13,7 @@ struct place {
 	uint64_t number;	    /* in order of making, from 1: the synthesised inode number */
 	struct bk *route;	    /* NULL for a parent that is no route's */
 	struct bk_node *route_root; /* a reference, where there is a route */
-	bool hidden; /* not listed */
+	bool hidden;		    /* not listed */
 	struct place *parent;
 	struct place *children, *next; /* first child, next sibling */
 };

@@ -13,6 +13,9 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+/* How often the engine is asked for a file that is replaced in the container meanwhile. */
+#define ASKS_MAX 4
+
 void owner_done(struct owner *o)
 {
 	free(TAKE(o->link));
@@ -80,7 +83,7 @@ static uint64_t max_age(const struct index *ix, struct dnode *node)
 
 	if (node) {
 		pthread_mutex_lock(&node->lock);
-		is_open = node->opens > 0;
+		is_open = node->claims > 0;
 		pthread_mutex_unlock(&node->lock);
 	}
 	return is_open && ix->fresh_ms > FRESH_MS ? FRESH_MS : ix->fresh_ms;
@@ -195,6 +198,7 @@ static int from_archive(struct bk_req *req, struct docker *d, const char *path, 
 	return ret->link ? 0 : -ENOMEM;
 }
 
+/* -EAGAIN: the archive is not of what HEAD told of, which was replaced or removed since. */
 static int find_owner(struct bk_req *req, struct docker *d, const char *path, struct dnode *node,
 		      uint64_t gen, const struct engine_stat *head, struct owner *ret)
 {
@@ -217,11 +221,7 @@ static int find_owner(struct bk_req *req, struct docker *d, const char *path, st
 		    &d->sb, -EILSEQ,
 		    "%s: its name is not UTF-8: the Engine's archives cannot hold it", path);
 	r = from_archive(req, d, path, gen, ret);
-	if (r == -EINTR || r == -ETIMEDOUT || r == -ENOMEM)
-		return r;
-	return r < 0 ? sandbox_fail(&d->sb, r == -ENOENT ? -ENOENT : -EIO,
-				    "%s: its archive cannot be read: %s", path, strerror(-r))
-		     : 0;
+	return r == -EIO || r == -ENOENT ? -EAGAIN : r;
 }
 
 /* ---- Stat ---- */
@@ -232,32 +232,22 @@ int head_path(struct bk_req *req, struct docker *d, const char *path, struct eng
 	for (;;) {
 		int r = engine_archive_stat(req, d->sb.engine, d->sb.ref, path, ret, err);
 
-		if (r != -ETIMEDOUT || clock_ms() - atomic_load(&d->budget.progress_ms) >= FRESH_MS)
+		if (r != -ETIMEDOUT || !docker_progresses(d))
 			return r;
 		bk_req_extend(req, d->conf.timeout);
 	}
 }
 
-int stat_path(struct bk_req *req, struct docker *d, const char *path, struct dnode *node,
-	      struct stat *ret, struct owner *ret_owner)
+/* What the engine says of PATH now. -EAGAIN as find_owner. */
+static int ask(struct bk_req *req, struct docker *d, const char *path, struct dnode *node,
+	       struct owner *ret)
 {
-	struct owner o = {.generation = 0};
 	struct engine_stat head = {0};
 	struct err err = {""};
 	/* Before the engine is asked: a command that ends meanwhile makes the answer an old one. */
-	uint64_t gen = generation(d), changes = atomic_load(&d->changes), asked_ms;
-	int r = sandbox_reach(&d->sb, path, false);
+	uint64_t gen = generation(d), changes = atomic_load(&d->changes), asked_ms = clock_ms();
+	int r = head_path(req, d, path, &head, &err);
 
-	if (r < 0)
-		return r;
-	if (from_last_head(d, node, gen, &o))
-		goto done;
-	if (from_index(d, path, node, true, &o) == 0) {
-		to_node(d, node, &o);
-		goto done;
-	}
-	asked_ms = clock_ms();
-	r = head_path(req, d, path, &head, &err);
 	if (r == -ENOENT) {
 		int alive = sandbox_check_alive(req, &d->sb);
 
@@ -269,16 +259,46 @@ int stat_path(struct bk_req *req, struct docker *d, const char *path, struct dno
 		return r;
 	atomic_store(&d->sb.alive_ms, clock_ms());
 	free(TAKE(head.link));
-	r = find_owner(req, d, path, node, gen, &head, &o);
+	r = find_owner(req, d, path, node, gen, &head, ret);
 	if (r < 0)
 		return r;
-	o.mode = head.mode;
-	o.size = head.size;
-	o.mtime = head.mtime.tv_sec;
-	o.seen_ms = asked_ms;
-	o.changes = changes;
-	to_node(d, node, &o);
-done:
+	ret->mode = head.mode;
+	ret->size = head.size;
+	ret->mtime = head.mtime.tv_sec;
+	ret->seen_ms = asked_ms;
+	ret->changes = changes;
+	return 0;
+}
+
+static int find(struct bk_req *req, struct docker *d, const char *path, struct dnode *node,
+		struct owner *ret)
+{
+	int r;
+
+	if (from_last_head(d, node, generation(d), ret))
+		return 0;
+	r = from_index(d, path, node, true, ret);
+	if (r < 0)
+		r = -EAGAIN;
+	for (int i = 0; i < ASKS_MAX && r == -EAGAIN; i++)
+		r = ask(req, d, path, node, ret);
+	if (r == -EAGAIN)
+		return sandbox_fail(&d->sb, -EIO, "%s: its archive cannot be read", path);
+	if (r == 0)
+		to_node(d, node, ret);
+	return r;
+}
+
+int stat_path(struct bk_req *req, struct docker *d, const char *path, struct dnode *node,
+	      struct stat *ret, struct owner *ret_owner)
+{
+	struct owner o = {.generation = 0};
+	int r = sandbox_reach(&d->sb, path, false);
+
+	if (r == 0)
+		r = find(req, d, path, node, &o);
+	if (r < 0)
+		return r;
 	make_stat(ret, &o);
 	if (ret_owner)
 		*ret_owner = o;

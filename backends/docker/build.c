@@ -353,6 +353,7 @@ static int read_all(struct bk_req *req, struct builder *b, struct engine_tar *ta
 
 	while ((r = engine_tar_next(req, tar, &t)) > 0) {
 		bk_req_extend(req, b->in->timeout_ms);
+		atomic_store(b->in->progress_ms, clock_ms());
 		r = take(b, &t);
 		if (r < 0)
 			return r;

@@ -10,6 +10,19 @@
 
 #include <string.h>
 
+/* How often a file is fetched that is replaced in the container while it is. */
+#define FETCHES_MAX 3
+
+static bool has_failed_locked(struct dnode *node)
+{
+	bool failed;
+
+	pthread_mutex_lock(&node->spool->lock);
+	failed = node->spool->state == SPOOL_FAILED;
+	pthread_mutex_unlock(&node->spool->lock);
+	return failed;
+}
+
 /* Whether what the spool holds has to be compared with the container. */
 static bool is_old(struct docker *d, struct dnode *node)
 {
@@ -20,7 +33,7 @@ static bool is_old(struct docker *d, struct dnode *node)
 	pthread_mutex_unlock(&d->nodes.lock);
 	pthread_mutex_lock(&node->lock);
 	old = old && !node->dirty && !atomic_load(&node->pending) &&
-	      (!node->spool || node->seen_generation != generation(d) ||
+	      (!node->spool || node->seen_generation != generation(d) || has_failed_locked(node) ||
 	       (clock_ms() - node->seen_ms >= FRESH_MS && !spool_is_filling(node->spool)));
 	pthread_mutex_unlock(&node->lock);
 	return old;
@@ -37,18 +50,12 @@ static void see_locked(struct docker *d, struct dnode *node, uint64_t gen,
 
 static bool is_same(struct dnode *node, const struct engine_stat *head)
 {
-	bool failed, same;
+	bool same;
 
 	pthread_mutex_lock(&node->lock);
 	same = node->spool && node->seen_size == head->size &&
 	       node->seen_mtime.tv_sec == head->mtime.tv_sec &&
-	       node->seen_mtime.tv_nsec == head->mtime.tv_nsec;
-	if (same) {
-		pthread_mutex_lock(&node->spool->lock);
-		failed = node->spool->state == SPOOL_FAILED;
-		pthread_mutex_unlock(&node->spool->lock);
-		same = !failed;
-	}
+	       node->seen_mtime.tv_nsec == head->mtime.tv_nsec && !has_failed_locked(node);
 	pthread_mutex_unlock(&node->lock);
 	return same;
 }
@@ -80,7 +87,7 @@ int content_refresh(struct bk_req *req, struct docker *d, struct dnode *node)
 		return 0;
 	r = head_of(req, d, node, path, &head);
 	pthread_mutex_lock(&node->lock);
-	have = node->spool != NULL;
+	have = node->spool && !has_failed_locked(node);
 	pthread_mutex_unlock(&node->lock);
 	/* Removed beneath us: what was fetched is what an open file still has. */
 	if ((r == -ENOENT || r == -ESTALE) && have)
@@ -117,36 +124,40 @@ static struct spool *spool_of(struct dnode *node)
 	return s;
 }
 
-/* Wait for the bytes up to END. */
-static int await(struct bk_req *req, struct docker *d, struct spool *s, uint64_t end)
+static int refresh_alone(struct bk_req *req, struct docker *d, struct dnode *node)
 {
-	int r = spool_wait(req, s, end, d->conf.timeout);
+	int r;
 
-	if (r < 0 && r != -EINTR)
-		sandbox_fail(&d->sb, r, "reading a file of container %s: %s", d->sb.ref,
-			     *s->text.text ? s->text.text : strerror(-r));
+	if (!is_old(d, node))
+		return 0;
+	r = gate_enter(req, &node->gate);
+	if (r < 0)
+		return r;
+	r = content_refresh(req, d, node);
+	gate_leave(&node->gate);
 	return r;
 }
 
-int content_get(struct bk_req *req, struct docker *d, struct dnode *node, uint64_t end,
-		struct spool **ret)
+/* The content with the bytes up to END here, once REFRESH has made it that of now. */
+static int get(struct bk_req *req, struct docker *d, struct dnode *node, uint64_t end,
+	       int (*refresh)(struct bk_req *, struct docker *, struct dnode *), struct spool **ret)
 {
-	struct spool *s;
-	int r = 0;
+	struct spool *s = NULL;
+	int r = -EIO;
 
-	if (is_old(d, node)) {
-		r = gate_enter(req, &node->gate);
+	for (int i = 0; i < FETCHES_MAX && r == -EIO; i++) {
+		spool_unref(s);
+		r = refresh(req, d, node);
 		if (r < 0)
 			return r;
-		r = content_refresh(req, d, node);
-		gate_leave(&node->gate);
+		s = spool_of(node);
+		if (!s)
+			return -ENOENT; /* its name went, and nobody had it open */
+		r = spool_wait(req, s, end, d->conf.timeout);
 	}
-	if (r < 0)
-		return r;
-	s = spool_of(node);
-	if (!s)
-		return -ESTALE;
-	r = await(req, d, s, end);
+	if (r < 0 && r != -EINTR)
+		sandbox_fail(&d->sb, r, "reading a file of container %s: %s", d->sb.ref,
+			     *s->text.text ? s->text.text : strerror(-r));
 	if (r < 0)
 		spool_unref(s);
 	else
@@ -154,15 +165,44 @@ int content_get(struct bk_req *req, struct docker *d, struct dnode *node, uint64
 	return r;
 }
 
+int content_get(struct bk_req *req, struct docker *d, struct dnode *node, uint64_t end,
+		struct spool **ret)
+{
+	return get(req, d, node, end, refresh_alone, ret);
+}
+
 int content_whole(struct bk_req *req, struct docker *d, struct dnode *node)
 {
-	_cleanup_(spool_unrefp) struct spool *s = NULL;
-	int r = content_refresh(req, d, node);
+	struct spool *s;
+	int r = get(req, d, node, UINT64_MAX, content_refresh, &s);
 
-	if (r < 0)
-		return r;
-	s = spool_of(node);
-	return s ? await(req, d, s, UINT64_MAX) : -ESTALE;
+	if (r == 0)
+		spool_unref(s);
+	return r;
+}
+
+void content_claim(struct dnode *node)
+{
+	pthread_mutex_lock(&node->lock);
+	node->claims++;
+	pthread_mutex_unlock(&node->lock);
+}
+
+void content_unclaim(struct docker *d, struct dnode *node)
+{
+	struct spool *s = NULL;
+	bool lost = false;
+
+	pthread_mutex_lock(&node->lock);
+	if (--node->claims == 0) {
+		s = TAKE(node->spool);
+		lost = atomic_exchange(&node->pending, false);
+		node->dirty = false;
+	}
+	pthread_mutex_unlock(&node->lock);
+	spool_unref(s);
+	if (lost)
+		node_gone(d, node);
 }
 
 int content_dirty(struct bk_req *req, struct docker *d, struct dnode *node)
@@ -290,14 +330,14 @@ int content_flush(struct bk_req *req, struct docker *d, struct dnode *node)
 
 int content_keep(struct bk_req *req, struct docker *d, struct dnode *node)
 {
-	unsigned opens;
+	unsigned claims;
 	struct stat st;
 	int r;
 
 	pthread_mutex_lock(&node->lock);
-	opens = node->opens;
+	claims = node->claims;
 	pthread_mutex_unlock(&node->lock);
-	if (opens == 0 || content_local(node))
+	if (claims == 0 || content_local(node))
 		return 0;
 	r = stat_node(req, d, node, &st);
 	if (r == 0)

@@ -94,6 +94,7 @@ static int build(struct bk_req *req, struct docker *d, const char *path, struct 
 	    .max = d->conf.index_max,
 	    .generation = generation(d),
 	    .timeout_ms = d->conf.timeout,
+	    .progress_ms = &d->progress_ms,
 	    .hidden = not_indexed,
 	    .arg = d,
 	};

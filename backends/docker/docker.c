@@ -8,13 +8,13 @@
 
 extern const struct bk_type docker_type, container_type;
 
-static int docker_prepare(struct bk_req *req, struct bk *bk,
-			  void (*progress)(void *ctx, const char *text), void *ctx, struct err *err)
+int docker_prepare(struct bk_req *req, struct bk *bk, void (*progress)(void *ctx, const char *text),
+		   void *ctx, struct err *err)
 {
 	return sandbox_prepare(req, &container_of(bk, struct docker, bk)->sb, progress, ctx, err);
 }
 
-static void docker_destroy(struct bk *bk)
+void docker_destroy(struct bk *bk)
 {
 	struct docker *d = container_of(bk, struct docker, bk);
 
@@ -22,28 +22,16 @@ static void docker_destroy(struct bk *bk)
 	nodes_done(d);
 	indexes_done(&d->indexes);
 	sandbox_done(&d->sb);
+	gate_done(&d->names);
 	docker_conf_free(&d->conf);
 	bk_done(bk);
 	free(d);
 }
 
-static struct bk_node *docker_root(struct bk *bk)
+struct bk_node *docker_root(struct bk *bk)
 {
 	return bk_node_ref(&container_of(bk, struct docker, bk)->nodes.root->base);
 }
-
-#define OPS(name)                                                                                  \
-	.type = name, .prepare = docker_prepare, .destroy = docker_destroy, .root = docker_root,   \
-	.node_free = docker_node_free, .lookup = docker_lookup, .mknod = docker_mknod,             \
-	.mkdir = docker_mkdir, .symlink = docker_symlink, .link = docker_link,                     \
-	.unlink = docker_unlink, .rmdir = docker_rmdir, .rename = docker_rename,                   \
-	.getattr = docker_getattr, .setattr = docker_setattr, .readlink = docker_readlink,         \
-	.open = docker_open, .create = docker_create, .read = docker_read, .write = docker_write,  \
-	.flush = docker_flush, .fsync = docker_fsync, .release = docker_release,                   \
-	.opendir = docker_opendir, .readdir = docker_readdir, .sandbox = &docker_sandbox_ops
-
-static const struct bk_ops docker_ops = {OPS("docker")};
-static const struct bk_ops container_ops = {OPS("container")};
 
 static int make(const struct bk_mount *mount, const char *route, bool attach, const cJSON *options,
 		const cJSON *binds, struct bk **ret, struct err *err)
@@ -67,9 +55,11 @@ static int make(const struct bk_mount *mount, const char *route, bool attach, co
 	if (r < 0)
 		goto fail_conf;
 	d->budget.max = d->conf.spool_max;
+	d->budget.progress_ms = &d->progress_ms;
 	r = sandbox_init(&d->sb, &d->conf, mount, d->bk.route, attach, err);
 	if (r < 0)
 		goto fail_sandbox;
+	gate_init(&d->names);
 	indexes_init(&d->indexes);
 	r = nodes_init(d);
 	if (r < 0)
@@ -79,6 +69,7 @@ static int make(const struct bk_mount *mount, const char *route, bool attach, co
 
 fail_nodes:
 	nodes_done(d);
+	gate_done(&d->names);
 	indexes_done(&d->indexes);
 	sandbox_done(&d->sb);
 fail_sandbox:

@@ -3,9 +3,9 @@
  * place (parent and name) in the container, since the archive API has no inode numbers; a rename
  * moves the node. What was cached is good for one generation of the sandbox and one second.
  *
- * Locks, in order: a node's gate, the sandbox's gate or the indexes' gate; then, short and alone,
- * a node's lock, nodes.lock, indexes.lock, sandbox.lock, a spool's lock. No short lock is held
- * across a call of the engine.
+ * Locks, in order: the gate of names (slots.c), a node's gate, the sandbox's gate or the indexes'
+ * gate; then, short and alone, a node's lock, nodes.lock, indexes.lock, sandbox.lock, a spool's
+ * lock. No short lock is held across a call of the engine.
  */
 #ifndef AIB_DOCKER_DOCKER_H
 #define AIB_DOCKER_DOCKER_H
@@ -13,6 +13,8 @@
 #include "index.h"
 #include "sandbox.h"
 #include "spool.h"
+
+#include "../base/clock.h"
 
 #include <limits.h>
 #define HASH_NONFATAL_OOM 1
@@ -35,11 +37,15 @@ struct docker {
 	struct docker_conf conf;
 	const struct bk_mount *mount;
 	struct sandbox sb;
+	struct gate names; /* held while paths are used, alone by what changes names */
 	struct nodes nodes;
 	struct indexes indexes;
 	struct spool_budget budget;
 	/* Raised by each change through the mount: attributes of before it are asked for again. */
 	atomic_uint_fast64_t changes;
+	/* When something last came of an archive that is being read. The engine makes all else that
+	 * is asked of a container wait meanwhile. */
+	atomic_uint_fast64_t progress_ms;
 };
 
 /* What the engine does not tell cheaply of a file, and what it was when that was learned. */
@@ -76,7 +82,7 @@ struct dnode {
 	struct gate gate;
 	/* guarded by lock */
 	pthread_mutex_t lock;
-	unsigned opens;
+	unsigned claims; /* open handles, and changes of size: while there are any, `spool` stays */
 	struct spool *spool; /* the content, while it is open or differs from the container's */
 	bool dirty;	     /* content or `st` are not in the container yet */
 	struct stat st;	     /* while dirty, pending or gone */
@@ -99,6 +105,23 @@ static inline uint64_t generation(struct docker *d)
 {
 	return atomic_load(&d->sb.generation);
 }
+
+/* Whether who waits for his turn at the container may wait on. */
+static inline bool docker_progresses(struct docker *d)
+{
+	return clock_ms() - atomic_load(&d->progress_ms) < FRESH_MS;
+}
+
+/* ---- docker.c ---- */
+int docker_prepare(struct bk_req *, struct bk *, void (*progress)(void *ctx, const char *text),
+		   void *ctx, struct err *);
+void docker_destroy(struct bk *);
+struct bk_node *docker_root(struct bk *);
+
+/* ---- slots.c ---- */
+extern const struct bk_ops docker_ops, container_ops;
+
+/* The operations below run with the gate of names held as slots.c does, and call each other so. */
 
 /* ---- node.c ---- */
 int nodes_init(struct docker *d);
@@ -149,6 +172,9 @@ int docker_readlink(struct bk_req *, struct bk_node *, char *);
 /* For a reader: the content, with the bytes up to END here. *ret comes with a reference. */
 int content_get(struct bk_req *req, struct docker *d, struct dnode *node, uint64_t end,
 		struct spool **ret);
+/* Keep NODE's content; it is given up with the last claim. Each handle has one. */
+void content_claim(struct dnode *node);
+void content_unclaim(struct docker *d, struct dnode *node);
 /* NODE's gate is the caller's for all of these. */
 int content_refresh(struct bk_req *req, struct docker *d, struct dnode *node);
 /* The whole content is in the spool, as a change needs it. */

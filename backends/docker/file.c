@@ -24,9 +24,7 @@ static struct bk_file *handle_new(struct dnode *node, int flags)
 		return NULL;
 	f->node = bk_node_ref(&node->base);
 	f->flags = flags;
-	pthread_mutex_lock(&node->lock);
-	node->opens++;
-	pthread_mutex_unlock(&node->lock);
+	content_claim(node);
 	return f;
 }
 
@@ -256,23 +254,6 @@ static void write_back(struct docker *d, struct dnode *node)
 	bk_req_done(&req);
 }
 
-static void drop_content(struct docker *d, struct dnode *node)
-{
-	struct spool *s = NULL;
-	bool lost = false;
-
-	pthread_mutex_lock(&node->lock);
-	if (--node->opens == 0) {
-		s = TAKE(node->spool);
-		lost = atomic_exchange(&node->pending, false);
-		node->dirty = false;
-	}
-	pthread_mutex_unlock(&node->lock);
-	spool_unref(s);
-	if (lost)
-		node_gone(d, node);
-}
-
 void docker_release(struct bk_file *f)
 {
 	struct docker *d = docker_of(f->node);
@@ -284,7 +265,7 @@ void docker_release(struct bk_file *f)
 	}
 	if ((writes(f->flags) || f->flags & O_TRUNC) && content_local(node))
 		write_back(d, node);
-	drop_content(d, node);
+	content_unclaim(d, node);
 	bk_node_unref(f->node);
 	free(f);
 }

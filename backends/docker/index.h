@@ -74,13 +74,15 @@ void index_add(struct indexes *ixs, struct index *ix);
 /*
  * Build the index of directory PATH. At most MAX entries are kept of the subtree; of a larger one
  * only the direct children, up to eight times as many (-E2BIG beyond). HIDDEN(arg, path) says which
- * directories are not looked into. TIMEOUT_MS: how long without progress.
+ * directories are not looked into. TIMEOUT_MS: how long without progress; PROGRESS_MS is set to the
+ * time of the newest.
  */
 struct index_build {
 	struct engine *engine;
 	const char *container, *path;
 	size_t max;
 	uint64_t generation, timeout_ms;
+	atomic_uint_fast64_t *progress_ms;
 	bool (*hidden)(void *arg, const char *path);
 	void *arg;
 };

@@ -163,20 +163,6 @@ static int set_gated(struct bk_req *req, struct docker *d, struct dnode *node, b
 	return by_guest(req, d, node, a);
 }
 
-/* A truncate(2) without any handle: the content is not to stay here. */
-static void drop_if_closed(struct dnode *node)
-{
-	struct spool *s = NULL;
-
-	pthread_mutex_lock(&node->lock);
-	if (node->opens == 0) {
-		s = TAKE(node->spool);
-		node->dirty = false;
-	}
-	pthread_mutex_unlock(&node->lock);
-	spool_unref(s);
-}
-
 int docker_setattr(struct bk_req *req, struct bk_node *base, struct bk_file *file,
 		   const struct bk_setattr *a, struct stat *ret)
 {
@@ -187,8 +173,9 @@ int docker_setattr(struct bk_req *req, struct bk_node *base, struct bk_file *fil
 
 	if (r < 0)
 		return r;
+	content_claim(node);
 	r = set_gated(req, d, node, by_handle, a);
-	drop_if_closed(node);
+	content_unclaim(d, node);
 	gate_leave(&node->gate);
 	return r < 0 ? r : stat_node(req, d, node, ret);
 }

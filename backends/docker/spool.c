@@ -135,7 +135,7 @@ static int take_bytes(struct spool *s, const char *data, size_t n)
 	pthread_mutex_lock(&s->lock);
 	s->have += n;
 	s->progress_ms = clock_ms();
-	atomic_store(&s->budget->progress_ms, s->progress_ms);
+	atomic_store(s->budget->progress_ms, s->progress_ms);
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 	return 0;

@@ -14,7 +14,7 @@
 struct spool_budget {
 	uint64_t max;
 	atomic_uint_fast64_t used;
-	atomic_uint_fast64_t progress_ms; /* when bytes last came to one of them */
+	atomic_uint_fast64_t *progress_ms; /* set to the time when bytes came to one of them */
 };
 
 enum spool_state { SPOOL_FILLING, SPOOL_WHOLE, SPOOL_FAILED };

@@ -52,6 +52,7 @@ void gate_init(struct gate *g)
 	pthread_mutex_init(&g->lock, NULL);
 	cond_init(&g->cond);
 	g->busy = false;
+	g->sharers = g->waiting = 0;
 }
 
 void gate_done(struct gate *g)
@@ -67,10 +68,30 @@ int gate_enter(struct bk_req *req, struct gate *g)
 
 	waiting_begin(&w, req, &g->lock, &g->cond);
 	pthread_mutex_lock(&g->lock);
-	while (g->busy && r == 0)
+	g->waiting++;
+	while ((g->busy || g->sharers > 0) && r == 0)
 		r = waiting_wait(&w, 60000);
+	g->waiting--;
 	if (r == 0)
 		g->busy = true;
+	else
+		pthread_cond_broadcast(&g->cond); /* sharers that stood back */
+	pthread_mutex_unlock(&g->lock);
+	waiting_end(&w);
+	return r;
+}
+
+int gate_share(struct bk_req *req, struct gate *g)
+{
+	struct waiting w;
+	int r = 0;
+
+	waiting_begin(&w, req, &g->lock, &g->cond);
+	pthread_mutex_lock(&g->lock);
+	while ((g->busy || g->waiting > 0) && r == 0)
+		r = waiting_wait(&w, 60000);
+	if (r == 0)
+		g->sharers++;
 	pthread_mutex_unlock(&g->lock);
 	waiting_end(&w);
 	return r;
@@ -79,7 +100,10 @@ int gate_enter(struct bk_req *req, struct gate *g)
 void gate_leave(struct gate *g)
 {
 	pthread_mutex_lock(&g->lock);
-	g->busy = false;
+	if (g->busy)
+		g->busy = false;
+	else
+		g->sharers--;
 	pthread_cond_broadcast(&g->cond);
 	pthread_mutex_unlock(&g->lock);
 }

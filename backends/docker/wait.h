@@ -32,13 +32,20 @@ int waiting_wait(struct waiting *w, uint64_t max_ms);
 struct gate {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	bool busy;
+	/* guarded by lock */
+	bool busy;	  /* one thread is in it alone */
+	unsigned sharers; /* threads that are in it together */
+	unsigned waiting; /* for it alone: they go before new sharers */
 };
 
 void gate_init(struct gate *g);
 void gate_done(struct gate *g);
-/* 0, and the gate is this thread's until gate_leave; or -EINTR, -ETIMEDOUT. */
+/* 0, and the gate is this thread's alone until gate_leave; or -EINTR, -ETIMEDOUT. REQ may be NULL:
+ * no limit. */
 int gate_enter(struct bk_req *req, struct gate *g);
+/* The same, together with others that share. Not for a thread that is in it: it would wait for one
+ * that waits for it. */
+int gate_share(struct bk_req *req, struct gate *g);
 void gate_leave(struct gate *g);
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "aib.h"
 
+#include "base/std.h"
 #include "base/suggest.h"
 #include "client.h"
 
@@ -197,6 +198,7 @@ int main(int argc, char **argv)
 {
 	const struct command *c;
 
+	std_open();
 	if (argc < 2) {
 		print_usage(stderr);
 		return 2;

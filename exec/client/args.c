@@ -1,5 +1,6 @@
 #include "args.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <string.h>
 
@@ -84,6 +85,8 @@ static int parse_fd(const char *arg, int *ret, struct err *err)
 
 	if (!*arg || *end || n < 0 || n > 1 << 20)
 		return err_set(err, -EINVAL, "--status-fd %s: not a descriptor's number", arg);
+	if (fcntl(n, F_GETFD) < 0)
+		return err_set(err, -EBADF, "--status-fd %s: that descriptor is not open", arg);
 	*ret = n;
 	return 0;
 }

@@ -58,9 +58,8 @@ static void add_terminal(cJSON *o)
 	}
 }
 
-static cJSON *make_request(const struct exec_args *args, uint64_t timeout_ms)
+static cJSON *make_request(const struct exec_args *args, const char *cwd, uint64_t timeout_ms)
 {
-	_cleanup_free_ char *cwd = getcwd(NULL, 0);
 	cJSON *o = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(o, "op", "exec");
@@ -116,7 +115,8 @@ static int explain_exit(const struct exec_args *args, const struct relay_result 
 	if (e->how == PROTO_NOT_FOUND || e->how == PROTO_NOT_EXEC)
 		err_set(err, 0, "%s: %s", args->argv[0], strerror(e->value));
 	else if (e->how == PROTO_NO_CWD)
-		err_set(err, 0, "the working directory cannot be entered in the sandbox: %s",
+		err_set(err, 0, "%s cannot be entered in the sandbox: %s",
+			args->workdir ? args->workdir : "the working directory",
 			strerror(e->value));
 	else if (e->how == PROTO_FAILED)
 		err_set(err, 0, "the guest could not start the command: %s", strerror(e->value));
@@ -162,6 +162,7 @@ static int finish(const struct exec_args *args, const struct relay_result *res, 
 static int start(const struct exec_args *args, struct err *err)
 {
 	_cleanup_registry_mount_ struct registry_mount mount = {0};
+	_cleanup_free_ char *cwd = getcwd(NULL, 0);
 	_cleanup_close_ int fd = -1;
 	uint64_t timeout_ms = 0;
 	cJSON *request;
@@ -170,13 +171,15 @@ static int start(const struct exec_args *args, struct err *err)
 	if (args->timeout && option_duration(args->timeout, &timeout_ms) < 0)
 		return err_set(err, -EINVAL, "--timeout %s: not a duration such as 30, 500ms or 5m",
 			       args->timeout);
+	if (!cwd && !args->workdir && !args->sandbox)
+		return err_set(err, -errno, "the working directory: %m; was it removed? (cd)");
 	r = registry_choose(args->mount, &mount, err);
 	if (r < 0)
 		return r;
 	fd = registry_connect(&mount, err);
 	if (fd < 0)
 		return fd;
-	request = make_request(args, timeout_ms);
+	request = make_request(args, cwd, timeout_ms);
 	r = send_request(fd, request, err);
 	cJSON_Delete(request);
 	return r < 0 ? r : TAKE_FD(fd);

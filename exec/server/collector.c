@@ -114,6 +114,10 @@ static void collector_begin(struct task *task)
 	if (k->next)
 		k->next->prev = k;
 	s->collectors = k;
+	if (k->out.len == 0) { /* the request is not one: what is to be said is there */
+		finish(k);
+		return;
+	}
 	r = s->ending ? -ESHUTDOWN : connect_pair(k);
 	if (r < 0) {
 		collect_fail(k->collect, strerror(-r));
@@ -170,6 +174,26 @@ static char *host_path(const char *mountpoint, const char *path)
 	return asprintf(&s, "%s%s%s", mountpoint, *path == '/' ? "" : "/", path) < 0 ? NULL : s;
 }
 
+static int check_keys(const cJSON *in, struct err *err)
+{
+	static const char *const known[] = {"command", "argv",	"cwd",	"env",
+					    "timeout", "stdin", "user", "sandbox"};
+	const cJSON *v;
+
+	cJSON_ArrayForEach (v, in) {
+		size_t i = 0;
+
+		while (i < ARRAY_SIZE(known) && strcmp(known[i], v->string) != 0)
+			i++;
+		if (i == ARRAY_SIZE(known))
+			return err_set(err, -EINVAL,
+				       "request: unknown key \"%s\"; there are command, argv, cwd, "
+				       "env, timeout, stdin, user and sandbox",
+				       v->string);
+	}
+	return 0;
+}
+
 static int expand(const struct server *s, const cJSON *in, cJSON *out, struct err *err)
 {
 	const cJSON *command = cJSON_GetObjectItemCaseSensitive(in, "command");
@@ -183,10 +207,14 @@ static int expand(const struct server *s, const cJSON *in, cJSON *out, struct er
 
 	if (!cJSON_IsObject(in))
 		return err_set(err, -EINVAL, "request: not a JSON object");
+	if (check_keys(in, err) < 0)
+		return -EINVAL;
 	if (!cJSON_IsString(command) == !cJSON_IsArray(argv))
 		return err_set(err, -EINVAL,
 			       "request: give \"command\" (a string) or \"argv\" (a list)");
-	if (cJSON_IsString(cwd))
+	if (cwd && !cJSON_IsString(cwd))
+		return err_set(err, -EINVAL, "request: \"cwd\" must be a string");
+	if (cwd)
 		dir = host_path(s->conf.mountpoint, cwd->valuestring);
 	cJSON_AddStringToObject(out, "op", "exec");
 	cJSON_AddNumberToObject(out, "version", PROTO_VERSION);
@@ -241,13 +269,15 @@ static int encode(const struct server *s, const cJSON *in, struct buf *out, stru
 	char *text = NULL;
 	int r = expand(s, in, request, err);
 
+	if (r == 0 && input && !cJSON_IsString(input))
+		r = err_set(err, -EINVAL, "request: \"stdin\" must be a string");
 	if (r == 0)
 		text = cJSON_PrintUnformatted(request);
 	cJSON_Delete(request);
 	if (r < 0 || !text)
 		return r < 0 ? r : -ENOMEM;
 	r = add_frames(out, PROTO_REQUEST, text, strlen(text), true);
-	if (r == 0 && cJSON_IsString(input))
+	if (r == 0 && input)
 		r = add_frames(out, PROTO_STDIN, input->valuestring, strlen(input->valuestring),
 			       false);
 	if (r == 0)
@@ -258,15 +288,29 @@ static int encode(const struct server *s, const cJSON *in, struct buf *out, stru
 
 /* ---- The file ---- */
 
+/* Who only reads the file, as cp -r and grep -r do, has asked for nothing and gets nothing. */
+static int answer_nothing(struct control_reply *reply)
+{
+	struct buf nothing = BUF_INIT(0);
+
+	control_reply_done(reply, 0, &nothing);
+	return 0;
+}
+
 static int exec_transact(void *object, uid_t uid, const char *request, size_t len,
 			 struct control_reply *reply)
 {
 	struct server *s = object;
-	struct collector *k = calloc(1, sizeof(*k));
-	cJSON *in = cJSON_ParseWithLength(request, len);
+	struct collector *k;
+	cJSON *in;
 	struct err err = {""};
-	int r = k ? 0 : -ENOMEM;
+	int r;
 
+	if (len == 0)
+		return answer_nothing(reply);
+	k = calloc(1, sizeof(*k));
+	in = cJSON_ParseWithLength(request, len);
+	r = k ? 0 : -ENOMEM;
 	if (r == 0) {
 		k->server = s;
 		k->uid = uid;
@@ -286,8 +330,10 @@ static int exec_transact(void *object, uid_t uid, const char *request, size_t le
 		free(k);
 		return r;
 	}
-	if (r < 0)
+	if (r < 0) {
+		buf_done(&k->out);
 		collect_fail(k->collect, *err.text ? err.text : strerror(-r));
+	}
 	loop_post(&s->loop, &k->task);
 	return 0;
 }

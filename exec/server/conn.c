@@ -36,7 +36,7 @@ struct conn {
 	struct request request;
 	struct bk_stream *stream;
 	struct start *start;
-	bool exited;
+	bool heard, exited; /* a first frame, and the last one, came from the sandbox */
 };
 
 /* A command's start, on its way through a worker and back. */
@@ -405,6 +405,7 @@ static int take_sandbox(struct conn *c, const uint8_t *data, size_t len)
 
 		if (r < 0)
 			return r;
+		c->heard |= header;
 		if (header && c->request.exec.detach && c->from_sandbox.type == PROTO_STARTED) {
 			buf_done(&c->out);
 			answer_job(c);
@@ -423,18 +424,38 @@ static int take_sandbox(struct conn *c, const uint8_t *data, size_t len)
 	return 0;
 }
 
-static void sandbox_lost(struct conn *c, int r)
+/* Where the guest was not started at all, the engine says why, in words in place of frames. What is
+ * not printable in them does not reach a terminal. */
+static void engine_words(const struct conn *c, const uint8_t *data, size_t len, struct err *ret)
+{
+	char words[256];
+	size_t n = 0;
+
+	for (; n < len && n < sizeof(words) - 1; n++)
+		words[n] = data[n] >= ' ' && data[n] < 0x7f ? data[n] : ' ';
+	while (n > 0 && words[n - 1] == ' ')
+		n--;
+	words[n] = '\0';
+	err_set(ret, 0, "sandbox %s: the command was not started: %s", c->request.route->name,
+		words);
+}
+
+/* DATA: what came last, and could not be taken. */
+static void sandbox_lost(struct conn *c, int r, const uint8_t *data, size_t len)
 {
 	struct err err;
 
 	tell_change(c);
-	log_warning("sandbox %s: a command's stream ended early: %s", c->request.route->name,
-		    r < 0 ? strerror(-r) : "end of stream");
-	err_set(&err, r,
-		"sandbox %s: the connection to the command was lost; was the sandbox stopped? (aib "
-		"status)",
-		c->request.route->name);
-	if (scan_at_boundary(&c->from_sandbox)) {
+	if (!c->heard && len > 0)
+		engine_words(c, data, len, &err);
+	else
+		err_set(&err, r,
+			"sandbox %s: the connection to the command was lost (%s); was the sandbox "
+			"stopped? (aib status)",
+			c->request.route->name, r < 0 ? strerror(-r) : "end of stream");
+	log_warning("%s", err.text);
+	if (!c->heard || scan_at_boundary(&c->from_sandbox)) {
+		buf_consume(&c->out, c->heard ? 0 : c->out.len);
 		end_with_error(c, r, &err);
 		return;
 	}
@@ -460,7 +481,7 @@ static void read_sandbox(struct conn *c)
 			return;
 		r = n > 0 ? take_sandbox(c, data, n) : n;
 		if (n <= 0 || r < 0) {
-			sandbox_lost(c, r);
+			sandbox_lost(c, r, data, n > 0 ? n : 0);
 			return;
 		}
 	} while (c->stream && c->stream->ops->pending(c->stream));

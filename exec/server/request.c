@@ -11,6 +11,7 @@ void request_done(struct request *r)
 {
 	cJSON_Delete(r->json);
 	free(r->cwd);
+	free(r->spelled);
 	free(r->argv);
 	free(r->env);
 	*r = (struct request){0};
@@ -189,8 +190,10 @@ static int choose(const struct request_world *w, const cJSON *json, const char *
 	return r;
 }
 
+/* Sets the directory, as the sandbox has it, and its name as the caller spells it: PWD, CWD, or
+ * what -w says where that is below the mount. */
 static int locate(const struct request_world *w, struct request *q, const char *cwd,
-		  const char *workdir, struct err *err)
+		  const char *pwd, const char *workdir, struct err *err)
 {
 	bool inside = workdir && *workdir == '/' && !in_mount(w, workdir);
 	_cleanup_free_ char *dir = NULL;
@@ -209,6 +212,12 @@ static int locate(const struct request_world *w, struct request *q, const char *
 		return err_set(err, -EINVAL, "-w %s: give an absolute directory of sandbox %s",
 			       workdir, q->route->name);
 	q->cwd = TAKE(mapped);
+	if (!q->cwd)
+		return 0;
+	if (!workdir && pwd)
+		q->exec.pwd = pwd;
+	else if (!workdir || *workdir == '/')
+		q->exec.pwd = q->spelled = TAKE(dir);
 	return 0;
 }
 
@@ -276,14 +285,12 @@ int request_parse(const struct request_world *world, cJSON *json, struct request
 	if (r == 0)
 		r = get_string(json, "pwd", &pwd, err);
 	if (r == 0)
-		r = locate(world, &q, cwd, workdir, err);
+		r = locate(world, &q, cwd, pwd, workdir, err);
 	if (r < 0) {
 		request_done(&q);
 		return r;
 	}
 	q.exec.cwd = q.cwd;
-	if (q.cwd && !workdir)
-		q.exec.pwd = pwd ? pwd : cwd;
 	*ret = q;
 	return 0;
 }

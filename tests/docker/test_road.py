@@ -246,6 +246,12 @@ def test_options_of_the_environment_directory_and_user(py):
     assert py.exec("-n", "cat", cwd="py", input="not seen").stdout == ""
 
 
+def test_a_user_that_the_sandbox_does_not_know_is_named(bb):
+    p = bb.exec("-u", "nosuch", "true", cwd="bb", check=False)
+    assert p.returncode == 125
+    assert "sandbox bb" in p.stderr and "nosuch" in p.stderr and "lost" not in p.stderr
+
+
 def test_status_fd_answers_as_json(bb):
     r, w = os.pipe()
     p = bb.exec("--status-fd", str(w), "sh", "-c", "exit 125", cwd="bb", pass_fds=[w])

@@ -343,3 +343,28 @@ def test_no_tty_when_asked(box):
     t = Terminal(box, "-T", "sh", "-c", "test -t 1 || echo none")
     t.expect("none")
     assert t.end() == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_descriptors_of_the_caller_are_not_taken_for_others(box, world, closed):
+    line = f"{AIB_EXEC} --status-fd 9 sh -c 'cat; echo ran >{world.dir}/ran; exit 3' 9>{world.dir}/end {closed}"
+    p = run("sh", "-c", line, cwd=box.dir, check=False, timeout=20, stdin=subprocess.DEVNULL)
+    assert p.returncode == 3, p.stderr
+    assert (p.stdout, p.stderr) == ("", "")
+    assert (world.dir / "ran").read_text() == "ran\n"
+    assert json.loads((world.dir / "end").read_text())["exit_code"] == 3
+
+
+def test_what_cannot_be_done_is_said_with_its_name(box, world):
+    p = box.run("-w", "/nonexistent/dir", "true")
+    assert p.returncode == 125 and "/nonexistent/dir cannot be entered" in p.stderr
+    p = box.run("--status-fd", "77", "true")
+    assert p.returncode == 125 and "--status-fd 77: that descriptor is not open" in p.stderr
+    gone = world.dir / "gone"
+    gone.mkdir()
+    p = run("sh", "-c", f"cd {gone} && rmdir {gone} && {AIB_EXEC} true", check=False)
+    assert p.returncode == 125 and "was it removed?" in p.stderr
+
+
+def test_pwd_is_the_callers_spelling_with_w_too(box):
+    assert box.run("-w", box.dir, "printenv", "PWD", cwd="/").stdout == f"{box.dir}\n"

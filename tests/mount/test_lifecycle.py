@@ -159,6 +159,42 @@ def test_the_control_tree_can_be_listed_by_name(mount):
     assert "mounted at" in (box / ".aib/log").read_text()
 
 
+def ask(box, request):
+    """One request on one open file of .aib/exec; the answer, which comes at once."""
+    with open(box / ".aib/exec", "r+b", buffering=0) as f:
+        f.write(request.encode())
+        return json.loads(f.read(1 << 20))
+
+
+@pytest.mark.parametrize(
+    "request_text, text",
+    [
+        ("garbage", "not a JSON object"),
+        ("[" * 100000, "not a JSON object"),
+        ("{}", 'give "command"'),
+        ('{"argv": ["true"], "command": "true"}', 'give "command"'),
+        ('{"command": "true", "timeout": -1}', '"timeout"'),
+        ('{"command": "true", "env": {"A": 1}}', '"env"'),
+        ('{"command": "true", "cwd": 1}', '"cwd"'),
+        ('{"command": "true", "stdin": 1}', '"stdin"'),
+        ('{"command": "true", "tiemout": 1}', 'unknown key "tiemout"'),
+        ('{"command": "true", "sandbox": "none"}', 'no sandbox "none"'),
+    ],
+)
+def test_a_bad_exec_request_is_answered_with_why(mount, request_text, text):
+    answer = ask(mount("/=memory"), request_text)
+    assert answer["exit_code"] == 125
+    assert text in answer["error"]
+
+
+def test_reading_the_whole_control_tree_ends(mount, world):
+    box = mount("/=memory")
+    assert (box / ".aib/exec").read_bytes() == b""
+    run("cp", "-r", box / ".aib", world.dir / "copy", timeout=20)
+    found = run("grep", "-rl", "memory", box / ".aib", timeout=20, check=False).stdout
+    assert f"{box}/.aib/routes" in found
+
+
 def test_mount_options_reach_the_kernel(mount, world):
     box = mount(options="noexec,nosymfollow,ro")
     for line in open("/proc/self/mounts"):

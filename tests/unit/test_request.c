@@ -109,7 +109,8 @@ static void w_overrides_the_directory(void)
 {
 	check("\"cwd\": \"/home/me/box/py\", \"workdir\": \"/tmp\"", "py", "/tmp", "(none)");
 	check("\"cwd\": \"/home/me/box/py/a\", \"workdir\": \"b\"", "py", "/a/b", "(none)");
-	check("\"cwd\": \"/tmp\", \"workdir\": \"/home/me/box/js/x\"", "js", "/x", "(none)");
+	check("\"cwd\": \"/tmp\", \"workdir\": \"/home/me/box/js/x\"", "js", "/x",
+	      "/home/me/box/js/x");
 	check("\"cwd\": \"/tmp\", \"sandbox\": \"js\", \"workdir\": \"/etc\"", "js", "/etc",
 	      "(none)");
 	check_error(
