@@ -1,0 +1,56 @@
+"""Symlinks of a container through the mount: made, shown and followed as the sandbox has them."""
+
+import errno
+import os
+
+import pytest
+
+from harness import run
+
+IMAGE = "aib-test:busybox"
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+
+@pytest.fixture
+def bb(mount):
+    return mount(f"/bb=docker:{IMAGE}")
+
+
+def make(box, line):
+    """A shell line in the sandbox's /root; the mount's view of it."""
+    p = box.exec("sh", "-c", line, cwd="bb/root")
+    assert p.returncode == 0, p.stderr
+    return box / "bb/root"
+
+
+def refused(code, call, *args, **kw):
+    with pytest.raises(OSError) as e:
+        call(*args, **kw)
+    assert e.value.errno == code, e.value
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_any_target_can_be_made(bb, running):
+    targets = ["../../../../../../etc/shadow", "../etc/passwd", "d/../../x", "../../root/f", "/etc/group", "f"]
+    if running:
+        make(bb, "true")
+    for i, target in enumerate(targets):
+        os.symlink(target, bb / f"bb/workspace/l{i}")
+    p = bb.exec("sh", "-c", "for i in 0 1 2 3 4 5; do readlink l$i; done; stat -c %u:%g l0", cwd="bb/workspace")
+    assert p.stdout.splitlines() == [*targets, f"{os.getuid()}:{os.getgid()}"]
+    assert "root" in (bb / "bb/workspace/l1").read_text()
+
+
+def test_links_that_lead_out_survive_tar(bb, world):
+    src = world.dir / "src"
+    os.symlink("../../../../../../etc/shadow", src / "up")
+    run("sh", "-c", f"tar -C {src} -c . | tar -C {bb}/bb/workspace -x")
+    assert bb.exec("readlink", "up", cwd="bb/workspace").stdout == "../../../../../../etc/shadow\n"
+
+
+def test_a_link_out_of_a_volume_is_made_in_it(mount, world):
+    box = mount(f"/bb=docker:{IMAGE},volume={world.dir}/src:/v/w")
+    os.symlink("../../etc/passwd", box / "bb/v/w/up")
+    assert os.readlink(world.dir / "src/up") == "../../etc/passwd"
+    assert os.readlink(box / "bb/v/w/up") == "../../etc/passwd"
