@@ -54,3 +54,26 @@ def test_a_link_out_of_a_volume_is_made_in_it(mount, world):
     os.symlink("../../etc/passwd", box / "bb/v/w/up")
     assert os.readlink(world.dir / "src/up") == "../../etc/passwd"
     assert os.readlink(box / "bb/v/w/up") == "../../etc/passwd"
+
+
+def test_loops_are_links_that_lead_nowhere(bb):
+    line = "ln -s loop2 loop1; ln -s loop1 loop2; ln -s self self; ln -s /root/abs2 abs1; ln -s /root/abs1 abs2"
+    root = make(bb, f"{line}; echo x >f; ln -s f/x/y through")
+    for name, target in {"loop1": "loop2", "self": "self", "through": "f/x/y"}.items():
+        assert os.readlink(root / name) == target
+        assert os.path.islink(root / name)
+    assert os.lstat(root / "loop1").st_size == len("loop2")
+    for name in ("loop1", "self", "abs1"):
+        refused(errno.ELOOP, open, root / name)
+    refused(errno.ENOTDIR, open, root / "through")
+    assert "loop1 -> loop2" in run("ls", "-l", root).stdout
+    os.unlink(root / "loop1")
+    assert "loop1" not in os.listdir(root)
+
+
+def test_loops_can_be_made(bb):
+    root = bb / "bb/root"
+    os.symlink("loop2", root / "loop1")
+    os.symlink("loop1", root / "loop2")
+    assert os.readlink(root / "loop1") == "loop2"
+    assert os.readlink(root / "loop2") == "loop1"
