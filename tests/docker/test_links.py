@@ -77,3 +77,30 @@ def test_loops_can_be_made(bb):
     os.symlink("loop1", root / "loop2")
     assert os.readlink(root / "loop1") == "loop2"
     assert os.readlink(root / "loop2") == "loop1"
+
+
+def test_what_dangles_in_the_sandbox_dangles(bb):
+    root = make(bb, "mkdir q; ln -s /nonexist/../../etc q/ne; ln -s ../x/../../etc/passwd q/ne2; ln -s /no/such q/no")
+    assert os.readlink(root / "q/ne") == f"{bb}/bb/nonexist/etc"
+    assert os.readlink(root / "q/ne2") == f"{bb}/bb/root/x/etc/passwd"
+    assert os.readlink(root / "q/no") == f"{bb}/bb/no/such"
+    for name in ("ne", "ne2", "no"):
+        refused(errno.ENOENT, os.stat, root / "q" / name)
+
+
+def test_the_way_up_goes_through_links_as_in_the_sandbox(bb):
+    line = "mkdir -p a/b; echo here >a/f; echo up >f; ln -s a/b in; ln -s in/../f rel; ln -s /root/in/../f abs"
+    root = make(bb, f"{line}; ln -s a/../f plain; ln -s in2/../f two; ln -s /root//./in in2")
+    assert (root / "rel").read_text() == "here\n"
+    assert os.readlink(root / "rel") == os.readlink(root / "abs") == f"{bb}/bb/root/a/f"
+    assert os.readlink(root / "two") == f"{bb}/bb/root/a/f"
+    assert os.readlink(root / "in2") == f"{bb}/bb/root/in"
+    assert os.readlink(root / "plain") == "a/../f"
+    assert (root / "plain").read_text() == "up\n"
+
+
+def test_the_way_up_needs_a_directory(bb):
+    root = make(bb, "ln -s loop loop; ln -s loop/../f walk; echo x >f; ln -s f/.. up; ln -s f/../f on")
+    refused(errno.ELOOP, os.stat, root / "walk")
+    refused(errno.ENOTDIR, os.stat, root / "up")
+    refused(errno.ENOTDIR, os.stat, root / "on")
