@@ -154,6 +154,8 @@ int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
 	log_info("route %s: container %s created from %s", sb->route, sb->ref, sb->conf->image);
 	r = sandbox_refresh(req, sb, err);
 	if (r == 0)
+		r = check_user(req, sb, err);
+	if (r == 0)
 		r = furnish(req, sb, err);
 	if (r < 0) {
 		engine_container_remove(req, sb->engine, sb->ref, NULL);
@@ -195,6 +197,14 @@ static int handle_leftover(struct bk_req *req, struct sandbox *sb, struct err *e
 	return engine_container_remove(req, sb->engine, sb->ref, err);
 }
 
+/* What is there already: its state, and whether commands can run as they are to. */
+static int look_at_container(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	int r = sandbox_refresh(req, sb, err);
+
+	return r < 0 ? r : check_user(req, sb, err);
+}
+
 static int prepare_attached(struct bk_req *req, struct sandbox *sb, struct err *err)
 {
 	cJSON *found = NULL;
@@ -217,15 +227,17 @@ static int prepare_attached(struct bk_req *req, struct sandbox *sb, struct err *
 	if (!*sb->ref)
 		return err_set(err, -EIO, "container \"%s\": the engine gives no id",
 			       sb->conf->container);
-	return sandbox_refresh(req, sb, err);
+	return look_at_container(req, sb, err);
 }
 
 static int prepare_ours(struct bk_req *req, struct sandbox *sb,
 			void (*progress)(void *, const char *), void *ctx, struct err *err)
 {
 	cJSON *image = NULL;
-	int r = get_image(req, sb, progress, ctx, &image, err);
+	int r = check_network(req, sb, err);
 
+	if (r == 0)
+		r = get_image(req, sb, progress, ctx, &image, err);
 	cJSON_Delete(image);
 	if (r < 0)
 		return r;
@@ -239,7 +251,7 @@ static int prepare_ours(struct bk_req *req, struct sandbox *sb,
 	r = handle_leftover(req, sb, err);
 	if (r < 0)
 		return r;
-	return r == 1 ? sandbox_refresh(req, sb, err) : sandbox_create(req, sb, err);
+	return r == 1 ? look_at_container(req, sb, err) : sandbox_create(req, sb, err);
 }
 
 int sandbox_prepare(struct bk_req *req, struct sandbox *sb,

@@ -120,6 +120,13 @@ int sandbox_before_change(struct bk_req *req, struct sandbox *sb);
 int reach_inspect(struct sandbox *sb, const cJSON *inspect);
 int reach_mounts(struct sandbox *sb, const char *text);
 
+/* ---- check.c: what the engine would refuse only at the first start or command ---- */
+
+/* -ENOENT where the engine has no such network, before a container is made. */
+int check_network(struct bk_req *req, struct sandbox *sb, struct err *err);
+/* -ENOENT where the container has no user or group of the name that was given. */
+int check_user(struct bk_req *req, struct sandbox *sb, struct err *err);
+
 /* ---- furnish.c: what a container of ours needs in it before it starts ---- */
 
 /* Put the guest, the workdir, HOME and the links of host_paths. */

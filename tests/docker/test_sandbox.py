@@ -105,6 +105,35 @@ def test_volumes(mount, world):
     assert box.exec("cat", "/v/f", cwd="bb").stdout == "f"
 
 
+@pytest.mark.parametrize(
+    "option, text",
+    [
+        ("network=nosuchnet", "network=nosuchnet: .*docker network create"),
+        ("user=nosuch", 'user=nosuch: .* no user "nosuch" in /etc/passwd'),
+        ("user=root:nosuch", 'user=root:nosuch: .* no group "nosuch" in /etc/group'),
+        ("user=nosuch,keep", "user=nosuch"),
+    ],
+)
+def test_what_no_command_could_run_with_is_refused_at_mount(engine, mount, world, option, text):
+    with pytest.raises(AssertionError, match="route /bb: " + text):
+        mount(f"/bb=docker:{IMAGE},{option}")
+    assert not names(engine, world)
+
+
+def test_names_that_are_there_are_taken(engine, mount, world, container):
+    network = engine.docker("network", "inspect", "-f", "{{.ID}}", "host").stdout.strip()
+    box = mount(
+        f"/bb=docker:{IMAGE},network={network},user=root:root",
+        "/py=docker:aib-test:python,user=nobody:users",
+        f"/c=container:{container()},user=root",
+    )
+    assert network in [a["HostConfig"]["NetworkMode"] for a in names(engine, world).values()]
+    assert box.exec("id", "-un", cwd="c").stdout == "root\n"
+    assert box.exec("id", "-un", cwd="py").stdout == "nobody\n"
+    with pytest.raises(AssertionError, match='has no user "daemon"'):
+        mount(f"/c=container:{container()},user=daemon")
+
+
 # ---- Attached containers ----
 
 
