@@ -262,7 +262,7 @@ static int ask(struct bk_req *req, struct docker *d, const char *path, struct dn
 	int r = head_path(req, d, path, &head, &err);
 
 	if (r == -ENOENT) {
-		int alive = sandbox_check_alive(req, &d->sb);
+		int alive = sandbox_check_alive(req, &d->sb, path);
 
 		return alive < 0 ? alive : r;
 	}

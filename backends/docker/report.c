@@ -58,10 +58,13 @@ int sandbox_ctl(struct bk_req *req, struct sandbox *sb, const char *verb, struct
 		if (sb->attached)
 			r = err_set(err, -EPERM,
 				    "%s: container %s is attached, not this mount's: %s", verb,
-				    sb->ref, "use the engine's own commands");
+				    sandbox_name(sb), "use the engine's own commands");
 		else
 			r = verbs[i].run(req, sb, verb, err);
-		return r < 0 ? sandbox_fail(sb, r, "%s", err->text) : 0;
+		if (r < 0)
+			return sandbox_fail(sb, r, "%s", err->text);
+		sandbox_works(sb);
+		return 0;
 	}
 	return err_set(err, -EINVAL, "\"%s\": expected start, stop, restart, pause or unpause",
 		       verb);

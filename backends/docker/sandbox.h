@@ -90,8 +90,9 @@ int sandbox_running(struct bk_req *req, struct sandbox *sb, struct err *err);
 void sandbox_forget_ready(struct sandbox *sb);
 /* Something said that it does not run (any more): ask the engine. The gate is the caller's. */
 int sandbox_refresh(struct bk_req *req, struct sandbox *sb, struct err *err);
-/* -EIO (with text) where the container itself is gone: a missing file looks the same. */
-int sandbox_check_alive(struct bk_req *req, struct sandbox *sb);
+/* The engine has nothing at MISSING: -EIO (with text) where that is so since the container itself
+ * is gone. */
+int sandbox_check_alive(struct bk_req *req, struct sandbox *sb, const char *missing);
 
 /* `aib-guest fs ARGS` as root in the container: 0 or the guest's -errno. Its failures leave their
  * text in the sandbox. ARGS ends with NULL, at most 6 before it. */
@@ -105,6 +106,11 @@ int sandbox_status(struct sandbox *sb, struct buf *out);
 int sandbox_error(struct sandbox *sb, struct buf *out);
 int sandbox_bound_at(struct sandbox *sb, const char *host_dir, char **ret);
 
+/* The container's name as people know it: of an attached one `ref` is its id. */
+const char *sandbox_name(const struct sandbox *sb);
+
+/* It started, or a command did: what went wrong before is over. */
+void sandbox_works(struct sandbox *sb);
 /* Keep the text of a failure for the control tree, log it, return CODE. */
 int sandbox_fail(struct sandbox *sb, int code, const char *fmt, ...) _printf_(3, 4);
 

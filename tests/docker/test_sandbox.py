@@ -169,6 +169,48 @@ def test_a_stopped_container_gives_its_files_and_says_what_it_cannot(engine, mou
     assert not engine.inspect(name)["State"]["Running"]
 
 
+def test_an_attached_container_that_is_gone_is_an_error_at_its_root(engine, mount, container):
+    name = container()
+    box = mount(f"/c=container:{name}")
+    assert "bin" in os.listdir(box / "c")
+    engine.docker("rm", "-f", name)
+    time.sleep(1.1)
+    for call in (os.stat, os.listdir, os.chdir):
+        refused(errno.EIO, call, box / "c")
+    refused(errno.EIO, os.stat, box / "c/bin")
+    assert f"container {name} is gone" in error_of(box, "c")
+    assert "start" not in error_of(box, "c")
+
+
+def test_a_container_that_goes_is_never_a_missing_directory(engine, mount, world):
+    box = mount(f"/bb=docker:{IMAGE}")
+    (name,) = names(engine, world)
+    os.stat(box / "bb/bin")
+    time.sleep(0.9)
+    os.stat(box / "bb/etc")
+    engine.docker("rm", "-f", name)
+    seen = set()
+    end = time.monotonic() + 1.3
+    while time.monotonic() < end:
+        try:
+            os.stat(box / "bb")
+        except OSError as e:
+            seen.add(e.errno)
+    assert seen == {errno.EIO}
+    assert f"container {name} is gone" in error_of(box, "bb")
+
+
+def test_an_error_goes_with_the_next_success(engine, mount, container):
+    name = container()
+    engine.docker("kill", name)
+    box = mount(f"/c=container:{name}")
+    assert box.exec("true", cwd="c").returncode == 125
+    assert f"container {name} is stopped" in error_of(box, "c")
+    engine.docker("start", name)
+    assert box.exec("true", cwd="c").returncode == 0
+    assert error_of(box, "c") == ""
+
+
 # ---- Files ----
 
 
