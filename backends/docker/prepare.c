@@ -168,6 +168,23 @@ int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
 	return 0;
 }
 
+int sandbox_renew(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	cJSON *image = NULL;
+	int r = engine_image_inspect(req, sb->engine, sb->conf->image, &image, err);
+
+	cJSON_Delete(image);
+	if (r == -ENOENT)
+		return err_set(err, r, "image %s is no longer on engine %s; container %s stays",
+			       sb->conf->image, engine_host(sb->engine), sb->ref);
+	if (r == 0)
+		r = engine_container_remove(req, sb->engine, sb->ref, err);
+	if (r == 0)
+		r = sandbox_refresh(req, sb, err);
+	atomic_fetch_add(&sb->generation, 1);
+	return r < 0 ? r : sandbox_create(req, sb, err);
+}
+
 /* A container with our name: remove it or, with keep, take it over. 1: taken over. */
 static int handle_leftover(struct bk_req *req, struct sandbox *sb, struct err *err)
 {

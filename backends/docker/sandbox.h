@@ -83,6 +83,10 @@ void sandbox_end(struct sandbox *sb);
 /* Make the container anew, and furnish it. The gate is the caller's. */
 int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err);
 
+/* Remove the container, where its image is there to make it anew, and do. The gate is the caller's.
+ */
+int sandbox_renew(struct bk_req *req, struct sandbox *sb, struct err *err);
+
 /* Make sure that commands can run: start it where it sleeps, put the guest, learn its mounts.
  * -EOPNOTSUPP where nothing can run in it. Blocks for up to start_timeout. */
 int sandbox_running(struct bk_req *req, struct sandbox *sb, struct err *err);

@@ -89,6 +89,40 @@ def test_stop_takes_a_second_and_the_files_stay(mount):
     assert box.exec("cat", "/root/y", cwd="bb").stdout == "y\n"
 
 
+def test_reset_makes_the_container_anew(engine, mount, world):
+    box = mount(f"/bb=docker:{IMAGE},volume={world.dir}/src:/v")
+    status = box / ".aib/sandboxes/bb/status"
+    assert box.exec("sh", "-c", "echo x >/root/x; echo v >/v/f; rm /bin/ls", cwd="bb").returncode == 0
+    assert os.listdir(box / "bb/root") == ["x"]
+    (old,) = names(engine, world).values()
+    run("sh", "-c", f"echo reset >{box}/.aib/sandboxes/bb/ctl")
+    wait_for("the new container", lambda: "state created" in status.read_text())
+    assert os.listdir(box / "bb/root") == []
+    assert (box / "bb/v/f").read_text() == "v\n"
+    (new,) = names(engine, world).values()
+    assert new["Id"] != old["Id"] and not new["State"]["Running"]
+    assert box.exec("ls", "/root", "/v", cwd="bb").stdout == "/root:\n\n/v:\nf\n"
+    assert error_of(box, "bb") == ""
+
+
+def test_reset_needs_the_image(engine, mount, world):
+    engine.docker("tag", IMAGE, f"{world.id}:1")
+    box = mount(f"/bb=docker:{world.id}:1")
+    (box / "bb/root/x").write_text("x")
+    engine.docker("rmi", "-f", f"{world.id}:1")
+    run("sh", "-c", f"echo reset >{box}/.aib/sandboxes/bb/ctl")
+    wait_for("the refusal", lambda: f"image {world.id}:1 is no longer" in error_of(box, "bb"))
+    assert (box / "bb/root/x").read_text() == "x"
+
+
+def test_an_attached_container_is_not_reset(engine, mount, container):
+    name = container()
+    box = mount(f"/c=container:{name}")
+    run("sh", "-c", f"echo reset >{box}/.aib/sandboxes/c/ctl")
+    wait_for("the refusal", lambda: f"reset: container {name} is attached" in error_of(box, "c"))
+    assert engine.inspect(name)["State"]["Running"]
+
+
 def test_the_engines_socket_is_never_given(engine, mount):
     path = engine.host.removeprefix("unix://")
     for volume in (path, os.path.dirname(path), "/"):
