@@ -117,6 +117,7 @@ int docker_prepare(struct bk_req *, struct bk *, void (*progress)(void *ctx, con
 		   void *ctx, struct err *);
 void docker_destroy(struct bk *);
 struct bk_node *docker_root(struct bk *);
+int docker_statfs(struct bk_req *, struct bk_node *, struct statvfs *);
 
 /* ---- slots.c ---- */
 extern const struct bk_ops docker_ops, container_ops;

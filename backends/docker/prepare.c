@@ -12,6 +12,7 @@
 #include <ctype.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #define END_TIMEOUT_MS 8000
 
@@ -50,6 +51,15 @@ static int default_name(struct sandbox *sb, char **ret)
 
 /* ---- The engine and the image ---- */
 
+/* A Unix socket may also lead to a virtual machine, whose directories are not here. */
+static void find_data_dir(struct sandbox *sb, const cJSON *info)
+{
+	const char *dir = text_at(info, "DockerRootDir");
+
+	if (engine_is_local(sb->engine) && *dir == '/' && access(dir, F_OK) == 0)
+		sb->data_dir = strdup(dir);
+}
+
 static int look_at_engine(struct bk_req *req, struct sandbox *sb, struct err *err)
 {
 	cJSON *info = NULL;
@@ -68,6 +78,7 @@ static int look_at_engine(struct bk_req *req, struct sandbox *sb, struct err *er
 		    engine_is_local(sb->engine) ? false : *text_at(info, "Architecture") != 0;
 	if (strcmp(text_at(info, "Architecture"), "amd64") == 0 && strcmp(u.machine, "x86_64") == 0)
 		sb->foreign = false;
+	find_data_dir(sb, info);
 	ncpu = cJSON_GetObjectItemCaseSensitive(info, "NCPU");
 	sb->cpus = sb->conf->cpus;
 	if (sb->cpus == 0) /* the default; an engine refuses more than it has */

@@ -49,6 +49,7 @@ void sandbox_done(struct sandbox *sb)
 	sb->n_places = 0;
 	free(TAKE(sb->ref));
 	free(TAKE(sb->user));
+	free(TAKE(sb->data_dir));
 	pthread_mutex_destroy(&sb->lock);
 	gate_done(&sb->gate);
 }

@@ -46,7 +46,8 @@ struct sandbox {
 	char *ref;
 	char *user; /* of commands; NULL: the image's */
 	double cpus;
-	bool foreign; /* the engine's machine cannot run our guest */
+	bool foreign;	/* the engine's machine cannot run our guest */
+	char *data_dir; /* where the engine keeps its data, if that is on this machine */
 	struct gate gate;
 
 	/* Raised when anything in the container may have changed: what is cached of before is void.

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import time
 
@@ -274,6 +275,15 @@ def test_links_never_lead_out(mount):
     assert ".." not in os.readlink(root / "walk")
     assert os.readlink(root / "in") == "f"
     assert (root / "abs").read_text() == (box / "bb/etc/passwd").read_text()
+
+
+def test_there_is_room(engine, mount):
+    box = mount(f"/bb=docker:{IMAGE}")
+    there = os.statvfs(engine.docker("info", "-f", "{{.DockerRootDir}}").stdout.strip())
+    here = os.statvfs(box / "bb/root")
+    assert (here.f_blocks, here.f_frsize, here.f_namemax) == (there.f_blocks, there.f_frsize, 255)
+    assert abs(here.f_bavail - there.f_bavail) * here.f_frsize < 1 << 30
+    assert shutil.disk_usage(box / "bb").free > 0
 
 
 def test_a_large_file_streams(mount):
