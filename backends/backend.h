@@ -114,6 +114,8 @@ struct bk {
 
 	uint64_t ino_space; /* the wrappers make st_ino unique in the mount with these two */
 	dev_t ino_dev;	    /* the device whose numbers are kept as they are */
+	uint64_t root_ino;  /* the root's own number, on ino_dev: known from prepare on, so that
+			     * a listing above tells what stat will, and asks nobody */
 
 	atomic_uint_fast64_t calls, errors; /* counted by the wrappers */
 	void *front;			    /* the front end's, such as the pool of the route */

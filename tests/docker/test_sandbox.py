@@ -264,6 +264,13 @@ def test_a_number_follows_its_file(mount):
     assert os.stat(root / "d").st_ino != after[0].st_ino
 
 
+def test_a_listing_tells_the_number_that_a_route_has(mount, world):
+    box = mount(f"/bb=docker:{IMAGE}", f"/p=host:{world.dir}/src", "/m=memory", f"/m/bb=docker:{IMAGE}", "/x/y=memory")
+    for where, names in (("", ["bb", "m", "p", "x"]), ("m", ["bb"]), ("x", ["y"])):
+        listed = {e.name: e.inode() for e in os.scandir(box / where)}
+        assert listed == {name: os.stat(box / where / name).st_ino for name in names}
+
+
 def test_links_never_lead_out(mount):
     box = mount(f"/bb=docker:{IMAGE}")
     line = "ln -s /etc/passwd abs; ln -s ../../../../etc/passwd up; ln -s x/../../../y walk; ln -s f in"
