@@ -43,7 +43,7 @@ typedef struct cJSON cJSON; /* <cjson/cJSON.h>, for who looks into one */
 struct bk_req {
 	uid_t uid; /* the caller, as new files are to be owned */
 	gid_t gid;
-	pid_t pid;	      /* 0 where there is none */
+	pid_t pid;			  /* 0 where there is none */
 	atomic_uint_fast64_t deadline_ms; /* 0: none */
 	bool writeback; /* a write of cached pages (a shared mapping): O_APPEND does not apply */
 
@@ -64,7 +64,8 @@ int bk_req_check(struct bk_req *req);
 /* Milliseconds left, at most MAX_MS, 0 when over: for poll(2) and transfers. */
 uint64_t bk_req_left_ms(struct bk_req *req, uint64_t max_ms);
 /* Backend, on the thread that runs the call: it has made progress, or begins or ends work with a
- * limit of its own: the deadline is now MS from now. Nothing where there is none; REQ may be NULL. */
+ * limit of its own: the deadline is now MS from now. Nothing where there is none; REQ may be NULL.
+ */
 void bk_req_extend(struct bk_req *req, uint64_t ms);
 /*
  * Backend: call WAKE(ARG) when REQ is cancelled (at once if it was), until it is set to NULL,
@@ -113,6 +114,8 @@ struct bk {
 
 	uint64_t ino_space; /* the wrappers make st_ino unique in the mount with these two */
 	dev_t ino_dev;	    /* the device whose numbers are kept as they are */
+	uint64_t root_ino;  /* the root's own number, on ino_dev: known from prepare on, so that
+			     * a listing above tells what stat will, and asks nobody */
 
 	atomic_uint_fast64_t calls, errors; /* counted by the wrappers */
 	void *front;			    /* the front end's, such as the pool of the route */
@@ -209,7 +212,8 @@ struct bk_sandbox_ops {
 		    struct err *);
 	/* A command ended: forget everything cached that it may have changed. Does not block. */
 	void (*changed)(struct bk *);
-	/* "start", "stop", "restart", "pause", "unpause". Blocks. -EINVAL for any other word. */
+	/* "start", "stop", "restart", "pause", "unpause", "reset" (made anew, as at first). Blocks.
+	 * -EINVAL for any other word, -EOPNOTSUPP where its life is not ours. */
 	int (*ctl)(struct bk_req *, struct bk *, const char *verb, struct err *);
 	/* `key value` lines: id, container, image, state, transport … Does not block. */
 	int (*status)(struct bk *, struct buf *out);
@@ -294,8 +298,8 @@ struct bk_ops {
 	int (*flush)(struct bk_req *, struct bk_file *);
 	/* NULL: 0, since close has told everything. */
 	int (*fsync)(struct bk_req *, struct bk_file *, bool datasync);
-	/* Frees the file, the bare one of a directory where `opendir` is NULL included. May block where
-	 * the backend is blocking. */
+	/* Frees the file, the bare one of a directory where `opendir` is NULL included. May block
+	 * where the backend is blocking. */
 	void (*release)(struct bk_file *);
 	/* WHENCE is SEEK_DATA or SEEK_HOLE. NULL: emulated by size, all data. */
 	off_t (*lseek)(struct bk_req *, struct bk_file *, off_t off, int whence);

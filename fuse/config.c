@@ -163,13 +163,13 @@ int config_normalise(const char *path, char **ret, struct err *err)
 		if (w > NAME_MAX)
 			return err_set(err, -EINVAL, "route path has a name longer than %d bytes",
 				       NAME_MAX);
-		if (w == 2 && p[0] == '.' && p[1] == '.')
-			return err_set(err, -EINVAL, "route path \"%s\" must not have \"..\"",
-				       path);
+		if (w > 0 && w <= 2 && strspn(p, ".") >= w)
+			return err_set(err, -EINVAL, "route path \"%s\" must not have \"%.*s\"",
+				       path, (int)w, p);
 		for (size_t i = 0; i < w; i++)
 			if ((unsigned char)p[i] < ' ' || p[i] == 0x7f)
 				return err_set(err, -EINVAL, "route path has a control character");
-		if (w > 0 && !(w == 1 && p[0] == '.')) {
+		if (w > 0) {
 			out[n++] = '/';
 			memcpy(out + n, p, w);
 			n += w;

@@ -84,7 +84,7 @@ int config_add_route_json(struct config *c, const char *path, const cJSON *obj, 
 /* `-r` to a path (still as written) and the object that the file would have. Both are the caller's.
  */
 int config_parse_route(const char *text, char **ret_path, cJSON **ret_obj, struct err *err);
-/* Absolute, no "..", no control characters; "//", "/./" and a "/" at the end go. */
+/* Absolute, no "." or "..", no control characters; "//" and a "/" at the end go. */
 int config_normalise(const char *path, char **ret, struct err *err);
 /* -EINVAL with a suggestion where OBJ has a key that neither table has; either may be NULL. */
 int config_check_keys(const cJSON *obj, const struct option *table, const struct option *more,

@@ -220,13 +220,22 @@ static void composite_release(struct bk_file *file)
 	free(o);
 }
 
+/* Of a place without a route, the synthesised one. */
+static uint64_t number_of(const struct composite *c, const struct place *p)
+{
+	const struct bk *route = p->route;
+
+	return route ? bk_unique_ino(route, route->ino_dev, route->root_ino)
+		     : bk_unique_ino(&c->bk, 0, p->number);
+}
+
 static int add_places(const struct composite *c, const struct place *place, struct listing *l)
 {
 	int r = 0;
 
 	for (const struct place *p = place->children; p && r == 0; p = p->next)
 		if (!p->hidden)
-			r = listing_add(l, p->name, bk_unique_ino(&c->bk, 0, p->number), DT_DIR);
+			r = listing_add(l, p->name, number_of(c, p), DT_DIR);
 	return r;
 }
 

@@ -318,7 +318,7 @@ int control_new(const struct control_conf *conf, struct bk **ret)
 		control_destroy(&c->bk);
 		return r;
 	}
-	c->root->number = ++c->last_number;
+	c->root->number = c->bk.root_ino = ++c->last_number;
 	c->bk.entry_ttl_ms = c->bk.attr_ttl_ms = c->bk.negative_ttl_ms = 0;
 	c->bk.no_host_exec = true;
 	c->bk.direct_io = true;

@@ -14,7 +14,7 @@
 #define IDLE_MS 5000
 #define COMMAND_TIMEOUT_MS (10 * 60 * 1000)
 
-static const char *const verbs[] = {"start", "stop", "restart", "pause", "unpause"};
+static const char *const verbs[] = {"start", "stop", "restart", "pause", "unpause", "reset"};
 
 /* The object of `ctl`. */
 struct queue {

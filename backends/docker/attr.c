@@ -238,6 +238,19 @@ int head_path(struct bk_req *req, struct docker *d, const char *path, struct eng
 	}
 }
 
+/* The Engine tells where a link leads, and so fails of one that leads nowhere (a loop, a name below
+ * a file). A listing of its directory tells of the link itself. */
+static int from_listing(struct bk_req *req, struct docker *d, const char *path, struct owner *ret)
+{
+	_cleanup_(index_unrefp) struct index *ix = NULL;
+	struct index_entry e;
+	int r = list_name(req, d, path, &ix, &e);
+
+	if (r == 0 && !S_ISLNK(e.mode))
+		r = -ENOENT;
+	return r < 0 ? r : from_entry(ix, &e, ret);
+}
+
 /* What the engine says of PATH now. -EAGAIN as find_owner. */
 static int ask(struct bk_req *req, struct docker *d, const char *path, struct dnode *node,
 	       struct owner *ret)
@@ -249,10 +262,12 @@ static int ask(struct bk_req *req, struct docker *d, const char *path, struct dn
 	int r = head_path(req, d, path, &head, &err);
 
 	if (r == -ENOENT) {
-		int alive = sandbox_check_alive(req, &d->sb);
+		int alive = sandbox_check_alive(req, &d->sb, path);
 
 		return alive < 0 ? alive : r;
 	}
+	if (r == -EIO && from_listing(req, d, path, ret) == 0)
+		return 0;
 	if (r < 0 && r != -EINTR)
 		sandbox_fail(&d->sb, r, "%s: %s", path, *err.text ? err.text : strerror(-r));
 	if (r < 0)

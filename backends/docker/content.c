@@ -156,7 +156,7 @@ static int get(struct bk_req *req, struct docker *d, struct dnode *node, uint64_
 		r = spool_wait(req, s, end, d->conf.timeout);
 	}
 	if (r < 0 && r != -EINTR)
-		sandbox_fail(&d->sb, r, "reading a file of container %s: %s", d->sb.ref,
+		sandbox_fail(&d->sb, r, "reading a file of container %s: %s", sandbox_name(&d->sb),
 			     *s->text.text ? s->text.text : strerror(-r));
 	if (r < 0)
 		spool_unref(s);

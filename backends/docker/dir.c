@@ -130,6 +130,32 @@ static int load(struct bk_req *req, struct docker *d, const char *path, struct d
 	return r < 0 ? r : 0;
 }
 
+int list_name(struct bk_req *req, struct docker *d, const char *path, struct index **ret_index,
+	      struct index_entry *ret)
+{
+	struct ddir dir = {.ix = NULL};
+	const char *slash = strrchr(path, '/');
+	char up[PATH_MAX];
+	uint32_t at;
+	int r = gate_enter(req, &d->indexes.gate);
+
+	if (r < 0)
+		return r;
+	snprintf(up, sizeof(up), "%.*s", slash > path ? (int)(slash - path) : 1, path);
+	r = build(req, d, up, &dir);
+	gate_leave(&d->indexes.gate);
+	if (r < 0)
+		return r;
+	at = index_child(dir.ix, 0, slash + 1, strlen(slash + 1));
+	if (at == 0) {
+		index_unref(dir.ix);
+		return -ENOENT;
+	}
+	*ret = dir.ix->e[at];
+	*ret_index = dir.ix;
+	return 0;
+}
+
 /* ---- Open directories ---- */
 
 static void drop_listing(struct ddir *dir)

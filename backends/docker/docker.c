@@ -33,6 +33,30 @@ struct bk_node *docker_root(struct bk *bk)
 	return bk_node_ref(&container_of(bk, struct docker, bk)->nodes.root->base);
 }
 
+/* What the engine's own disk has; nobody tells of another machine's: enough, for programs ask
+ * whether there is room before they write. */
+int docker_statfs(struct bk_req *req, struct bk_node *node, struct statvfs *ret)
+{
+	const char *dir = docker_of(node)->sb.data_dir;
+
+	if (dir && statvfs(dir, ret) == 0) {
+		ret->f_namemax = NAME_MAX;
+		return 0;
+	}
+	*ret = (struct statvfs){
+	    .f_bsize = 4096,
+	    .f_frsize = 4096,
+	    .f_blocks = 1ULL << 30,
+	    .f_bfree = 1ULL << 29,
+	    .f_bavail = 1ULL << 29,
+	    .f_files = 1ULL << 30,
+	    .f_ffree = 1ULL << 29,
+	    .f_favail = 1ULL << 29,
+	    .f_namemax = NAME_MAX,
+	};
+	return 0;
+}
+
 static int make(const struct bk_mount *mount, const char *route, bool attach, const cJSON *options,
 		const cJSON *binds, struct bk **ret, struct err *err)
 {

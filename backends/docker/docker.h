@@ -117,6 +117,7 @@ int docker_prepare(struct bk_req *, struct bk *, void (*progress)(void *ctx, con
 		   void *ctx, struct err *);
 void docker_destroy(struct bk *);
 struct bk_node *docker_root(struct bk *);
+int docker_statfs(struct bk_req *, struct bk_node *, struct statvfs *);
 
 /* ---- slots.c ---- */
 extern const struct bk_ops docker_ops, container_ops;
@@ -202,6 +203,10 @@ void docker_release(struct bk_file *);
 int docker_opendir(struct bk_req *, struct bk_node *, struct bk_file **);
 void docker_releasedir(struct bk_file *);
 int docker_readdir(struct bk_req *, struct bk_file *, uint64_t, bk_fill_fn, void *);
+/* PATH's entry in a new listing of its directory; -ENOENT where it has none. *ret_index comes with
+ * a reference. */
+int list_name(struct bk_req *req, struct docker *d, const char *path, struct index **ret_index,
+	      struct index_entry *ret);
 int docker_mknod(struct bk_req *, struct bk_node *, const char *, mode_t, dev_t, struct bk_node **,
 		 struct stat *);
 int docker_mkdir(struct bk_req *, struct bk_node *, const char *, mode_t, struct bk_node **,

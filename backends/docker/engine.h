@@ -53,6 +53,10 @@ int engine_image_inspect(struct bk_req *, struct engine *, const char *image, cJ
 int engine_image_pull(struct bk_req *, struct engine *, const char *image,
 		      void (*progress)(void *ctx, const char *text), void *ctx, struct err *);
 
+/* ---- Networks ---- */
+int engine_network_inspect(struct bk_req *, struct engine *, const char *name, cJSON **ret,
+			   struct err *);
+
 /* ---- Containers ---- */
 /* SPEC is the body of POST /containers/create. *ret_id is the caller's. */
 int engine_container_create(struct bk_req *, struct engine *, const char *name, const cJSON *spec,

@@ -102,7 +102,11 @@ static int docker_exec(struct bk_req *req, struct bk *bk, const struct bk_exec *
 	ex.argv = a.argv;
 	r = start(req, d, &ex, ret, err);
 	free(a.argv);
-	return r < 0 && r != -EINTR ? sandbox_fail(&d->sb, r, "%s", err->text) : r;
+	if (r < 0 && r != -EINTR)
+		return sandbox_fail(&d->sb, r, "%s", err->text);
+	if (r == 0)
+		sandbox_works(&d->sb);
+	return r;
 }
 
 static void docker_changed(struct bk *bk)

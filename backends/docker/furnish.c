@@ -234,7 +234,7 @@ int furnish_guest(struct bk_req *req, struct sandbox *sb, struct err *err)
 			    err, r,
 			    "container %s: aib-guest cannot be put at " GUEST_PATH
 			    " (read-only root?), so nothing can be run or changed there",
-			    sb->ref);
+			    sandbox_name(sb));
 		put = true;
 	}
 	pthread_mutex_lock(&sb->lock);

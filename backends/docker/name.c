@@ -4,6 +4,8 @@
  */
 #include "docker.h"
 
+#include "../base/link.h"
+
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <string.h>
@@ -83,12 +85,18 @@ int make_prepare(struct bk_req *req, struct docker *d, struct dnode *dir, const 
 	return 0;
 }
 
+/* The Engine refuses a link whose target, by its text, leads above the directory that is put to. */
+static bool needs_root(const char *link)
+{
+	return link && link[0] != '/' && link_classify(link, strlen(link), 0) == LINK_OUTSIDE;
+}
+
 /* PUT one entry at PATH. */
 static int put_entry(struct bk_req *req, struct docker *d, char *path, const struct stat *st,
 		     const char *link)
 {
 	struct engine_put_entry e = {.st = *st, .link = link, .fd = -1};
-	char *slash = strrchr(path, '/');
+	char *slash = needs_root(link) ? path : strrchr(path, '/');
 	struct err err = {""};
 	int r;
 

@@ -136,7 +136,7 @@ int nodes_init(struct docker *d)
 	d->nodes.root = node_new(d, S_IFDIR);
 	if (!d->nodes.root)
 		return -ENOMEM;
-	d->nodes.root->ino = ROOT_INO;
+	d->nodes.root->ino = d->bk.root_ino = ROOT_INO;
 	return 0;
 }
 

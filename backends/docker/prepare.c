@@ -12,6 +12,7 @@
 #include <ctype.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #define END_TIMEOUT_MS 8000
 
@@ -50,6 +51,15 @@ static int default_name(struct sandbox *sb, char **ret)
 
 /* ---- The engine and the image ---- */
 
+/* A Unix socket may also lead to a virtual machine, whose directories are not here. */
+static void find_data_dir(struct sandbox *sb, const cJSON *info)
+{
+	const char *dir = text_at(info, "DockerRootDir");
+
+	if (engine_is_local(sb->engine) && *dir == '/' && access(dir, F_OK) == 0)
+		sb->data_dir = strdup(dir);
+}
+
 static int look_at_engine(struct bk_req *req, struct sandbox *sb, struct err *err)
 {
 	cJSON *info = NULL;
@@ -68,6 +78,7 @@ static int look_at_engine(struct bk_req *req, struct sandbox *sb, struct err *er
 		    engine_is_local(sb->engine) ? false : *text_at(info, "Architecture") != 0;
 	if (strcmp(text_at(info, "Architecture"), "amd64") == 0 && strcmp(u.machine, "x86_64") == 0)
 		sb->foreign = false;
+	find_data_dir(sb, info);
 	ncpu = cJSON_GetObjectItemCaseSensitive(info, "NCPU");
 	sb->cpus = sb->conf->cpus;
 	if (sb->cpus == 0) /* the default; an engine refuses more than it has */
@@ -154,6 +165,8 @@ int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
 	log_info("route %s: container %s created from %s", sb->route, sb->ref, sb->conf->image);
 	r = sandbox_refresh(req, sb, err);
 	if (r == 0)
+		r = check_user(req, sb, err);
+	if (r == 0)
 		r = furnish(req, sb, err);
 	if (r < 0) {
 		engine_container_remove(req, sb->engine, sb->ref, NULL);
@@ -164,6 +177,23 @@ int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
 	pthread_mutex_unlock(&sb->lock);
 	atomic_fetch_add(&sb->generation, 1);
 	return 0;
+}
+
+int sandbox_renew(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	cJSON *image = NULL;
+	int r = engine_image_inspect(req, sb->engine, sb->conf->image, &image, err);
+
+	cJSON_Delete(image);
+	if (r == -ENOENT)
+		return err_set(err, r, "image %s is no longer on engine %s; container %s stays",
+			       sb->conf->image, engine_host(sb->engine), sb->ref);
+	if (r == 0)
+		r = engine_container_remove(req, sb->engine, sb->ref, err);
+	if (r == 0)
+		r = sandbox_refresh(req, sb, err);
+	atomic_fetch_add(&sb->generation, 1);
+	return r < 0 ? r : sandbox_create(req, sb, err);
 }
 
 /* A container with our name: remove it or, with keep, take it over. 1: taken over. */
@@ -195,6 +225,14 @@ static int handle_leftover(struct bk_req *req, struct sandbox *sb, struct err *e
 	return engine_container_remove(req, sb->engine, sb->ref, err);
 }
 
+/* What is there already: its state, and whether commands can run as they are to. */
+static int look_at_container(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	int r = sandbox_refresh(req, sb, err);
+
+	return r < 0 ? r : check_user(req, sb, err);
+}
+
 static int prepare_attached(struct bk_req *req, struct sandbox *sb, struct err *err)
 {
 	cJSON *found = NULL;
@@ -217,15 +255,17 @@ static int prepare_attached(struct bk_req *req, struct sandbox *sb, struct err *
 	if (!*sb->ref)
 		return err_set(err, -EIO, "container \"%s\": the engine gives no id",
 			       sb->conf->container);
-	return sandbox_refresh(req, sb, err);
+	return look_at_container(req, sb, err);
 }
 
 static int prepare_ours(struct bk_req *req, struct sandbox *sb,
 			void (*progress)(void *, const char *), void *ctx, struct err *err)
 {
 	cJSON *image = NULL;
-	int r = get_image(req, sb, progress, ctx, &image, err);
+	int r = check_network(req, sb, err);
 
+	if (r == 0)
+		r = get_image(req, sb, progress, ctx, &image, err);
 	cJSON_Delete(image);
 	if (r < 0)
 		return r;
@@ -239,7 +279,7 @@ static int prepare_ours(struct bk_req *req, struct sandbox *sb,
 	r = handle_leftover(req, sb, err);
 	if (r < 0)
 		return r;
-	return r == 1 ? sandbox_refresh(req, sb, err) : sandbox_create(req, sb, err);
+	return r == 1 ? look_at_container(req, sb, err) : sandbox_create(req, sb, err);
 }
 
 int sandbox_prepare(struct bk_req *req, struct sandbox *sb,

@@ -1,13 +1,31 @@
 /*
  * Links as the mount shows them. A target that stays inside is shown as it is stored. Any other is
- * resolved as the container would, by the Engine itself (a HEAD tells where a link leads in the
- * container's root), and shown as an absolute path below the mount.
+ * shown as an absolute path below the mount without "..". Only ".." has to be resolved for that,
+ * as the container's kernel would: what it is taken of must be a directory, or the target of a
+ * link. The rest stays as it is, for the kernel walks it through the mount, whose links are shown
+ * so too.
  */
 #include "docker.h"
 
 #include "../base/link.h"
 
 #include <string.h>
+
+#define LINKS_MAX 40 /* the kernel's */
+
+/* On the way from a link's directory along its target. */
+struct walk {
+	char at[PATH_MAX]; /* where it has come; "" is the root */
+	char rest[PATH_MAX];
+	size_t pos; /* of what is left in `rest` */
+	unsigned links;
+	bool outside; /* it was above the root or in a link: not to be shown as it is stored */
+};
+
+static bool is_up(const char *name, size_t n)
+{
+	return n == 2 && memcmp(name, "..", 2) == 0;
+}
 
 static size_t depth_of(const char *path)
 {
@@ -18,79 +36,173 @@ static size_t depth_of(const char *path)
 	return n;
 }
 
-/* Whether the names before the last ".." of TARGET, seen from the directory of PATH, are all real
- * directories. */
-static int walks_inside(struct bk_req *req, struct docker *d, const char *path, const char *target)
+static int push(struct walk *w, const char *name, size_t n)
 {
-	char at[PATH_MAX];
-	size_t n = strlen(target), pos = 0, last = 0, end, len;
-	const char *name;
+	size_t len = strlen(w->at);
 
-	while ((len = link_next(target, n, &pos, &name)) > 0)
-		if (len == 2 && memcmp(name, "..", 2) == 0)
-			last = pos;
-	snprintf(at, sizeof(at), "%.*s", (int)(strrchr(path, '/') - path), path);
-	for (pos = 0; pos < last && (len = link_next(target, n, &pos, &name)) > 0;) {
-		struct engine_stat st = {0};
-		int r;
-
-		end = strlen(at);
-		if (len == 2 && memcmp(name, "..", 2) == 0) {
-			if (end == 0)
-				return 0;
-			*strrchr(at, '/') = '\0';
-			continue;
-		}
-		if (end + 1 + len >= sizeof(at))
-			return -ENAMETOOLONG;
-		at[end] = '/';
-		memcpy(at + end + 1, name, len);
-		at[end + 1 + len] = '\0';
-		r = head_path(req, d, at, &st, NULL);
-		free(st.link);
-		if (r < 0)
-			return r == -ENOENT ? 0 : r;
-		if (!S_ISDIR(st.mode))
-			return 0;
-	}
-	return 1;
-}
-
-static int is_shown_as_stored(struct bk_req *req, struct docker *d, const char *path,
-			      const char *target)
-{
-	switch (link_classify(target, strlen(target), depth_of(path))) {
-	case LINK_INSIDE:
-		return 1;
-	case LINK_NEEDS_WALK:
-		return walks_inside(req, d, path, target);
-	case LINK_OUTSIDE:
-		break;
-	}
+	if (len + 1 + n >= sizeof(w->at))
+		return -ENAMETOOLONG;
+	w->at[len] = '/';
+	memcpy(w->at + len + 1, name, n);
+	w->at[len + 1 + n] = '\0';
 	return 0;
 }
 
-static int resolved(struct bk_req *req, struct docker *d, const char *path, char *buf)
+static void pop(struct walk *w)
+{
+	char *slash = strrchr(w->at, '/');
+
+	if (slash)
+		*slash = '\0';
+	else
+		w->outside = true;
+}
+
+static size_t next(struct walk *w, const char **ret)
+{
+	return link_next(w->rest, strlen(w->rest), &w->pos, ret);
+}
+
+static bool goes_up(const struct walk *w)
+{
+	size_t pos = w->pos, n, len = strlen(w->rest);
+	const char *name;
+
+	while ((n = link_next(w->rest, len, &pos, &name)) > 0)
+		if (is_up(name, n))
+			return true;
+	return false;
+}
+
+/* What is left, but for "..". */
+static int push_rest(struct walk *w)
+{
+	const char *name;
+	size_t n;
+	int r = 0;
+
+	while (r == 0 && (n = next(w, &name)) > 0)
+		if (!is_up(name, n))
+			r = push(w, name, n);
+	return r;
+}
+
+static int go_to(struct walk *w, const char *target)
+{
+	char rest[PATH_MAX];
+	int n = snprintf(rest, sizeof(rest), "%s/%s", target, w->rest + w->pos);
+
+	if (n >= PATH_MAX)
+		return -ENAMETOOLONG;
+	if (*target == '/')
+		w->at[0] = '\0';
+	memcpy(w->rest, rest, n + 1);
+	w->pos = 0;
+	return 0;
+}
+
+/* The type of what is at PATH, and the target of a link (the caller's). */
+static int look(struct bk_req *req, struct docker *d, const char *path, mode_t *ret_type,
+		char **ret_link)
+{
+	struct owner o = {.generation = 0};
+	struct engine_stat head = {0};
+	struct stat st;
+	int r = head_path(req, d, path, &head, NULL);
+
+	free(head.link);
+	if (r == 0 && !S_ISLNK(head.mode)) {
+		*ret_type = head.mode & S_IFMT;
+		return 0;
+	}
+	/* A link is followed by the Engine, or was in vain. */
+	if (r == 0 || r == -EIO)
+		r = stat_path(req, d, path, NULL, &st, &o);
+	if (r < 0)
+		return r;
+	*ret_type = st.st_mode & S_IFMT;
+	*ret_link = o.link;
+	return 0;
+}
+
+/* Into the last name of `at`. 1: nothing goes on from there. */
+static int enter(struct bk_req *req, struct docker *d, struct walk *w)
+{
+	_cleanup_free_ char *link = NULL;
+	mode_t type;
+	int r = look(req, d, w->at, &type, &link);
+
+	if (r < 0 && r != -ENOENT && r != -ENOTDIR)
+		return r;
+	if (r == 0 && S_ISDIR(type))
+		return 0;
+	w->outside = true;
+	if (r < 0)
+		return 1;
+	if (!S_ISLNK(type)) { /* "file/.." is nowhere, as "file/." is */
+		r = push(w, ".", 1);
+		return r < 0 ? r : 1;
+	}
+	if (++w->links > LINKS_MAX)
+		return -ELOOP;
+	pop(w);
+	return link ? go_to(w, link) : -ESTALE;
+}
+
+static int walk(struct bk_req *req, struct docker *d, struct walk *w)
+{
+	const char *name;
+	size_t n;
+	int r = 0;
+
+	while (r == 0 && goes_up(w)) {
+		n = next(w, &name);
+		if (is_up(name, n)) {
+			pop(w);
+			continue;
+		}
+		r = push(w, name, n);
+		if (r == 0)
+			r = enter(req, d, w);
+	}
+	return r < 0 ? r : push_rest(w);
+}
+
+/* An absolute path below the mount. */
+static int show(struct docker *d, const char *path, char *buf)
 {
 	const char *route = strcmp(d->bk.route, "/") ? d->bk.route : "";
-	struct engine_stat st = {0};
-	struct err err = {""};
-	int r = head_path(req, d, path, &st, &err), n;
+	char out[3 * PATH_MAX];
+	int n = snprintf(out, sizeof(out), "%s%s%s", d->mount->mountpoint, route, path);
 
-	if (r == 0 && (!st.link || !path_is_plain(st.link)))
-		r = sandbox_fail(&d->sb, -EIO, "%s: the engine does not tell where the link leads",
-				 path);
-	if (r == 0) {
-		const char *below = strcmp(st.link, "/") ? st.link : "";
-		char out[3 * PATH_MAX];
+	if (n >= PATH_MAX)
+		return -ENAMETOOLONG;
+	memcpy(buf, out, n);
+	return n;
+}
 
-		n = snprintf(out, sizeof(out), "%s%s%s", d->mount->mountpoint, route, below);
-		r = n >= PATH_MAX ? -ENAMETOOLONG : n;
-		if (r > 0)
-			memcpy(buf, out, n);
+static int contained(struct bk_req *req, struct docker *d, const char *path, const char *target,
+		     char *buf)
+{
+	size_t n = strlen(target);
+	enum link_class class = link_classify(target, n, depth_of(path));
+	struct walk w = {.outside = class == LINK_OUTSIDE};
+	int r = 0;
+
+	if (class != LINK_INSIDE) {
+		snprintf(w.at, sizeof(w.at), "%.*s", (int)(strrchr(path, '/') - path), path);
+		r = go_to(&w, target);
 	}
-	free(st.link);
-	return r;
+	if (r == 0 && class != LINK_INSIDE)
+		r = walk(req, d, &w);
+	if (r == -ELOOP) /* as it is there: the link leads to itself */
+		return show(d, path, buf);
+	if (r < 0)
+		return r;
+	if (w.outside)
+		return show(d, w.at, buf);
+	memcpy(buf, target, n);
+	return n;
 }
 
 int docker_readlink(struct bk_req *req, struct bk_node *node, char *buf)
@@ -99,7 +211,6 @@ int docker_readlink(struct bk_req *req, struct bk_node *node, char *buf)
 	struct owner o = {.generation = 0};
 	char path[PATH_MAX];
 	struct stat st;
-	size_t n;
 	int r = node_path(d, dnode_of(node), path);
 
 	if (r < 0)
@@ -110,17 +221,13 @@ int docker_readlink(struct bk_req *req, struct bk_node *node, char *buf)
 	if (r < 0)
 		return r;
 	if (!o.link)
-		return -ESTALE;
-	n = strlen(o.link);
-	r = 1;
-	if (strcmp(d->conf.symlinks, "verbatim") != 0)
-		r = is_shown_as_stored(req, d, path, o.link);
-	if (r > 0 && n < PATH_MAX)
-		memcpy(buf, o.link, r = n);
-	else if (r == 0)
-		r = resolved(req, d, path, buf);
-	else if (r > 0)
+		r = -ESTALE;
+	else if (strlen(o.link) >= PATH_MAX)
 		r = -ENAMETOOLONG;
+	else if (strcmp(d->conf.symlinks, "verbatim") != 0)
+		r = contained(req, d, path, o.link, buf);
+	else
+		memcpy(buf, o.link, r = strlen(o.link));
 	owner_done(&o);
 	return r;
 }

@@ -41,6 +41,17 @@ static int start(struct bk_req *req, struct sandbox *sb, const char *verb, struc
 	return sandbox_running(req, sb, err);
 }
 
+static int reset(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)
+{
+	int r = gate_enter(req, &sb->gate);
+
+	if (r < 0)
+		return r;
+	r = sandbox_renew(req, sb, err);
+	gate_leave(&sb->gate);
+	return r;
+}
+
 int sandbox_ctl(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)
 {
 	static const struct {
@@ -48,7 +59,7 @@ int sandbox_ctl(struct bk_req *req, struct sandbox *sb, const char *verb, struct
 		int (*run)(struct bk_req *, struct sandbox *, const char *, struct err *);
 	} verbs[] = {
 	    {"start", start}, {"stop", act},	{"restart", stop_and_start},
-	    {"pause", act},   {"unpause", act},
+	    {"pause", act},   {"unpause", act}, {"reset", reset},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
@@ -57,15 +68,18 @@ int sandbox_ctl(struct bk_req *req, struct sandbox *sb, const char *verb, struct
 		if (strcmp(verb, verbs[i].verb) != 0)
 			continue;
 		if (sb->attached)
-			r = err_set(err, -EPERM,
+			r = err_set(err, -EOPNOTSUPP,
 				    "%s: container %s is attached, not this mount's: %s", verb,
-				    sb->ref, "use the engine's own commands");
+				    sandbox_name(sb), "use the engine's own commands");
 		else
 			r = verbs[i].run(req, sb, verb, err);
-		return r < 0 ? sandbox_fail(sb, r, "%s", err->text) : 0;
+		if (r < 0)
+			return sandbox_fail(sb, r, "%s", err->text);
+		sandbox_works(sb);
+		return 0;
 	}
-	return err_set(err, -EINVAL, "\"%s\": expected start, stop, restart, pause or unpause",
-		       verb);
+	return err_set(err, -EINVAL,
+		       "\"%s\": expected start, stop, restart, pause, unpause or reset", verb);
 }
 
 int sandbox_status(struct sandbox *sb, struct buf *out)

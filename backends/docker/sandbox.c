@@ -49,6 +49,7 @@ void sandbox_done(struct sandbox *sb)
 	sb->n_places = 0;
 	free(TAKE(sb->ref));
 	free(TAKE(sb->user));
+	free(TAKE(sb->data_dir));
 	pthread_mutex_destroy(&sb->lock);
 	gate_done(&sb->gate);
 }
@@ -66,6 +67,18 @@ int sandbox_fail(struct sandbox *sb, int code, const char *fmt, ...)
 	pthread_mutex_unlock(&sb->lock);
 	log_info("route %s: %s", sb->route, e.text);
 	return code;
+}
+
+void sandbox_works(struct sandbox *sb)
+{
+	pthread_mutex_lock(&sb->lock);
+	sb->error.text[0] = '\0';
+	pthread_mutex_unlock(&sb->lock);
+}
+
+const char *sandbox_name(const struct sandbox *sb)
+{
+	return sb->attached ? sb->conf->container : sb->ref;
 }
 
 /* ---- State ---- */
@@ -144,11 +157,20 @@ int sandbox_refresh(struct bk_req *req, struct sandbox *sb, struct err *err)
 	return r;
 }
 
-int sandbox_check_alive(struct bk_req *req, struct sandbox *sb)
+static int gone(struct sandbox *sb)
+{
+	return sandbox_fail(sb, -EIO, "container %s is gone; %s", sandbox_name(sb),
+			    sb->attached ? "it is attached, so aib does not make it anew"
+					 : "start makes a new one: echo start > ctl");
+}
+
+int sandbox_check_alive(struct bk_req *req, struct sandbox *sb, const char *missing)
 {
 	struct engine_stat st = {0};
 	int r;
 
+	if (strcmp(missing, "/") == 0)
+		return gone(sb);
 	if (clock_ms() - atomic_load(&sb->alive_ms) < 1000)
 		return 0;
 	r = engine_archive_stat(req, sb->engine, sb->ref, "/", &st, NULL);
@@ -157,8 +179,7 @@ int sandbox_check_alive(struct bk_req *req, struct sandbox *sb)
 		atomic_store(&sb->alive_ms, clock_ms());
 	if (r != -ENOENT)
 		return r;
-	return sandbox_fail(
-	    sb, -EIO, "container %s is gone; start makes a new one: echo start > ctl", sb->ref);
+	return gone(sb);
 }
 
 /* ---- Start ---- */
@@ -186,8 +207,8 @@ static int learn(struct bk_req *req, struct sandbox *sb, struct err *err)
 		return r;
 	if (r > 0)
 		return err_set(err, -EIO,
-			       "container %s: " GUEST_PATH " does not run (status %d) %s", sb->ref,
-			       r, errors.data ? errors.data : "");
+			       "container %s: " GUEST_PATH " does not run (status %d) %s",
+			       sandbox_name(sb), r, errors.data ? errors.data : "");
 	r = reach_mounts(sb, out.data ? out.data : "");
 	if (r < 0)
 		return r;
@@ -233,7 +254,8 @@ static int check_attached(struct sandbox *sb, struct err *err)
 	if (s == SANDBOX_RUNNING)
 		return 0;
 	return err_set(err, -EOPNOTSUPP,
-		       "container %s %s; it is attached, so aib does not start it", sb->ref,
+		       "container %s %s; it is attached, so aib does not start it",
+		       sandbox_name(sb),
 		       s == SANDBOX_PAUSED ? "is paused"
 		       : s == SANDBOX_NONE ? "is gone"
 					   : "is stopped");
@@ -290,12 +312,14 @@ int sandbox_running(struct bk_req *req, struct sandbox *sb, struct err *err)
 	r = gate_enter(req, &sb->gate);
 	bk_req_extend(req, sb->conf->timeout);
 	if (r < 0)
-		return err_set(err, r, "container %s: waiting for its start: %s", sb->ref,
+		return err_set(err, r, "container %s: waiting for its start: %s", sandbox_name(sb),
 			       strerror(-r));
 	r = make_ready(req, sb, err);
 	gate_leave(&sb->gate);
 	if (r < 0 && r != -EINTR)
 		return sandbox_fail(sb, r, "%s", err->text);
+	if (r == 0)
+		sandbox_works(sb);
 	return r;
 }
 
@@ -337,9 +361,9 @@ int sandbox_fs_output(struct bk_req *req, struct sandbox *sb, const char *const 
 		r = -EIO;
 	if (r > 125)
 		r = err_set(err, -EIO, "container %s: " GUEST_PATH " cannot be run (status %d)",
-			    sb->ref, r);
+			    sandbox_name(sb), r);
 	else if (r == 125)
-		r = err_set(err, -EIO, "container %s: fs %s: %s", sb->ref, args[0],
+		r = err_set(err, -EIO, "container %s: fs %s: %s", sandbox_name(sb), args[0],
 			    errors.data ? errors.data : "failed");
 	else if (r > 0)
 		r = err_set(err, -r, "fs %s: %s", args[0], errors.data ? errors.data : strerror(r));
@@ -373,5 +397,5 @@ void sandbox_leave(struct bk_req *req, struct sandbox *sb)
 	r = guest_exec(req, sb, args, &out, &errors, &err);
 	if (r != 0)
 		log_warning("route %s: " GUEST_PATH " stays in container %s: %s", sb->route,
-			    sb->ref, r < 0 ? err.text : strerror(r));
+			    sandbox_name(sb), r < 0 ? err.text : strerror(r));
 }

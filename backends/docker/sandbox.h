@@ -46,7 +46,8 @@ struct sandbox {
 	char *ref;
 	char *user; /* of commands; NULL: the image's */
 	double cpus;
-	bool foreign; /* the engine's machine cannot run our guest */
+	bool foreign;	/* the engine's machine cannot run our guest */
+	char *data_dir; /* where the engine keeps its data, if that is on this machine */
 	struct gate gate;
 
 	/* Raised when anything in the container may have changed: what is cached of before is void.
@@ -84,6 +85,10 @@ void sandbox_end(struct sandbox *sb);
 /* Make the container anew, and furnish it. The gate is the caller's. */
 int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err);
 
+/* Remove the container, where its image is there to make it anew, and do. The gate is the caller's.
+ */
+int sandbox_renew(struct bk_req *req, struct sandbox *sb, struct err *err);
+
 /* Make sure that commands can run: start it where it sleeps, put the guest, learn its mounts.
  * -EOPNOTSUPP where nothing can run in it. Blocks for up to start_timeout. */
 int sandbox_running(struct bk_req *req, struct sandbox *sb, struct err *err);
@@ -91,8 +96,9 @@ int sandbox_running(struct bk_req *req, struct sandbox *sb, struct err *err);
 void sandbox_forget_ready(struct sandbox *sb);
 /* Something said that it does not run (any more): ask the engine. The gate is the caller's. */
 int sandbox_refresh(struct bk_req *req, struct sandbox *sb, struct err *err);
-/* -EIO (with text) where the container itself is gone: a missing file looks the same. */
-int sandbox_check_alive(struct bk_req *req, struct sandbox *sb);
+/* The engine has nothing at MISSING: -EIO (with text) where that is so since the container itself
+ * is gone. */
+int sandbox_check_alive(struct bk_req *req, struct sandbox *sb, const char *missing);
 
 /* `aib-guest fs ARGS` as root in the container: 0 or the guest's -errno. Its failures leave their
  * text in the sandbox. ARGS ends with NULL, at most 6 before it. */
@@ -106,6 +112,11 @@ int sandbox_status(struct sandbox *sb, struct buf *out);
 int sandbox_error(struct sandbox *sb, struct buf *out);
 int sandbox_bound_at(struct sandbox *sb, const char *host_dir, char **ret);
 
+/* The container's name as people know it: of an attached one `ref` is its id. */
+const char *sandbox_name(const struct sandbox *sb);
+
+/* It started, or a command did: what went wrong before is over. */
+void sandbox_works(struct sandbox *sb);
 /* Keep the text of a failure for the control tree, log it, return CODE. */
 int sandbox_fail(struct sandbox *sb, int code, const char *fmt, ...) _printf_(3, 4);
 
@@ -120,6 +131,13 @@ int sandbox_before_change(struct bk_req *req, struct sandbox *sb);
 /* From the engine's inspection, and from the container's /proc/self/mounts. */
 int reach_inspect(struct sandbox *sb, const cJSON *inspect);
 int reach_mounts(struct sandbox *sb, const char *text);
+
+/* ---- check.c: what the engine would refuse only at the first start or command ---- */
+
+/* -ENOENT where the engine has no such network, before a container is made. */
+int check_network(struct bk_req *req, struct sandbox *sb, struct err *err);
+/* -ENOENT where the container has no user or group of the name that was given. */
+int check_user(struct bk_req *req, struct sandbox *sb, struct err *err);
 
 /* ---- furnish.c: what a container of ours needs in it before it starts ---- */
 

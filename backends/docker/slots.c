@@ -149,7 +149,7 @@ static int readdir_(struct bk_req *req, struct bk_file *file, uint64_t cookie, b
 	.getattr = getattr, .setattr = setattr, .readlink = readlink_, .open = open_,              \
 	.create = create, .read = read_, .write = write_, .flush = flush, .fsync = fsync_,         \
 	.release = release, .opendir = docker_opendir, .readdir = readdir_,                        \
-	.sandbox = &docker_sandbox_ops
+	.statfs = docker_statfs, .sandbox = &docker_sandbox_ops
 
 const struct bk_ops docker_ops = {OPS("docker")};
 const struct bk_ops container_ops = {OPS("container")};

@@ -150,7 +150,7 @@ static int depth_of(const struct host *h, int fd)
 
 		if (fstat(fd, &st) < 0)
 			return -errno;
-		if (st.st_dev == h->root_dev && st.st_ino == h->root_ino)
+		if (st.st_dev == h->root_dev && st.st_ino == h->bk.root_ino)
 			return depth;
 		if (st.st_dev == below.st_dev && st.st_ino == below.st_ino)
 			return -EPERM; /* the machine's root is its own parent */

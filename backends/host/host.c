@@ -108,7 +108,7 @@ static int host_prepare(struct bk_req *req, struct bk *bk, void (*progress)(void
 		return err_set(err, r, "host directory %s: %s", h->conf.path, strerror(-r));
 	host_fds_give(h, h->root, -1, true);
 	h->root_dev = h->bk.ino_dev = st.st_dev;
-	h->root_ino = st.st_ino;
+	h->bk.root_ino = st.st_ino;
 	return 0;
 }
 

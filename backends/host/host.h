@@ -100,7 +100,6 @@ struct host {
 	struct host_fds fds;
 	struct host_node *root;
 	dev_t root_dev;
-	ino_t root_ino;
 };
 
 struct host_file {

@@ -186,6 +186,7 @@ static int make_root(struct mem *m, const struct conf *conf, struct err *err)
 	m->root->uid = conf->uid;
 	m->root->gid = conf->gid;
 	m->root->nlink = 2;
+	m->bk.root_ino = m->root->ino;
 	return 0;
 }
 

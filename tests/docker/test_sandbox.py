@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import time
 
@@ -89,6 +90,40 @@ def test_stop_takes_a_second_and_the_files_stay(mount):
     assert box.exec("cat", "/root/y", cwd="bb").stdout == "y\n"
 
 
+def test_reset_makes_the_container_anew(engine, mount, world):
+    box = mount(f"/bb=docker:{IMAGE},volume={world.dir}/src:/v")
+    status = box / ".aib/sandboxes/bb/status"
+    assert box.exec("sh", "-c", "echo x >/root/x; echo v >/v/f; rm /bin/ls", cwd="bb").returncode == 0
+    assert os.listdir(box / "bb/root") == ["x"]
+    (old,) = names(engine, world).values()
+    run("sh", "-c", f"echo reset >{box}/.aib/sandboxes/bb/ctl")
+    wait_for("the new container", lambda: "state created" in status.read_text())
+    assert os.listdir(box / "bb/root") == []
+    assert (box / "bb/v/f").read_text() == "v\n"
+    (new,) = names(engine, world).values()
+    assert new["Id"] != old["Id"] and not new["State"]["Running"]
+    assert box.exec("ls", "/root", "/v", cwd="bb").stdout == "/root:\n\n/v:\nf\n"
+    assert error_of(box, "bb") == ""
+
+
+def test_reset_needs_the_image(engine, mount, world):
+    engine.docker("tag", IMAGE, f"{world.id}:1")
+    box = mount(f"/bb=docker:{world.id}:1")
+    (box / "bb/root/x").write_text("x")
+    engine.docker("rmi", "-f", f"{world.id}:1")
+    run("sh", "-c", f"echo reset >{box}/.aib/sandboxes/bb/ctl")
+    wait_for("the refusal", lambda: f"image {world.id}:1 is no longer" in error_of(box, "bb"))
+    assert (box / "bb/root/x").read_text() == "x"
+
+
+def test_an_attached_container_is_not_reset(engine, mount, container):
+    name = container()
+    box = mount(f"/c=container:{name}")
+    run("sh", "-c", f"echo reset >{box}/.aib/sandboxes/c/ctl")
+    wait_for("the refusal", lambda: f"reset: container {name} is attached" in error_of(box, "c"))
+    assert engine.inspect(name)["State"]["Running"]
+
+
 def test_the_engines_socket_is_never_given(engine, mount):
     path = engine.host.removeprefix("unix://")
     for volume in (path, os.path.dirname(path), "/"):
@@ -103,6 +138,35 @@ def test_volumes(mount, world):
     refused(errno.EROFS, (box / "bb/v/g").write_text, "g")
     assert "read-only" in error_of(box, "bb")
     assert box.exec("cat", "/v/f", cwd="bb").stdout == "f"
+
+
+@pytest.mark.parametrize(
+    "option, text",
+    [
+        ("network=nosuchnet", "network=nosuchnet: .*docker network create"),
+        ("user=nosuch", 'user=nosuch: .* no user "nosuch" in /etc/passwd'),
+        ("user=root:nosuch", 'user=root:nosuch: .* no group "nosuch" in /etc/group'),
+        ("user=nosuch,keep", "user=nosuch"),
+    ],
+)
+def test_what_no_command_could_run_with_is_refused_at_mount(engine, mount, world, option, text):
+    with pytest.raises(AssertionError, match="route /bb: " + text):
+        mount(f"/bb=docker:{IMAGE},{option}")
+    assert not names(engine, world)
+
+
+def test_names_that_are_there_are_taken(engine, mount, world, container):
+    network = engine.docker("network", "inspect", "-f", "{{.ID}}", "host").stdout.strip()
+    box = mount(
+        f"/bb=docker:{IMAGE},network={network},user=root:root",
+        "/py=docker:aib-test:python,user=nobody:users",
+        f"/c=container:{container()},user=root",
+    )
+    assert network in [a["HostConfig"]["NetworkMode"] for a in names(engine, world).values()]
+    assert box.exec("id", "-un", cwd="c").stdout == "root\n"
+    assert box.exec("id", "-un", cwd="py").stdout == "nobody\n"
+    with pytest.raises(AssertionError, match='has no user "daemon"'):
+        mount(f"/c=container:{container()},user=daemon")
 
 
 # ---- Attached containers ----
@@ -140,6 +204,48 @@ def test_a_stopped_container_gives_its_files_and_says_what_it_cannot(engine, mou
     assert not engine.inspect(name)["State"]["Running"]
 
 
+def test_an_attached_container_that_is_gone_is_an_error_at_its_root(engine, mount, container):
+    name = container()
+    box = mount(f"/c=container:{name}")
+    assert "bin" in os.listdir(box / "c")
+    engine.docker("rm", "-f", name)
+    time.sleep(1.1)
+    for call in (os.stat, os.listdir, os.chdir):
+        refused(errno.EIO, call, box / "c")
+    refused(errno.EIO, os.stat, box / "c/bin")
+    assert f"container {name} is gone" in error_of(box, "c")
+    assert "start" not in error_of(box, "c")
+
+
+def test_a_container_that_goes_is_never_a_missing_directory(engine, mount, world):
+    box = mount(f"/bb=docker:{IMAGE}")
+    (name,) = names(engine, world)
+    os.stat(box / "bb/bin")
+    time.sleep(0.9)
+    os.stat(box / "bb/etc")
+    engine.docker("rm", "-f", name)
+    seen = set()
+    end = time.monotonic() + 1.3
+    while time.monotonic() < end:
+        try:
+            os.stat(box / "bb")
+        except OSError as e:
+            seen.add(e.errno)
+    assert seen == {errno.EIO}
+    assert f"container {name} is gone" in error_of(box, "bb")
+
+
+def test_an_error_goes_with_the_next_success(engine, mount, container):
+    name = container()
+    engine.docker("kill", name)
+    box = mount(f"/c=container:{name}")
+    assert box.exec("true", cwd="c").returncode == 125
+    assert f"container {name} is stopped" in error_of(box, "c")
+    engine.docker("start", name)
+    assert box.exec("true", cwd="c").returncode == 0
+    assert error_of(box, "c") == ""
+
+
 # ---- Files ----
 
 
@@ -158,6 +264,13 @@ def test_a_number_follows_its_file(mount):
     assert os.stat(root / "d").st_ino != after[0].st_ino
 
 
+def test_a_listing_tells_the_number_that_a_route_has(mount, world):
+    box = mount(f"/bb=docker:{IMAGE}", f"/p=host:{world.dir}/src", "/m=memory", f"/m/bb=docker:{IMAGE}", "/x/y=memory")
+    for where, names in (("", ["bb", "m", "p", "x"]), ("m", ["bb"]), ("x", ["y"])):
+        listed = {e.name: e.inode() for e in os.scandir(box / where)}
+        assert listed == {name: os.stat(box / where / name).st_ino for name in names}
+
+
 def test_links_never_lead_out(mount):
     box = mount(f"/bb=docker:{IMAGE}")
     line = "ln -s /etc/passwd abs; ln -s ../../../../etc/passwd up; ln -s x/../../../y walk; ln -s f in"
@@ -169,6 +282,15 @@ def test_links_never_lead_out(mount):
     assert ".." not in os.readlink(root / "walk")
     assert os.readlink(root / "in") == "f"
     assert (root / "abs").read_text() == (box / "bb/etc/passwd").read_text()
+
+
+def test_there_is_room(engine, mount):
+    box = mount(f"/bb=docker:{IMAGE}")
+    there = os.statvfs(engine.docker("info", "-f", "{{.DockerRootDir}}").stdout.strip())
+    here = os.statvfs(box / "bb/root")
+    assert (here.f_blocks, here.f_frsize, here.f_namemax) == (there.f_blocks, there.f_frsize, 255)
+    assert abs(here.f_bavail - there.f_bavail) * here.f_frsize < 1 << 30
+    assert shutil.disk_usage(box / "bb").free > 0
 
 
 def test_a_large_file_streams(mount):

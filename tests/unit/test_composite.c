@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 struct world {
@@ -246,6 +247,49 @@ static void numbers_are_unique_and_stable(void)
 	end(&w);
 }
 
+/* The number that a listing is to tell of NAME. */
+struct told {
+	const char *name;
+	uint64_t ino;
+};
+
+static bool find_number(void *ctx, const char *name, uint64_t ino, unsigned type, uint64_t next)
+{
+	struct told *t = ctx;
+
+	if (strcmp(name, t->name) == 0)
+		t->ino = ino;
+	return true;
+}
+
+static void listings_tell_the_numbers_that_routes_have(void)
+{
+	static const struct {
+		const char *dir, *name, *path;
+	} cases[] = {{"", "project", "project"},
+		     {"project", "data", "project/data"},
+		     {"a/b", "c", "a/b/c"},
+		     {"", "a", "a"}};
+	struct world w;
+	struct stat st;
+
+	begin(&w);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct told told = {.name = cases[i].name};
+		struct bk_node *dir = walk(&w, cases[i].dir, &st);
+		struct bk_node *node = walk(&w, cases[i].path, &st);
+		struct bk_file *file;
+
+		CHECK_EQ(bk_opendir(&w.req, dir, &file), 0);
+		CHECK_EQ(bk_readdir(&w.req, file, 0, find_number, &told), 0);
+		CHECK_EQ(told.ino, st.st_ino);
+		bk_release(file);
+		bk_node_unref(dir);
+		bk_node_unref(node);
+	}
+	end(&w);
+}
+
 static void bad_routes_are_refused(void)
 {
 	static const char *const bad[] = {"x", "/x/", "//x", "/../x", "/x/./y", "/", ""};
@@ -271,6 +315,7 @@ int main(void)
 	the_name_of_a_route_is_busy();
 	names_do_not_move_across_routes();
 	numbers_are_unique_and_stable();
+	listings_tell_the_numbers_that_routes_have();
 	bad_routes_are_refused();
 	return 0;
 }

@@ -158,6 +158,8 @@ static void route_errors_name_the_key_and_its_place(void)
 	check_route_error("m=memory", "-r m: route path \"m\" must be absolute");
 	check_route_error("/a/../b=memory",
 			  "-r /a/../b: route path \"/a/../b\" must not have \"..\"");
+	check_route_error("/a/./b=memory", "-r /a/./b: route path \"/a/./b\" must not have \".\"");
+	check_route_error("/.=memory", "-r /.: route path \"/.\" must not have \".\"");
 	check_route_error("/.aib/x=memory",
 			  "-r /.aib/x: route path \"/.aib/x\" is the control tree's");
 	check_route_error("/h=host:/,exec=/py", "-r /h: exec: /py is not a route with a sandbox");

@@ -1,5 +1,6 @@
 /*
- * Containers: create, inspect, start and the like, remove, list. Each is one request.
+ * Containers: create, inspect, start and the like, remove, list; their networks. Each is one
+ * request.
  */
 #include "client.h"
 
@@ -72,6 +73,15 @@ int engine_container_inspect(struct bk_req *req, struct engine *e, const char *i
 	int r = call_on(req, e, "GET", "/containers/%s/json", id, "", 0, &json, err);
 
 	return expect(e, r, json, cJSON_IsObject, "a description of a container", ret, err);
+}
+
+int engine_network_inspect(struct bk_req *req, struct engine *e, const char *name, cJSON **ret,
+			   struct err *err)
+{
+	cJSON *json = NULL;
+	int r = call_on(req, e, "GET", "/networks/%s", name, "", 0, &json, err);
+
+	return expect(e, r, json, cJSON_IsObject, "a description of a network", ret, err);
 }
 
 int engine_container_action(struct bk_req *req, struct engine *e, const char *id, const char *verb,
