@@ -145,7 +145,7 @@ void docker_node_free(struct bk_node *node);
 /* References on the children that are not in the container yet: up to MAX of them. */
 size_t node_pending(struct docker *d, struct dnode *dir, struct dnode **ret, size_t max);
 
-/* ---- attr.c ---- */
+/* ---- owner.c ---- */
 /* The attributes of PATH as the container has them. NODE may be NULL; else it keeps the owner. */
 int stat_path(struct bk_req *req, struct docker *d, const char *path, struct dnode *node,
 	      struct stat *ret, struct owner *ret_owner);
@@ -153,12 +153,17 @@ int stat_path(struct bk_req *req, struct docker *d, const char *path, struct dno
  * progress. The caller frees ret->link. */
 int head_path(struct bk_req *req, struct docker *d, const char *path, struct engine_stat *ret,
 	      struct err *err);
-/* The same of a node, with what was not written back yet. */
-int stat_node(struct bk_req *req, struct docker *d, struct dnode *node, struct stat *ret);
 void owner_done(struct owner *o);
+void owner_stat(struct stat *ret, const struct owner *o);
+/* A copy of O is NODE's (which may be NULL). */
+void node_keep_owner(struct docker *d, struct dnode *node, const struct owner *o);
 /* We know whose NODE is, since we made it: spares the first question. */
 void node_set_owner(struct docker *d, struct dnode *node, const struct stat *st, const char *link);
 void node_forget_owner(struct docker *d, struct dnode *node);
+
+/* ---- attr.c ---- */
+/* The attributes of a node, with what was not written back yet. */
+int stat_node(struct bk_req *req, struct docker *d, struct dnode *node, struct stat *ret);
 /* Something at PATH was changed by us. */
 void touched(struct docker *d, const char *path);
 
