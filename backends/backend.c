@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/limits.h>
 #include <string.h>
 

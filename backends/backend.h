@@ -22,7 +22,6 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-#include <cjson/cJSON.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -33,6 +32,7 @@
 
 struct bk;
 struct bk_ops;
+typedef struct cJSON cJSON; /* <cjson/cJSON.h>, for who looks into one */
 
 /* ---- Requests ---------------------------------------------------------------------------- */
 

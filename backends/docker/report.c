@@ -2,6 +2,7 @@
  * What a sandbox tells and is told: control verbs, status lines, the newest error, and where host
  * directories are seen in it.
  */
+#include "processes.h"
 #include "sandbox.h"
 
 #include "../base/clock.h"
@@ -83,8 +84,9 @@ int sandbox_ctl(struct bk_req *req, struct sandbox *sb, const char *verb, struct
 
 int sandbox_status(struct sandbox *sb, struct buf *out)
 {
-	char started[32] = "-";
+	char started[32] = "-", id[sizeof(sb->id)];
 	struct tm tm;
+	pid_t init;
 	int r;
 
 	pthread_mutex_lock(&sb->lock);
@@ -100,7 +102,11 @@ int sandbox_status(struct sandbox *sb, struct buf *out)
 					 : "-",
 		     *sb->image ? sb->image : "-", state_names[sb->state], engine_host(sb->engine),
 		     sb->attached ? "yes" : "no", started, *sb->error.text ? sb->error.text : "-");
+	init = sb->state == SANDBOX_RUNNING ? sb->init : 0;
+	memcpy(id, sb->id, sizeof(id));
 	pthread_mutex_unlock(&sb->lock);
+	if (r == 0 && init)
+		r = processes_list(init, id, out);
 	return r;
 }
 

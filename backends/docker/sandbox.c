@@ -132,7 +132,7 @@ static enum sandbox_state get_state(struct sandbox *sb)
 int sandbox_refresh(struct bk_req *req, struct sandbox *sb, struct err *err)
 {
 	cJSON *inspect = NULL;
-	const cJSON *id;
+	const cJSON *id, *pid;
 	int r;
 
 	r = engine_container_inspect(req, sb->engine, sb->ref, &inspect, err);
@@ -145,9 +145,12 @@ int sandbox_refresh(struct bk_req *req, struct sandbox *sb, struct err *err)
 	set_state(sb, state_of(inspect));
 	atomic_store(&sb->alive_ms, clock_ms());
 	id = cJSON_GetObjectItemCaseSensitive(inspect, "Id");
+	pid = cJSON_GetObjectItemCaseSensitive(inspect, "State");
+	pid = cJSON_GetObjectItemCaseSensitive(pid, "Pid");
 	pthread_mutex_lock(&sb->lock);
 	if (cJSON_IsString(id))
 		snprintf(sb->id, sizeof(sb->id), "%.64s", id->valuestring);
+	sb->init = cJSON_IsNumber(pid) && pid->valueint > 0 ? pid->valueint : 0;
 	pthread_mutex_unlock(&sb->lock);
 	r = reach_inspect(sb, inspect);
 	cJSON_Delete(inspect);
@@ -241,8 +244,7 @@ static int start_ours(struct bk_req *req, struct sandbox *sb, struct err *err)
 		return err_prefix(err, r, "starting container %s", sb->ref);
 	}
 	log_info("route %s: container %s started", sb->route, sb->ref);
-	set_state(sb, SANDBOX_RUNNING);
-	return 0;
+	return sandbox_refresh(req, sb, err);
 }
 
 static int check_attached(struct sandbox *sb, struct err *err)

@@ -62,6 +62,7 @@ struct sandbox {
 	bool guest_put;	    /* by us, where it was not */
 	bool learned;	    /* the mounts of the running container are in `places` */
 	char id[72], image[256];
+	pid_t init; /* its first process on the engine's machine; 0: not known */
 	time_t started;
 	struct err error;
 	struct place *places;

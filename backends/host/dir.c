@@ -77,7 +77,7 @@ static int load_locked(struct host_dir *d)
 
 	if (d->pos < d->len)
 		return 1;
-	n = getdents64(d->file.fd, d->data, sizeof(d->data));
+	n = getdents64(d->file.fd, (void *)d->data, sizeof(d->data));
 	if (n < 0)
 		return errno == ENOENT ? 0 : -errno; /* the directory itself was removed */
 	d->pos = 0;

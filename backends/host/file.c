@@ -5,8 +5,8 @@
  */
 #include "host.h"
 
+#include <linux/fs.h>
 #include <stdio.h>
-#include <sys/uio.h>
 
 /*
  * The open(2) flags that go to the file itself. O_APPEND is applied to each write, since data of a
@@ -162,7 +162,7 @@ ssize_t host_write(struct bk_req *req, struct bk_file *file, const void *data, s
 		return r;
 	while (done < size) {
 		const struct iovec iov = {(char *)data + done, size - done};
-		ssize_t n = pwritev2(fd, &iov, 1, off + done, append);
+		ssize_t n = host_pwritev2(fd, &iov, off + done, append);
 
 		if (n < 0 && errno == EINTR)
 			n = bk_req_check(req);

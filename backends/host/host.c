@@ -1,10 +1,9 @@
 /*
- * The host backend: its options, its life, and its table of operations.
+ * The host backend: its life, and its table of operations.
  */
 #include "host.h"
 
 #include "base/log.h"
-#include "base/options.h"
 
 #include <limits.h>
 #include <linux/magic.h>
@@ -12,21 +11,6 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
-
-static const struct option host_options[] = {
-    {"path", OPTION_STRING, offsetof(struct host_conf, path), NULL, "the directory, absolute"},
-    {"symlinks", OPTION_STRING, offsetof(struct host_conf, symlinks), "contain|verbatim",
-     "contain: a link that leads out answers EPERM; verbatim: trust the directory"},
-    {"entry_timeout", OPTION_DURATION, offsetof(struct host_conf, entry_timeout), NULL,
-     "how long the kernel may remember names (1s)"},
-    {"attr_timeout", OPTION_DURATION, offsetof(struct host_conf, attr_timeout), NULL,
-     "how long the kernel may remember attributes (1s)"},
-    {"blocking", OPTION_STRING, offsetof(struct host_conf, blocking), "auto|yes|no",
-     "whether operations may wait; auto: yes on network and FUSE file systems"},
-    {"fd_cache", OPTION_UINT, offsetof(struct host_conf, fd_cache), NULL,
-     "descriptors kept for files not open (0: from the limit of open files)"},
-    {NULL},
-};
 
 /* ---- What prepare finds out ---- */
 
@@ -128,6 +112,13 @@ static int host_prepare(struct bk_req *req, struct bk *bk, void (*progress)(void
 	return 0;
 }
 
+void host_conf_done(struct host_conf *c)
+{
+	free(TAKE(c->path));
+	free(TAKE(c->symlinks));
+	free(TAKE(c->blocking));
+}
+
 static void host_destroy(struct bk *bk)
 {
 	struct host *h = container_of(bk, struct host, bk);
@@ -139,7 +130,7 @@ static void host_destroy(struct bk *bk)
 	pthread_mutex_destroy(&h->lock);
 	pthread_mutex_destroy(&h->fds.lock);
 	pthread_rwlock_destroy(&h->moving);
-	options_free(host_options, &h->conf);
+	host_conf_done(&h->conf);
 	free(h->mountpoint);
 	bk_done(bk);
 	free(h);
@@ -175,65 +166,38 @@ static const struct bk_ops host_blocking_ops = {HOST_OPS, .flush = host_flush};
 
 /* ---- Making one ---- */
 
-static int set_default(char **field, const char *value)
+static void configure(struct host *h, struct host_conf *conf)
 {
-	*field = strdup(value);
-	return *field ? 0 : -ENOMEM;
-}
-
-static int configure(struct host *h, const cJSON *options, struct err *err)
-{
-	int r;
-
-	h->conf.entry_timeout = h->conf.attr_timeout = 1000;
-	r = set_default(&h->conf.symlinks, "contain");
-	if (r == 0)
-		r = set_default(&h->conf.blocking, "auto");
-	if (r == 0)
-		r = options_parse(host_options, options, &h->conf, err);
-	if (r < 0)
-		return r;
-	if (!h->conf.path || h->conf.path[0] != '/')
-		return err_set(err, -EINVAL, "\"path\" must be an absolute path of a directory");
-	if (h->conf.entry_timeout > UINT32_MAX || h->conf.attr_timeout > UINT32_MAX)
-		return err_set(err, -EINVAL, "a timeout must be below 49 days");
+	h->conf = *conf;
+	*conf = (struct host_conf){.path = NULL};
 	h->contain = strcmp(h->conf.symlinks, "contain") == 0;
 	h->bk.entry_ttl_ms = h->conf.entry_timeout;
 	h->bk.attr_ttl_ms = h->conf.attr_timeout;
-	return 0;
 }
 
-static int host_make(const struct bk_mount *mount, const char *route, const cJSON *options,
-		     const cJSON *binds, struct bk **ret, struct err *err)
+int host_new(const struct bk_mount *mount, const char *route, struct host_conf *conf,
+	     struct bk **ret)
 {
 	struct host *h = calloc(1, sizeof(*h));
-	int r;
+	int r = h ? bk_init(&h->bk, &host_ops, route) : -ENOMEM;
 
-	if (!h)
-		return -ENOMEM;
-	r = bk_init(&h->bk, &host_ops, route);
 	if (r < 0) {
 		free(h);
+		host_conf_done(conf);
 		return r;
 	}
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_mutex_init(&h->fds.lock, NULL);
 	pthread_rwlock_init(&h->moving, NULL);
 	h->switch_user = mount->can_switch_user;
-	if (mount->mountpoint)
-		r = set_default(&h->mountpoint, mount->mountpoint);
-	if (r == 0)
-		r = configure(h, options, err);
-	if (r < 0)
-		host_destroy(&h->bk);
-	else
-		*ret = &h->bk;
-	return r;
+	configure(h, conf);
+	if (mount->mountpoint) {
+		h->mountpoint = strdup(mount->mountpoint);
+		if (!h->mountpoint) {
+			host_destroy(&h->bk);
+			return -ENOMEM;
+		}
+	}
+	*ret = &h->bk;
+	return 0;
 }
-
-const struct bk_type host_type = {
-    .name = "host",
-    .source_key = "path",
-    .make = host_make,
-    .options = host_options,
-};

@@ -20,6 +20,7 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <sys/uio.h>
 
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
@@ -73,8 +74,8 @@ struct host_fds {
 
 struct host_conf {
 	char *path;
-	char *symlinks;
-	char *blocking;
+	char *symlinks;			      /* "contain" or "verbatim" */
+	char *blocking;			      /* "auto", "yes" or "no" */
 	uint64_t entry_timeout, attr_timeout; /* milliseconds */
 	uint64_t fd_cache;
 };
@@ -125,6 +126,11 @@ struct host_proc {
 };
 struct host_proc host_proc_path(int fd);
 int host_fstat(int fd, struct stat *ret);
+/* As pwritev2(2) with one buffer: -1 and errno. */
+ssize_t host_pwritev2(int fd, const struct iovec *iov, off_t off, int flags);
+/* 0 or -errno. */
+int host_renameat2(int dirfd, const char *name, int new_dirfd, const char *new_name,
+		   unsigned flags);
 /* Who the file of FD (whose stat is ST) is. */
 int host_identify(int fd, const struct stat *st, struct host_id *ret);
 /* An O_PATH descriptor by the identity's handle. */
@@ -249,6 +255,13 @@ int host_fallocate(struct bk_req *, struct bk_file *, int, off_t, off_t);
 int host_opendir(struct bk_req *, struct bk_node *, struct bk_file **);
 void host_dir_release(struct bk_file *);
 int host_readdir(struct bk_req *, struct bk_file *, uint64_t, bk_fill_fn, void *);
+
+/* ---- Making one: host.c; as a type of route: type.c ---- */
+
+/* CONF is complete; its strings are taken whatever happens. Returns 0 or -ENOMEM. */
+int host_new(const struct bk_mount *mount, const char *route, struct host_conf *conf,
+	     struct bk **ret);
+void host_conf_done(struct host_conf *conf);
 
 extern const struct bk_type host_type;
 

@@ -4,6 +4,7 @@
  */
 #include "host.h"
 
+#include <linux/fs.h>
 #include <stdio.h>
 
 /* The node of what is NAME in DIR now. */
@@ -186,7 +187,7 @@ int host_rename(struct bk_req *req, struct bk_node *dir, const char *name, struc
 		return r;
 	placed = host_found_placed(h, &from) || host_found_placed(h, &to);
 	begin_moving(h, placed);
-	r = renameat2(pin.fd, name, new_pin.fd, new_name, flags) < 0 ? -errno : 0;
+	r = host_renameat2(pin.fd, name, new_pin.fd, new_name, flags);
 	/* Of two links of one file, nothing has happened. */
 	if (r == 0 && !same_file(&from, &to)) {
 		if (!(flags & RENAME_EXCHANGE))

@@ -1,11 +1,12 @@
 /*
- * System calls that need a fallback or a raw form: openat2, file handles, and the identity of a
- * thread. None of them resolves more than one name.
+ * System calls that need a fallback or a raw form: openat2, what small C libraries have no function
+ * for, file handles, and the identity of a thread. None of them resolves more than one name.
  */
 #include "host.h"
 
 #include <linux/magic.h>
 #include <linux/openat2.h>
+#include <linux/stat.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -46,6 +47,17 @@ void host_probe(struct host *h, int dirfd)
 	_cleanup_close_ int fd = openat2_once(dirfd, ".", O_PATH | O_CLOEXEC, 0);
 
 	h->no_openat2 = fd < 0;
+}
+
+ssize_t host_pwritev2(int fd, const struct iovec *iov, off_t off, int flags)
+{
+	/* The offset is in two halves, of which a machine of 64 bits only looks at the low one. */
+	return syscall(SYS_pwritev2, fd, iov, 1L, (long)off, (long)(off >> 16 >> 16), flags);
+}
+
+int host_renameat2(int dirfd, const char *name, int new_dirfd, const char *new_name, unsigned flags)
+{
+	return syscall(SYS_renameat2, dirfd, name, new_dirfd, new_name, flags) < 0 ? -errno : 0;
 }
 
 struct host_proc host_proc_path(int fd)
@@ -108,7 +120,7 @@ static int identify_by_number(int fd, struct host_id *id)
 {
 	struct statx stx;
 
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &stx) < 0)
+	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &stx) < 0)
 		return -errno;
 	id_add(id, &stx.stx_ino, sizeof(stx.stx_ino));
 	if (stx.stx_mask & STATX_BTIME) {

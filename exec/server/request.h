@@ -8,6 +8,8 @@
 
 #include "../../backends/route.h"
 
+#include <cjson/cJSON.h>
+
 struct request {
 	const struct route *route; /* whose sandbox runs the command */
 	struct bk_exec exec;	   /* its strings are the request's */

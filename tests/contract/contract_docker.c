@@ -8,6 +8,8 @@
 
 #include "base/log.h"
 
+#include <cjson/cJSON.h>
+
 extern const struct bk_type docker_type;
 
 static struct bk_mount mount = {.id = "contract", .mountpoint = "/nowhere/contract"};

@@ -8,6 +8,7 @@
 
 #include "limit.h"
 
+#include <cjson/cJSON.h>
 #include <grp.h>
 #include <sys/wait.h>
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "docker/engine.h"
 
+#include <cjson/cJSON.h>
 #include <fcntl.h>
 #include <locale.h>
 #include <poll.h>

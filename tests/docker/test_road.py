@@ -384,6 +384,22 @@ def test_the_control_tree_tells_of_the_sandbox(bb):
     assert bb.exec("true", cwd="bb").returncode == 0
 
 
+def status(box, name="bb"):
+    return (box / f".aib/sandboxes/{name}/status").read_text().splitlines()
+
+
+def test_what_a_command_leaves_running_shows_in_the_status(bb):
+    bb.exec("sh", "-c", "sleep 7777 & echo started", cwd="bb")
+    assert "processes 1" in status(bb)
+    left = [line for line in status(bb) if line.startswith("process ")]
+    assert len(left) == 1 and left[0].endswith(" sleep")
+    bb.exec("sh", "-c", "kill $(pidof sleep); while pidof sleep; do :; done", cwd="bb")
+    assert "processes 0" in status(bb)
+    (bb / ".aib/sandboxes/bb/ctl").write_text("stop\n")
+    wait_for("the stop", lambda: "state stopped" in status(bb))
+    assert not [line for line in status(bb) if line.startswith("process")]
+
+
 def test_exec_by_one_request_on_a_file(bb):
     with open(bb / ".aib/exec", "r+b", buffering=0) as f:
         f.write(json.dumps({"command": "echo out; echo err >&2; exit 3", "cwd": "/bb/tmp"}).encode())

@@ -2,6 +2,7 @@
 
 #include "limit.h"
 
+#include <cjson/cJSON.h>
 #include <dirent.h>
 #include <sys/wait.h>
 

@@ -3,6 +3,7 @@
  */
 #include "host_world.h"
 
+#include <cjson/cJSON.h>
 #include <limits.h>
 
 extern const struct bk_type host_type;

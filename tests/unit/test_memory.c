@@ -5,6 +5,7 @@
 #include "backend.h"
 #include "test.h"
 
+#include <cjson/cJSON.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <malloc.h>

@@ -2,6 +2,7 @@
 #include "server/request.h"
 #include "test.h"
 
+#include <cjson/cJSON.h>
 #include <errno.h>
 
 static int bound_at(struct bk *bk, const char *host_dir, char **ret)

@@ -8,6 +8,7 @@
 #include "server/server.h"
 #include "test.h"
 
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -9,6 +9,8 @@
 #include "errno.h"
 #include "http.h"
 
+#include <cjson/cJSON.h>
+
 #define ENGINE_MAX_JSON (16 << 20) /* a JSON answer, bytes */
 #define ENGINE_MAX_URL (32 << 10)
 

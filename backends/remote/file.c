@@ -1,0 +1,246 @@
+/*
+ * Open files. What is larger than one frame is read and written in parts, several of which are
+ * under way at once.
+ */
+#include "client.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+/* Parts of one read or write that are under way. */
+#define PARTS 8
+
+static int file_new(struct remote *r, struct bk_node *node, int flags, uint64_t id,
+		    struct bk_file **ret)
+{
+	const struct remote_msg release = {.file = id};
+	struct remote_file *f = malloc(sizeof(*f));
+
+	if (!f) {
+		remote_conn_send(r, REMOTE_RELEASE, 0, &release);
+		return -ENOMEM;
+	}
+	*f = (struct remote_file){.base = {.node = bk_node_ref(node), .flags = flags}, .id = id};
+	*ret = &f->base;
+	return 0;
+}
+
+int remote_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_file **ret)
+{
+	_cleanup_answer_ struct answer a = {.payload = NULL};
+	struct remote_msg m = {.node = NODE_OF(node)->id, .flags = flags};
+	struct remote *r = REMOTE_OF(node);
+	int e = remote_call_run(r, req, REMOTE_OPEN, &m, &a);
+
+	if (e < 0)
+		return e;
+	if (NODE_OF(node)->type != S_IFREG)
+		return remote_conn_fail(r, "what is no regular file was opened");
+	return file_new(r, node, flags, a.msg.file, ret);
+}
+
+int remote_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode, int flags,
+		  struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st)
+{
+	_cleanup_answer_ struct answer a = {.payload = NULL};
+	_cleanup_(bk_node_unrefp) struct bk_node *node = NULL;
+	struct remote_msg m = {
+	    .node = NODE_OF(dir)->id, .name = name, .mode = mode, .flags = flags};
+	struct remote *r = REMOTE_OF(dir);
+	struct remote_msg release = {.file = 0};
+	int e = remote_call_run(r, req, REMOTE_CREATE, &m, &a);
+
+	if (e < 0)
+		return e;
+	e = remote_node_for(r, a.msg.node, &a.msg.st, S_IFREG, &node);
+	if (e < 0) {
+		release.file = a.msg.file;
+		remote_conn_send(r, REMOTE_RELEASE, 0, &release);
+		return e;
+	}
+	e = file_new(r, node, flags & ~(O_CREAT | O_EXCL | O_TRUNC), a.msg.file, ret_file);
+	if (e < 0)
+		return e;
+	*ret_st = a.msg.st;
+	*ret_node = TAKE(node);
+	return 0;
+}
+
+void remote_release(struct bk_file *file)
+{
+	struct remote_file *f = FILE_OF(file);
+	const struct remote_msg m = {.file = f->id};
+
+	if (NODE_OF(file->node)->type == S_IFDIR) {
+		remote_dir_release(file);
+		return;
+	}
+	remote_conn_send(REMOTE_OF(file->node), REMOTE_RELEASE, 0, &m);
+	bk_node_unref(file->node);
+	free(f);
+}
+
+/* ---- Data ---- */
+
+struct part {
+	struct slot *slot;
+	size_t at, size;
+};
+
+struct transfer {
+	struct remote *r;
+	struct bk_req *req;
+	enum remote_op op; /* REMOTE_READ or REMOTE_WRITE */
+	uint64_t file;
+	uint8_t *data;
+	size_t size;
+	off_t off;
+	unsigned max; /* parts under way at once */
+
+	struct part parts[PARTS]; /* a ring: n of them from `first` on */
+	unsigned first, n;
+	size_t asked, done; /* of size */
+	bool over;	    /* nothing more is asked for, and no more counts */
+	int error;
+};
+
+static void start_part(struct transfer *t)
+{
+	size_t left = t->size - t->asked;
+	struct part p = {.at = t->asked, .size = left < REMOTE_MAX_DATA ? left : REMOTE_MAX_DATA};
+	struct remote_msg m = {.file = t->file, .off = t->off + p.at, .size = p.size};
+	int e;
+
+	if (t->op == REMOTE_WRITE) {
+		m.data = t->data + p.at;
+		m.data_len = p.size;
+	}
+	/* Only the first waits for a slot: who holds some must not wait for more. */
+	e = remote_call_start(t->r, t->req, t->n == 0, t->op, &m, &p.slot);
+	if (e == 0) {
+		t->parts[(t->first + t->n++) % PARTS] = p;
+		t->asked += p.size;
+	} else if (e != -EAGAIN) {
+		t->error = e;
+		t->over = true;
+	}
+	if (e < 0)
+		t->max = t->n; /* with those that are */
+}
+
+/* The bytes of P that were transferred, or -errno. */
+static ssize_t finish_part(struct transfer *t, const struct part *p)
+{
+	_cleanup_answer_ struct answer a = {.payload = NULL};
+	int e = remote_call_finish(t->r, t->req, p->slot, &a);
+	size_t n;
+
+	if (e < 0)
+		return e;
+	n = t->op == REMOTE_READ ? a.msg.data_len : a.msg.size;
+	if (n > p->size)
+		return remote_conn_fail(t->r, "it read or wrote more than was asked");
+	if (t->op == REMOTE_READ && n > 0 && !t->over)
+		memcpy(t->data + p->at, a.msg.data, n);
+	return n;
+}
+
+/* Parts count in order: the first that is short or fails is the end. */
+static void finish_first(struct transfer *t)
+{
+	struct part p = t->parts[t->first];
+	ssize_t n;
+
+	t->first = (t->first + 1) % PARTS;
+	t->n--;
+	n = finish_part(t, &p);
+	if (t->over)
+		return;
+	if (n < 0)
+		t->error = n;
+	else
+		t->done += n;
+	t->over = n < 0 || (size_t)n < p.size;
+}
+
+static ssize_t run_transfer(struct transfer *t)
+{
+	const unsigned max = t->max;
+
+	if (t->off > INT64_MAX - (off_t)t->size)
+		return -EINVAL;
+	while (t->n > 0 || (t->asked < t->size && !t->over)) {
+		for (t->max = max; t->n < t->max && t->asked < t->size && !t->over;)
+			start_part(t);
+		if (t->n > 0)
+			finish_first(t);
+	}
+	return t->done > 0 ? (ssize_t)t->done : t->error;
+}
+
+ssize_t remote_read(struct bk_req *req, struct bk_file *file, void *data, size_t size, off_t off)
+{
+	struct transfer t = {
+	    .r = REMOTE_OF(file->node),
+	    .req = req,
+	    .op = REMOTE_READ,
+	    .file = FILE_OF(file)->id,
+	    .data = data,
+	    .size = size,
+	    .off = off,
+	    .max = PARTS,
+	};
+
+	return run_transfer(&t);
+}
+
+ssize_t remote_write(struct bk_req *req, struct bk_file *file, const void *data, size_t size,
+		     off_t off)
+{
+	struct transfer t = {
+	    .r = REMOTE_OF(file->node),
+	    .req = req,
+	    .op = REMOTE_WRITE,
+	    .file = FILE_OF(file)->id,
+	    .data = (void *)data, /* only read */
+	    .size = size,
+	    .off = off,
+	    .max = file->flags & O_APPEND ? 1 : PARTS, /* the order is the content */
+	};
+
+	return run_transfer(&t);
+}
+
+/* ---- The rest ---- */
+
+int remote_flush(struct bk_req *req, struct bk_file *file)
+{
+	struct remote_msg m = {.file = FILE_OF(file)->id};
+
+	return remote_call_plain(REMOTE_OF(file->node), req, REMOTE_FLUSH, &m);
+}
+
+int remote_fsync(struct bk_req *req, struct bk_file *file, bool datasync)
+{
+	struct remote_msg m = {.file = FILE_OF(file)->id, .flags = datasync ? REMOTE_DATASYNC : 0};
+
+	return remote_call_plain(REMOTE_OF(file->node), req, REMOTE_FSYNC, &m);
+}
+
+off_t remote_lseek(struct bk_req *req, struct bk_file *file, off_t off, int whence)
+{
+	_cleanup_answer_ struct answer a = {.payload = NULL};
+	struct remote_msg m = {.file = FILE_OF(file)->id, .off = off, .whence = whence};
+	int e = remote_call_run(REMOTE_OF(file->node), req, REMOTE_LSEEK, &m, &a);
+
+	return e < 0 ? e : a.msg.off;
+}
+
+int remote_fallocate(struct bk_req *req, struct bk_file *file, int mode, off_t off, off_t len)
+{
+	struct remote_msg m = {.file = FILE_OF(file)->id, .mode = mode, .off = off, .len = len};
+
+	if (off < 0 || len < 0)
+		return -EINVAL;
+	return remote_call_plain(REMOTE_OF(file->node), req, REMOTE_FALLOCATE, &m);
+}

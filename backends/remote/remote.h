@@ -1,0 +1,26 @@
+/*
+ * The client end: a backend (type "remote") whose tree is served by remote_serve at the other end
+ * of a stream. Nothing that comes from there is trusted.
+ */
+#ifndef AIB_REMOTE_H
+#define AIB_REMOTE_H
+
+#include "backend.h"
+
+/*
+ * A backend for ROUTE over IN and OUT (the same for a socket; both are taken whatever happens).
+ * Says hello and waits for the answer, until REQ's deadline. The result is prepared. It has threads
+ * of its own: make it after any fork. Returns 0, or -errno with text: -EPROTO where the peer is
+ * none of ours, -ETIMEDOUT, -EIO where it ended.
+ */
+int remote_new(struct bk_req *req, int in, int out, const char *route, struct bk **ret,
+	       struct err *err);
+
+/* The connection is over: every call answers -EIO, and only bk_free is left to do. Any thread. */
+bool remote_is_over(struct bk *bk);
+
+/* The tree may have changed otherwise than through BK: nothing that was read ahead is used any
+ * more. Any thread; does not block. */
+void remote_changed(struct bk *bk);
+
+#endif

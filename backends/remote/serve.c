@@ -1,0 +1,359 @@
+/*
+ * The life of a served connection: threads that take turns at reading, requests that run, answers.
+ */
+#include "serve.h"
+
+#include "base/log.h"
+#include "server.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#define DEFAULT_THREADS 32
+#define STACK_SIZE (1 << 20)
+
+void serve_end(struct server *s, int result)
+{
+	const uint64_t one = 1;
+
+	pthread_mutex_lock(&s->lock);
+	if (!s->end) {
+		s->end = true;
+		s->result = result;
+		for (struct server_call *c = s->calls; c; c = c->next)
+			bk_req_cancel(&c->req);
+	}
+	pthread_mutex_unlock(&s->lock);
+	remote_stream_shutdown(&s->stream);
+	/* It fails where the counter is full, and then it is set. */
+	if (write(s->over, &one, sizeof(one)) < 0)
+		return;
+}
+
+/* Whether R only says that the client is not there any more. */
+static bool is_gone(int r)
+{
+	return r == -ECONNRESET || r == -EPIPE;
+}
+
+static bool has_ended(struct server *s)
+{
+	bool end;
+
+	pthread_mutex_lock(&s->lock);
+	end = s->end;
+	pthread_mutex_unlock(&s->lock);
+	return end;
+}
+
+/* ---- Requests that run ---- */
+
+static void call_begin(struct server_call *c)
+{
+	struct server *s = c->s;
+
+	c->out = (struct remote_msg){.data = NULL};
+	bk_req_init(&c->req, c->in.uid, c->in.gid, c->in.pid, 0);
+	c->req.writeback = c->in.caller_flags & REMOTE_FROM_WRITEBACK;
+	pthread_mutex_lock(&s->lock);
+	c->prev = NULL;
+	c->next = s->calls;
+	if (c->next)
+		c->next->prev = c;
+	s->calls = c;
+	if (s->end)
+		bk_req_cancel(&c->req);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void call_end(struct server_call *c)
+{
+	struct server *s = c->s;
+
+	pthread_mutex_lock(&s->lock);
+	*(c->prev ? &c->prev->next : &s->calls) = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	pthread_mutex_unlock(&s->lock);
+	bk_req_done(&c->req);
+	serve_call_unref(c);
+}
+
+static void cancel(struct server *s, uint64_t id)
+{
+	pthread_mutex_lock(&s->lock);
+	for (struct server_call *c = s->calls; c; c = c->next)
+		if (c->head.id == id)
+			bk_req_cancel(&c->req);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void answer(struct server_call *c, int r)
+{
+	struct server *s = c->s;
+	uint8_t head[REMOTE_MAX_HEAD];
+	/* An errno beyond those there are is a fault of the backend's. */
+	unsigned error = r == 0 ? 0 : -r <= REMOTE_MAX_ERRNO ? -r : EIO;
+	size_t len = remote_encode(head, c->head.op, REMOTE_ANSWER, c->head.id, error, &c->out);
+	struct iovec iov[] = {{head, len}, {(void *)c->out.data, error ? 0 : c->out.data_len}};
+
+	pthread_mutex_lock(&s->sending);
+	r = remote_stream_write(&s->stream, iov, ARRAY_SIZE(iov));
+	pthread_mutex_unlock(&s->sending);
+	if (r < 0)
+		serve_end(s, is_gone(r) ? 0 : r);
+}
+
+static void run(struct server_call *c)
+{
+	if (remote_has_answer(c->head.op))
+		answer(c, serve_run(c));
+	call_end(c);
+}
+
+/* ---- Reading: this thread has the turn ---- */
+
+/* -ENOTCONN where the client has ended between two frames. */
+static int read_frame(struct server_call *c)
+{
+	struct server *s = c->s;
+	uint8_t head[REMOTE_HEADER];
+	ssize_t n = remote_stream_read(&s->stream, head, sizeof(head));
+
+	if (n == 0 || is_gone(n))
+		return -ENOTCONN;
+	if (n < 0)
+		return n;
+	if (n < REMOTE_HEADER || remote_decode_head(head, &c->head) < 0 || c->head.error)
+		return -EPROTO;
+	n = remote_stream_read(&s->stream, c->payload, c->head.len);
+	if (n < (ssize_t)c->head.len)
+		return n < 0 ? n : -EPROTO;
+	return remote_decode(c->payload, c->head.len, c->head.op, REMOTE_REQUEST, &c->in);
+}
+
+static int check_order(struct server *s, const struct server_call *c)
+{
+	if (s->greeted || c->head.op != REMOTE_HELLO)
+		return s->greeted && c->head.op != REMOTE_HELLO ? 0 : -EPROTO;
+	if (c->in.magic != REMOTE_MAGIC || c->in.version < 1 || c->in.inflight < 1)
+		return -EPROTO;
+	if (s->inflight > c->in.inflight)
+		s->inflight = c->in.inflight;
+	s->greeted = true;
+	return 0;
+}
+
+/* Read until there is a request to run, resolved. What only concerns the server is done at once. */
+static int next_request(struct server_call *c)
+{
+	struct server *s = c->s;
+
+	for (;;) {
+		int r = read_frame(c);
+
+		if (r == 0)
+			r = check_order(s, c);
+		if (r < 0)
+			return r;
+		switch (c->head.op) {
+		case REMOTE_CANCEL:
+			cancel(s, c->head.id);
+			break;
+		case REMOTE_FORGET:
+			r = serve_forget_all(s, &c->in);
+			break;
+		default:
+			r = serve_resolve(c);
+			if (r == 0)
+				return 0;
+			serve_call_unref(c);
+		}
+		if (r < 0)
+			return r;
+	}
+}
+
+/* ---- Threads ---- */
+
+static void *thread_main(void *arg);
+
+/* Signals are for the program's main thread. */
+static bool start_thread(struct server *s)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	pthread_t id;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	r = pthread_create(&id, &attr, thread_main, s);
+	pthread_attr_destroy(&attr);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return r == 0;
+}
+
+/* Let one of the threads that wait for input have it. */
+static int arm(struct server *s, int how)
+{
+	struct epoll_event e = {.events = EPOLLIN | EPOLLONESHOT};
+
+	return epoll_ctl(s->input, how, s->stream.in, &e) < 0 ? -errno : 0;
+}
+
+/* Somebody is to wait for input while this thread works; without a thread to be had, nobody does.
+ */
+static void leave_turn(struct server *s)
+{
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	s->waiting--;
+	if (s->waiting == 0 && s->threads <= s->inflight && start_thread(s)) {
+		s->threads++;
+		s->waiting++;
+	}
+	pthread_mutex_unlock(&s->lock);
+	r = arm(s, EPOLL_CTL_MOD);
+	if (r < 0)
+		serve_end(s, r);
+}
+
+/* Until this thread has the turn: 0, or -ENOTCONN at the end. */
+static int wait_for_turn(struct server *s)
+{
+	struct epoll_event e;
+	int n;
+
+	do
+		n = epoll_wait(s->input, &e, 1, -1);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return has_ended(s) ? -ENOTCONN : 0;
+}
+
+static void wait_again(struct server *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->waiting++;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Take requests and run them until the end. The thread counts as waiting at first. */
+static void work(struct server *s)
+{
+	_cleanup_free_ uint8_t *payload = malloc(REMOTE_MAX_PAYLOAD);
+	_cleanup_free_ uint8_t *data = malloc(REMOTE_MAX_DATA);
+	struct server_call c = {.s = s, .payload = payload, .data = data};
+
+	if (!payload || !data)
+		serve_end(s, -ENOMEM);
+	for (;;) {
+		int r = wait_for_turn(s);
+
+		if (r == 0)
+			r = next_request(&c);
+		if (r < 0) {
+			serve_end(s, r == -ENOTCONN ? 0 : r);
+			return;
+		}
+		call_begin(&c);
+		leave_turn(s);
+		run(&c);
+		wait_again(s);
+	}
+}
+
+static void thread_ended(struct server *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->threads--;
+	pthread_cond_signal(&s->ended);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void *thread_main(void *arg)
+{
+	work(arg);
+	thread_ended(arg);
+	return NULL;
+}
+
+/* ---- The connection ---- */
+
+static int watch(struct server *s)
+{
+	struct epoll_event e = {.events = EPOLLIN};
+
+	s->input = epoll_create1(EPOLL_CLOEXEC);
+	s->over = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->input < 0 || s->over < 0 || epoll_ctl(s->input, EPOLL_CTL_ADD, s->over, &e) < 0)
+		return -errno;
+	return arm(s, EPOLL_CTL_ADD);
+}
+
+static int server_init(struct server *s, struct bk *bk, unsigned threads)
+{
+	s->bk = bk;
+	s->inflight = threads ? threads : DEFAULT_THREADS;
+	s->nodes.max = SERVER_MAX_NODES;
+	s->files.max = SERVER_MAX_FILES;
+	s->threads = s->waiting = 1;
+	pthread_mutex_init(&s->sending, NULL);
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->ended, NULL);
+	return watch(s);
+}
+
+static void server_done(struct server *s)
+{
+	serve_objects_done(s);
+	closep(&s->input);
+	closep(&s->over);
+	pthread_cond_destroy(&s->ended);
+	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->sending);
+}
+
+/* This thread works too, then waits for the others. */
+static int serve(struct server *s)
+{
+	int r;
+
+	work(s);
+	pthread_mutex_lock(&s->lock);
+	s->threads--;
+	while (s->threads > 0)
+		pthread_cond_wait(&s->ended, &s->lock);
+	r = s->result;
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+int remote_serve(struct bk *bk, int in, int out, const struct remote_serve_conf *conf)
+{
+	struct remote_stream stream;
+	struct server *s = calloc(1, sizeof(*s));
+	int r = -ENOMEM;
+
+	remote_stream_init(&stream, in, out);
+	if (s) {
+		s->stream = stream;
+		r = server_init(s, bk, conf ? conf->threads : 0);
+		if (r == 0)
+			r = serve(s);
+		server_done(s);
+	}
+	if (r < 0)
+		log_error("remote: the connection ended: %s", strerror(-r));
+	remote_stream_done(&stream);
+	free(s);
+	return r;
+}

@@ -1,0 +1,22 @@
+/*
+ * The server end: a backend served to the one client at the other end of a stream. The program
+ * (aib-guest serve) ignores SIGPIPE and SIGXFSZ and has a umask of 0.
+ */
+#ifndef AIB_REMOTE_SERVE_H
+#define AIB_REMOTE_SERVE_H
+
+#include "backend.h"
+
+struct remote_serve_conf {
+	unsigned threads; /* calls that may run at once, 1 to REMOTE_MAX_INFLIGHT; 0: 32 */
+};
+
+/*
+ * Serve BK, which is prepared and has no other front end, over IN and OUT (the same for a socket;
+ * both are taken whatever happens) until the client ends or violates the protocol. Then no node or
+ * file of BK is in use any more. Blocks until then. Returns 0 at the client's end, -EPROTO after a
+ * violation, or another -errno.
+ */
+int remote_serve(struct bk *bk, int in, int out, const struct remote_serve_conf *conf);
+
+#endif
