@@ -32,6 +32,7 @@ static int say_hello(struct bk_req *req, struct remote *r)
 		return e;
 	r->root = NODE_OF(root);
 	r->bk.ino_dev = a.msg.st.st_dev;
+	r->bk.root_ino = a.msg.st.st_ino;
 	if (a.msg.flags & REMOTE_HAS_FLUSH)
 		r->bk.ops = &remote_flush_ops;
 	pthread_mutex_lock(&r->lock);
