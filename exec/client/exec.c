@@ -115,8 +115,8 @@ static int explain_exit(const struct exec_args *args, const struct relay_result 
 	if (e->how == PROTO_NOT_FOUND || e->how == PROTO_NOT_EXEC)
 		err_set(err, 0, "%s: %s", args->argv[0], strerror(e->value));
 	else if (e->how == PROTO_NO_CWD)
-		err_set(err, 0, "%s cannot be entered in the sandbox: %s",
-			args->workdir ? args->workdir : "the working directory",
+		err_set(err, 0, "the working directory%s%s cannot be entered in the sandbox: %s",
+			args->workdir ? " " : "", args->workdir ? args->workdir : "",
 			strerror(e->value));
 	else if (e->how == PROTO_FAILED)
 		err_set(err, 0, "the guest could not start the command: %s", strerror(e->value));

@@ -73,7 +73,7 @@ def test_streams_are_separate_and_the_status_is_the_commands(box):
         (143, "", ["sh", "-c", "kill -TERM $$"]),
         (127, "aib-exec: no-such: No such file", ["no-such"]),
         (126, "aib-exec: /etc/passwd: Permission denied", ["/etc/passwd"]),
-        (125, "the working directory cannot be entered", ["-w", "/no/such", "true"]),
+        (125, "the working directory /no/such cannot be entered", ["-w", "/no/such", "true"]),
         (125, "no sandbox \"x\"", ["--sandbox", "x", "true"]),
         (125, "--timeout x: not a duration", ["--timeout", "x", "true"]),
         (125, "--nope: no such option", ["--nope"]),
@@ -356,8 +356,6 @@ def test_closed_descriptors_of_the_caller_are_not_taken_for_others(box, world, c
 
 
 def test_what_cannot_be_done_is_said_with_its_name(box, world):
-    p = box.run("-w", "/nonexistent/dir", "true")
-    assert p.returncode == 125 and "/nonexistent/dir cannot be entered" in p.stderr
     p = box.run("--status-fd", "77", "true")
     assert p.returncode == 125 and "--status-fd 77: that descriptor is not open" in p.stderr
     gone = world.dir / "gone"
