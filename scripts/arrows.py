@@ -2,7 +2,7 @@
 
     base <- backend.h <- each backend <- exec <- fuse
 
-Siblings do not include each other, and only fuse/ knows libfuse. Besides, the folders that README.md
+Siblings do not include each other (remote's two public headers are for those who use it), and only fuse/ knows libfuse. Besides, the folders that README.md
 names exist, and each folder with sources is named there.
 """
 
@@ -13,6 +13,7 @@ import sys
 TOP = pathlib.Path(__file__).resolve().parent.parent
 SOURCE = ("backends", "exec", "fuse")
 BASE = "backends/base"
+REMOTE_CLIENT, REMOTE_SERVER = "backends/remote/remote.h", "backends/remote/serve.h"
 
 # What a component's files may include beside the component's own: other components, or single headers.
 # A component is a folder; files that lie flat in backends/ (the contract and what stands on it for
@@ -22,8 +23,12 @@ MAY = {
     "backends": [BASE],
     "backends/registry.c": [BASE, "backends", "backends/*"],
     "backends/*": [BASE, "backends"],
+    # What is at the other end of a stream may be a part of any backend: remote is a leaf as base is, and
+    # is known by its two public headers.
+    "backends/docker": [BASE, "backends", REMOTE_CLIENT],
     "exec": [BASE],
-    "exec/guest": [BASE, "exec/protocol.h", "exec/pump.h"],
+    # Its `serve` is the host backend behind the server end of remote.
+    "exec/guest": [BASE, "backends", "backends/host", REMOTE_SERVER, "exec/protocol.h", "exec/pump.h"],
     "exec/client": [BASE, "exec"],
     "exec/server": [BASE, "backends", "backends/*", "exec"],
     "fuse": [BASE, "backends", "backends/*", "exec", "exec/server"],

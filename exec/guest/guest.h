@@ -1,6 +1,7 @@
 /*
  * The verbs of aib-guest, and what they share. It is a static program for any container: the C
- * library, the kernel and nothing else; no allocation that grows with what it is sent.
+ * library, the kernel and nothing else; no allocation that grows with what it is sent (serve: up to
+ * the bounds of remote/server.h).
  */
 #ifndef AIB_EXEC_GUEST_H
 #define AIB_EXEC_GUEST_H
@@ -11,5 +12,6 @@
 int guest_init(int argc, char **argv);
 int guest_run(int argc, char **argv);
 int guest_fs(int argc, char **argv);
+int guest_serve(int argc, char **argv);
 
 #endif

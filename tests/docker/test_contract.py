@@ -1,4 +1,4 @@
-"""The contract suite on the docker backend, with a real engine; one pytest test for each of its tests."""
+"""The contract suite on the docker backend, and over a container's guest, with a real engine."""
 
 import os
 import re
@@ -15,16 +15,26 @@ TESTS = [
 ]
 
 
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("name", TESTS)
-def test_docker(engine, name):
+def contract(program, *names):
     env = dict(
         os.environ,
         AIB_TEST_IMAGE="aib-test:busybox",
         AIB_TEST_GUEST=str(BIN / "aib-guest"),
     )
     p = subprocess.run(
-        [BUILD / "tests/contract/contract_docker", name],
+        [BUILD / "tests/contract" / program, *names],
         env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=380 * SLOW,
     )  # fmt: skip
     assert p.returncode == 0, p.stdout + p.stderr
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", TESTS)
+def test_docker(engine, name):
+    contract("contract_docker", name)
+
+
+@pytest.mark.timeout(400)
+def test_guest(engine):
+    """All of them in one container: here they are quick, and the container's start is not."""
+    contract("contract_guest")

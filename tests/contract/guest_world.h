@@ -1,0 +1,17 @@
+/*
+ * A docker or container route of a real engine and connections to its guest, for test programs:
+ * AIB_TEST_IMAGE names the image of a container to make, or AIB_TEST_CONTAINER one that runs;
+ * AIB_TEST_GUEST says where aib-guest is. DOCKER_HOST is the engine.
+ */
+#ifndef AIB_TEST_GUEST_WORLD_H
+#define AIB_TEST_GUEST_WORLD_H
+
+#include "docker/docker.h"
+#include "docker/guest.h"
+
+/* The prepared route; its messages go to standard error at WARNING (AIB_TEST_DEBUG: all). */
+struct docker *world_route(void);
+/* Connect, with 60 s; the text of a failure goes to standard error. */
+int world_connect(struct docker *d, struct guest **ret);
+
+#endif

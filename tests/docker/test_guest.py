@@ -1,0 +1,92 @@
+"""Connections to the guest of a container of a real engine: guest_test.c has the other half."""
+
+import os
+import subprocess
+
+import pytest
+
+from harness import BIN, BUILD, SLOW, wait_for
+
+IMAGE = "aib-test:busybox"
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+
+def start(case, **env):
+    env = {**os.environ, "AIB_TEST_GUEST": str(BIN / "aib-guest"), **env}
+    return subprocess.Popen(
+        [BUILD / "tests/docker/guest_test", case],
+        env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def end(p):
+    out, errors = p.communicate("", timeout=60 * SLOW)
+    assert p.returncode == 0, out + errors
+    return out
+
+
+def reach(p, word):
+    line = p.stdout.readline()
+    assert line == f"{word}\n", line + p.stderr.read()
+
+
+def go_on(p):
+    p.stdin.write("\n")
+    p.stdin.flush()
+
+
+def servers(engine, name):
+    """Processes of the guest in a container, dead ones that nobody has reaped included."""
+    lines = engine.docker("top", name, "-eo", "pid,comm,args").stdout.splitlines()[1:]
+    return [int(line.split()[0]) for line in lines if "aib-guest" in line and " init" not in line]
+
+
+@pytest.mark.parametrize("image", [IMAGE, "aib-test:empty"])
+def test_files_of_a_container_of_ours(image):
+    end(start("files", AIB_TEST_IMAGE=image))
+
+
+def test_a_readonly_root_of_another_user(engine, container):
+    # The guest cannot be put into such a container, but bound in.
+    name = container(flags=(
+        "--read-only", "--tmpfs", "/tmp", "--user", "1000:1000", "--cap-drop", "ALL",
+        "-v", f"{BIN / 'aib-guest'}:/.aib-guest:ro",
+    ))  # fmt: skip
+    end(start("readonly", AIB_TEST_CONTAINER=name))
+    wait_for("the guest's end", lambda: not servers(engine, name))
+
+
+def test_a_killed_guest_is_an_error_at_once_and_comes_back(engine, container):
+    name = container()
+    p = start("killed", AIB_TEST_CONTAINER=name)
+    reach(p, "kill it")
+    (pid,) = servers(engine, name)
+    os.kill(pid, 9)
+    go_on(p)
+    reach(p, "closed")
+    wait_for("the guest's end", lambda: not servers(engine, name))
+    go_on(p)
+    end(p)
+
+
+def test_what_a_guest_says_instead_of_an_answer_is_the_error(engine, container, world):
+    name = container()
+    p = start("no_guest", AIB_TEST_CONTAINER=name)
+    reach(p, "replace it")
+    script = world.dir / "script"
+    script.write_text("#!/bin/sh\necho no such luck >&2; exit 3\n")
+    script.chmod(0o755)
+    engine.docker("cp", script, f"{name}:/.aib-guest")
+    go_on(p)
+    out = end(p)
+    assert engine.inspect(name)["Id"] in out and "no such luck" in out
+
+
+def test_serve_ends_with_its_input_and_prints_only_frames(engine, container):
+    name = container(flags=("-v", f"{BIN / 'aib-guest'}:/g:ro"))
+    for user in ("0:0", "1000:1000"):
+        p = engine.docker("exec", "-i", "-u", user, name, "/g", "serve", check=False)
+        assert (p.returncode, p.stdout, p.stderr) == (0, "", "")
+        p = engine.docker("exec", "-i", "-u", user, name, "/g", "serve", check=False, input="x" * 64)
+        assert p.returncode == 1 and p.stdout == "" and "ended" in p.stderr
