@@ -18,6 +18,9 @@ def pytest_configure(config):
         pytest.exit(f"no programs in {harness.BIN}: run scripts/setup", 2)
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.exit("/dev/fuse cannot be opened: these tests need it (modprobe fuse; or root)", 2)
+    # A shell's background jobs ignore these, and so would all that the tests start and signal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
