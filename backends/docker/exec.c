@@ -59,32 +59,6 @@ static int make_args(const struct docker *d, const struct bk_exec *x, struct run
 	return 0;
 }
 
-static bool not_running(int r)
-{
-	return r == -ENOTCONN || r == -EBUSY || r == -ENOENT;
-}
-
-static int start(struct bk_req *req, struct docker *d, const struct engine_exec *x,
-		 struct bk_stream **ret, struct err *err)
-{
-	_cleanup_free_ char *id = NULL;
-	int r = sandbox_running(req, &d->sb, err);
-
-	if (r < 0)
-		return r;
-	r = engine_exec_start(req, d->sb.engine, d->sb.ref, x, ret, &id, err);
-	if (!not_running(r))
-		return r;
-	/* It ended since we last looked: once more, from the start. */
-	sandbox_forget_ready(&d->sb);
-	r = sandbox_running(req, &d->sb, err);
-	if (r == 0) {
-		free(TAKE(id));
-		r = engine_exec_start(req, d->sb.engine, d->sb.ref, x, ret, &id, err);
-	}
-	return r;
-}
-
 static int docker_exec(struct bk_req *req, struct bk *bk, const struct bk_exec *x,
 		       struct bk_stream **ret, struct err *err)
 {
@@ -100,7 +74,7 @@ static int docker_exec(struct bk_req *req, struct bk *bk, const struct bk_exec *
 	if (r < 0)
 		return r;
 	ex.argv = a.argv;
-	r = start(req, d, &ex, ret, err);
+	r = sandbox_exec(req, &d->sb, &ex, ret, err);
 	free(a.argv);
 	if (r < 0 && r != -EINTR)
 		return sandbox_fail(&d->sb, r, "%s", err->text);

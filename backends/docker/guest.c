@@ -13,33 +13,20 @@ struct guest {
 	struct bk *bk;
 };
 
-/* Whether an exec's failure says that the container is not what we believed. */
-static bool is_lost(int r)
-{
-	return r == -ENOTCONN || r == -EBUSY || r == -ENOENT;
-}
-
 static int start(struct bk_req *req, struct sandbox *sb, struct bk_stream **ret, struct err *err)
 {
 	static const char *const argv[] = {GUEST_PATH, "serve", NULL};
 	const struct engine_exec x = {.argv = argv, .user = "0:0", .workdir = "/"};
-	_cleanup_free_ char *id = NULL;
-	int r;
+	int r = sandbox_running(req, sb, err);
 
-	for (int tries = 0;; tries++) {
-		r = sandbox_running(req, sb, err);
-		if (r < 0)
-			return r;
-		r = engine_exec_start(req, sb->engine, sb->ref, &x, ret, &id, err);
-		if (r == 0)
-			return 0;
-		if (!is_lost(r) || tries > 0)
-			break;
-		sandbox_forget_ready(sb);
-	}
+	if (r < 0)
+		return r;
+	r = sandbox_exec(req, sb, &x, ret, err);
+	if (r == 0)
+		return 0;
 	/* Of the engine, not of a file. */
-	return err_prefix(err, is_lost(r) ? -EIO : r, "container %s: starting " GUEST_PATH " serve",
-			  sb->ref);
+	return err_prefix(err, sandbox_is_lost(r) ? -EIO : r,
+			  "container %s: starting " GUEST_PATH " serve", sb->ref);
 }
 
 /* The guest said no hello: what it said instead, or what became of it. */

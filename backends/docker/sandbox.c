@@ -325,18 +325,43 @@ int sandbox_running(struct bk_req *req, struct sandbox *sb, struct err *err)
 
 /* ---- Our own commands ---- */
 
-/* Whether an exec's result says that the container or the guest is not what we believed. */
-static bool is_lost(int r)
-{
-	return r == -ENOTCONN || r == -EBUSY || r == -ENOENT || r == 126 || r == 127;
-}
-
 void sandbox_forget_ready(struct sandbox *sb)
 {
 	pthread_mutex_lock(&sb->lock);
 	sb->learned = false;
 	sb->guest_checked = false;
 	pthread_mutex_unlock(&sb->lock);
+}
+
+bool sandbox_is_lost(int r)
+{
+	return r == -ENOTCONN || r == -EBUSY || r == -ENOENT;
+}
+
+/* The same of one that was waited for: the guest did not run either. */
+static bool is_lost(int r)
+{
+	return sandbox_is_lost(r) || r == 126 || r == 127;
+}
+
+int sandbox_exec(struct bk_req *req, struct sandbox *sb, const struct engine_exec *x,
+		 struct bk_stream **ret, struct err *err)
+{
+	_cleanup_free_ char *id = NULL;
+	int r = sandbox_running(req, sb, err);
+
+	if (r < 0)
+		return r;
+	r = engine_exec_start(req, sb->engine, sb->ref, x, ret, &id, err);
+	if (!sandbox_is_lost(r))
+		return r;
+	sandbox_forget_ready(sb);
+	r = sandbox_running(req, sb, err);
+	if (r == 0) {
+		free(TAKE(id));
+		r = engine_exec_start(req, sb->engine, sb->ref, x, ret, &id, err);
+	}
+	return r;
 }
 
 int sandbox_fs_output(struct bk_req *req, struct sandbox *sb, const char *const *args,
