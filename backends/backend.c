@@ -92,6 +92,7 @@ void bk_node_init(struct bk_node *node, struct bk *bk)
 {
 	node->bk = bk;
 	atomic_init(&node->refs, 1);
+	atomic_init(&node->era, 0);
 	node->front = 0;
 }
 
@@ -606,6 +607,13 @@ int bk_fallocate(struct bk_req *req, struct bk_file *file, int mode, off_t off, 
 }
 
 /* ---- Directories ---- */
+
+int bk_backing_fd(struct bk_file *file)
+{
+	const struct bk_ops *ops = file->node->bk->ops;
+
+	return ops->backing_fd ? ops->backing_fd(file) : -EOPNOTSUPP;
+}
 
 int bk_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
 {

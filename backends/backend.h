@@ -85,6 +85,9 @@ void bk_req_on_cancel(struct bk_req *req, void (*wake)(void *), void *arg);
 struct bk_node {
 	struct bk *bk;	  /* its owner */
 	atomic_uint refs; /* at 0, ops->node_free runs once; never raised from 0 */
+	/* Raised by the owner when what the kernel has open of it is void: the next lookup gives the
+	 * kernel's number another generation, and old descriptors answer EIO. */
+	atomic_uint era;
 	uint32_t front;	  /* the front end's index of it, 0 for none; guarded by its lock */
 };
 
@@ -92,6 +95,8 @@ struct bk_node {
 struct bk_file {
 	struct bk_node *node;
 	int flags; /* open(2) flags */
+	/* Its size is not known before it is read: bypass the page cache. */
+	bool direct_io;
 };
 
 void bk_node_init(struct bk_node *node, struct bk *bk); /* with one reference */
@@ -111,6 +116,9 @@ struct bk {
 	bool no_host_exec; /* its files may not be executed on the host (EACCES) */
 	bool direct_io;	   /* sizes are not known before the read: bypass the page cache */
 	uint32_t entry_ttl_ms, attr_ttl_ms, negative_ttl_ms; /* how long the kernel may remember */
+	/* All of that can become void at once (bk_sandbox_ops.changed): it holds only where the
+	 * front end can make the kernel forget, and is 0 where it cannot. */
+	bool recall;
 
 	uint64_t ino_space; /* the wrappers make st_ino unique in the mount with these two */
 	dev_t ino_dev;	    /* the device whose numbers are kept as they are */
@@ -199,6 +207,9 @@ struct bk_stream_ops {
 	ssize_t (*read)(struct bk_stream *, void *data, size_t size);
 	/* Bytes taken, -EAGAIN, or -errno. */
 	ssize_t (*write)(struct bk_stream *, const void *data, size_t size);
+	/* The stream is a socket and nothing was read or written: the caller's from now on, who may
+	 * give it to another process; free still has to be called. NULL: it is not one. */
+	int (*take_fd)(struct bk_stream *);
 	/* Closes; the command's tree is killed where it still runs, unless detached. */
 	void (*free)(struct bk_stream *);
 };
@@ -311,6 +322,13 @@ struct bk_ops {
 	 */
 	void (*wait)(struct bk_file *, struct bk_waiter *w, bool remove);
 
+	/*
+	 * A descriptor of the regular file that FILE is, for the kernel to read and write without
+	 * asking (FUSE passthrough): borrowed, good as long as FILE, open for at least what FILE is,
+	 * never O_PATH. -EOPNOTSUPP where there is none. Does not block. NULL: there is none.
+	 */
+	int (*backing_fd)(struct bk_file *);
+
 	/* Directories. NULL: the node itself is enough, a bare bk_file is made. */
 	int (*opendir)(struct bk_req *, struct bk_node *, struct bk_file **ret);
 	/* Entries after COOKIE (0: from the start). A listing misses nothing and repeats nothing
@@ -379,6 +397,7 @@ int bk_fsync(struct bk_req *, struct bk_file *, bool datasync);
 void bk_release(struct bk_file *); /* open and opendir alike; takes NULL */
 off_t bk_lseek(struct bk_req *, struct bk_file *, off_t off, int whence);
 int bk_fallocate(struct bk_req *, struct bk_file *, int mode, off_t off, off_t len);
+int bk_backing_fd(struct bk_file *);
 int bk_opendir(struct bk_req *, struct bk_node *, struct bk_file **ret);
 int bk_readdir(struct bk_req *, struct bk_file *, uint64_t cookie, bk_fill_fn, void *ctx);
 int bk_fsyncdir(struct bk_req *, struct bk_file *, bool datasync);
