@@ -570,7 +570,7 @@ void bk_release(struct bk_file *file)
 	free(file);
 }
 
-static off_t seek_all_data(struct bk_req *req, struct bk_file *file, off_t off, int whence)
+off_t bk_seek_all_data(struct bk_req *req, struct bk_file *file, off_t off, int whence)
 {
 	struct stat st;
 	int r = bk_getattr(req, file->node, file, &st);
@@ -591,7 +591,7 @@ off_t bk_lseek(struct bk_req *req, struct bk_file *file, off_t off, int whence)
 	if (off < 0)
 		return -ENXIO;
 	if (!OPS(node)->lseek)
-		return seek_all_data(req, file, off, whence);
+		return bk_seek_all_data(req, file, off, whence);
 	return checked(node->bk, "lseek", OPS(node)->lseek(req, file, off, whence), INT64_MAX);
 }
 

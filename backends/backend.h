@@ -397,6 +397,9 @@ int bk_fsync(struct bk_req *, struct bk_file *, bool datasync);
 void bk_release(struct bk_file *); /* open and opendir alike; takes NULL */
 off_t bk_lseek(struct bk_req *, struct bk_file *, off_t off, int whence);
 int bk_fallocate(struct bk_req *, struct bk_file *, int mode, off_t off, off_t len);
+/* What bk_lseek answers where there is no slot: all is data. For a backend that knows better of some
+ * files only. */
+off_t bk_seek_all_data(struct bk_req *, struct bk_file *, off_t off, int whence);
 int bk_backing_fd(struct bk_file *);
 int bk_opendir(struct bk_req *, struct bk_node *, struct bk_file **ret);
 int bk_readdir(struct bk_req *, struct bk_file *, uint64_t cookie, bk_fill_fn, void *ctx);

@@ -22,6 +22,8 @@
 	     "bytes of temporary files for open files of this route (16G)"},                       \
 	    {"index_max", OPTION_UINT, AT(index_max), NULL,                                        \
 	     "entries kept of the listing of one tree (250000)"},                                  \
+	    {"transport", OPTION_STRING, AT(transport), "auto|guest|archive",                      \
+	     "auto: over aib-guest while the container runs, else by archives"},                   \
 	    {"symlinks", OPTION_STRING, AT(symlinks), "contain|verbatim",                          \
 	     "contain: links never lead out of the route"},                                        \
 	{                                                                                          \
@@ -288,7 +290,8 @@ static int set_default(char **field, const char *value)
 
 static int check(struct docker_conf *c, bool attach, struct err *err)
 {
-	if (set_default(&c->symlinks, "contain") < 0 || set_default(&c->pseudo, "hide") < 0)
+	if (set_default(&c->symlinks, "contain") < 0 || set_default(&c->pseudo, "hide") < 0 ||
+	    set_default(&c->transport, "auto") < 0)
 		return -ENOMEM;
 	if (attach)
 		return c->container && *c->container

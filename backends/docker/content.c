@@ -181,10 +181,14 @@ int content_whole(struct bk_req *req, struct docker *d, struct dnode *node)
 	return r;
 }
 
-void content_claim(struct dnode *node)
+void content_claim(struct docker *d, struct dnode *node)
 {
 	pthread_mutex_lock(&node->lock);
-	node->claims++;
+	if (node->claims++ == 0) {
+		pthread_mutex_lock(&d->claimed_lock);
+		DL_APPEND2(d->claimed, node, claimed_prev, claimed_next);
+		pthread_mutex_unlock(&d->claimed_lock);
+	}
 	pthread_mutex_unlock(&node->lock);
 }
 
@@ -195,6 +199,9 @@ void content_unclaim(struct docker *d, struct dnode *node)
 
 	pthread_mutex_lock(&node->lock);
 	if (--node->claims == 0) {
+		pthread_mutex_lock(&d->claimed_lock);
+		DL_DELETE2(d->claimed, node, claimed_prev, claimed_next);
+		pthread_mutex_unlock(&d->claimed_lock);
 		s = TAKE(node->spool);
 		lost = atomic_exchange(&node->pending, false);
 		node->dirty = false;
@@ -325,6 +332,41 @@ int content_flush(struct bk_req *req, struct docker *d, struct dnode *node)
 	if (content_local(node) && !is_gone(d, node))
 		r = content_put(req, d, node);
 	gate_leave(&node->gate);
+	return r;
+}
+
+/* References on all nodes whose content is claimed. */
+static int take_claimed(struct docker *d, struct dnode ***ret, size_t *ret_n)
+{
+	struct dnode *n, **all;
+	size_t count = 0, max;
+
+	pthread_mutex_lock(&d->claimed_lock);
+	DL_COUNT2(d->claimed, n, max, claimed_next);
+	all = calloc(max + 1, sizeof(*all));
+	DL_FOREACH2(d->claimed, n, claimed_next)
+	if (all && bk_node_tryref(&n->base))
+		all[count++] = n;
+	pthread_mutex_unlock(&d->claimed_lock);
+	*ret = all;
+	*ret_n = count;
+	return all ? 0 : -ENOMEM;
+}
+
+int content_flush_all(struct bk_req *req, struct docker *d)
+{
+	_cleanup_free_ struct dnode **all = NULL;
+	size_t n;
+	int r = take_claimed(d, &all, &n);
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		r = content_flush(req, d, all[i]);
+		/* What cannot be put fails its own close, too. */
+		if (r < 0 && r != -EINTR && r != -ETIMEDOUT)
+			r = 0;
+	}
+	while (n > 0)
+		bk_node_unref(&all[--n]->base);
 	return r;
 }
 

@@ -3,7 +3,7 @@
  * directory keeps the index it began with, so that its cookies stay good, and adds the files that
  * are not in the container yet. Cookies: 1 and 2 are "." and "..", 3 and on the entries.
  */
-#include "docker.h"
+#include "live.h"
 
 #include "../base/clock.h"
 
@@ -13,7 +13,7 @@
 #define PENDING_MAX 4096
 
 struct ddir {
-	struct bk_file file;
+	struct dfile file;
 	struct gate gate; /* two threads may list one handle */
 	struct index *ix; /* NULL: lists as empty */
 	uint32_t at;
@@ -23,7 +23,7 @@ struct ddir {
 
 static const char *const pseudo_dirs[] = {"/proc", "/sys", "/dev"};
 
-static bool is_pseudo(struct docker *d, const char *path)
+bool dir_is_pseudo(struct docker *d, const char *path)
 {
 	if (strcmp(d->conf.pseudo, "hide") != 0)
 		return false;
@@ -37,7 +37,7 @@ static bool not_indexed(void *arg, const char *path)
 {
 	struct docker *d = arg;
 
-	return is_pseudo(d, path) || sandbox_hidden(&d->sb, path);
+	return dir_is_pseudo(d, path) || sandbox_hidden(&d->sb, path);
 }
 
 /* ---- An index that holds ---- */
@@ -178,12 +178,12 @@ static int take_pending(struct docker *d, struct dnode *node, struct ddir *dir)
 
 static int relist(struct bk_req *req, struct docker *d, struct ddir *dir)
 {
-	struct dnode *node = dnode_of(dir->file.node);
+	struct dnode *node = dnode_of(dir->file.base.node);
 	char path[PATH_MAX];
 	int r = node_path(d, node, path);
 
 	drop_listing(dir);
-	if (r == -ENOENT || (r == 0 && is_pseudo(d, path)))
+	if (r == -ENOENT || (r == 0 && dir_is_pseudo(d, path)))
 		return 0; /* removed, or not to be walked: empty */
 	if (r == 0 && sandbox_hidden(&d->sb, path))
 		return sandbox_fail(&d->sb, -EOPNOTSUPP,
@@ -205,14 +205,14 @@ int docker_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **re
 	if (!dir)
 		return -ENOMEM;
 	gate_init(&dir->gate);
-	dir->file.node = bk_node_ref(node);
-	*ret = &dir->file;
+	dir->file.base.node = bk_node_ref(node);
+	*ret = &dir->file.base;
 	return 0;
 }
 
 void docker_releasedir(struct bk_file *f)
 {
-	struct ddir *dir = container_of(f, struct ddir, file);
+	struct ddir *dir = container_of(dfile_of(f), struct ddir, file);
 
 	drop_listing(dir);
 	gate_done(&dir->gate);
@@ -284,7 +284,7 @@ int docker_readdir(struct bk_req *req, struct bk_file *f, uint64_t cookie, bk_fi
 {
 	struct docker *d = docker_of(f->node);
 	struct dnode *node = dnode_of(f->node);
-	struct ddir *dir = container_of(f, struct ddir, file);
+	struct ddir *dir = container_of(dfile_of(f), struct ddir, file);
 	int r = gate_enter(req, &dir->gate);
 
 	if (r < 0)

@@ -19,10 +19,12 @@ void docker_destroy(struct bk *bk)
 	struct docker *d = container_of(bk, struct docker, bk);
 
 	sandbox_end(&d->sb);
+	transport_done(&d->transport);
 	nodes_done(d);
 	indexes_done(&d->indexes);
 	sandbox_done(&d->sb);
 	gate_done(&d->names);
+	pthread_mutex_destroy(&d->claimed_lock);
 	docker_conf_free(&d->conf);
 	bk_done(bk);
 	free(d);
@@ -84,6 +86,8 @@ static int make(const struct bk_mount *mount, const char *route, bool attach, co
 	if (r < 0)
 		goto fail_sandbox;
 	gate_init(&d->names);
+	pthread_mutex_init(&d->claimed_lock, NULL);
+	transport_init(&d->transport, d->conf.transport);
 	indexes_init(&d->indexes);
 	r = nodes_init(d);
 	if (r < 0)
@@ -93,6 +97,8 @@ static int make(const struct bk_mount *mount, const char *route, bool attach, co
 
 fail_nodes:
 	nodes_done(d);
+	transport_done(&d->transport);
+	pthread_mutex_destroy(&d->claimed_lock);
 	gate_done(&d->names);
 	indexes_done(&d->indexes);
 	sandbox_done(&d->sb);

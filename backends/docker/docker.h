@@ -13,12 +13,14 @@
 #include "index.h"
 #include "sandbox.h"
 #include "spool.h"
+#include "transport.h"
 
 #include "../base/clock.h"
 
 #include <limits.h>
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
+#include <utlist.h>
 
 /* How long anything cached is believed without asking again, ms. */
 #define FRESH_MS 1000
@@ -28,6 +30,8 @@ struct ino_override;
 struct nodes {
 	pthread_mutex_t lock;
 	struct dnode *root;
+	struct dnode *live;	 /* all that have a remote node */
+	struct dnode *by_remote; /* the same but links, by it; weak */
 	struct ino_override *overrides;
 	uint64_t fresh_inos;
 };
@@ -37,10 +41,13 @@ struct docker {
 	struct docker_conf conf;
 	const struct bk_mount *mount;
 	struct sandbox sb;
+	struct transport transport;
 	struct gate names; /* held while paths are used, alone by what changes names */
 	struct nodes nodes;
 	struct indexes indexes;
 	struct spool_budget budget;
+	pthread_mutex_t claimed_lock; /* a leaf, below a node's lock */
+	struct dnode *claimed;	      /* nodes with claims on their content; weak */
 	/* Raised by each change through the mount: attributes of before it are asked for again. */
 	atomic_uint_fast64_t changes;
 	/* When something last came of an archive that is being read. The engine makes all else that
@@ -75,6 +82,13 @@ struct dnode {
 	bool linked;
 	bool gone; /* its name is no longer this file's */
 	struct owner owner;
+	/* What it stands for over the guest (live.h): both or none; references. */
+	struct conn *conn;
+	struct bk_node *remote;
+	uint64_t remote_ino, start; /* its number, and the container's start, when last known */
+	bool by_remote;
+	UT_hash_handle hh_remote;
+	struct dnode *live_prev, *live_next;
 
 	atomic_bool pending; /* its name is not in the container yet; changed under `lock` */
 
@@ -82,6 +96,7 @@ struct dnode {
 	struct gate gate;
 	/* guarded by lock */
 	pthread_mutex_t lock;
+	struct dnode *claimed_prev, *claimed_next; /* while there are claims; docker.claimed_lock */
 	unsigned claims; /* open handles, and changes of size: while there are any, `spool` stays */
 	struct spool *spool; /* the content, while it is open or differs from the container's */
 	bool dirty;	     /* content or `st` are not in the container yet */
@@ -142,6 +157,14 @@ void node_gone(struct docker *d, struct dnode *node);
 void node_moved(struct docker *d, struct dnode *dir, const char *name, struct dnode *new_dir,
 		const char *new_name, bool exchange);
 void docker_node_free(struct bk_node *node);
+/* With nodes.lock held. node_find_locked gives no reference; node_place_locked takes NAME and returns
+ * the parent of before, for the caller to unreference once no lock is held. */
+struct dnode *node_find_locked(struct dnode *dir, const char *name);
+void node_unlink_locked(struct dnode *node);
+void node_gone_locked(struct docker *d, struct dnode *node);
+struct dnode *node_place_locked(struct dnode *node, struct dnode *dir, char *name);
+/* A node without a place or number, with a reference; NULL without memory. */
+struct dnode *node_new(struct docker *d, mode_t type);
 /* References on the children that are not in the container yet: up to MAX of them. */
 size_t node_pending(struct docker *d, struct dnode *dir, struct dnode **ret, size_t max);
 
@@ -173,14 +196,22 @@ int docker_getattr(struct bk_req *, struct bk_node *, struct bk_file *, struct s
 int docker_setattr(struct bk_req *, struct bk_node *, struct bk_file *, const struct bk_setattr *,
 		   struct stat *);
 int docker_readlink(struct bk_req *, struct bk_node *, char *);
+/* The link at PATH, whose stored target is TARGET, as the mount shows it, into BUF (PATH_MAX):
+ * its length. C: what it leads over is asked of the guest; NULL: of the engine. */
+int link_show(struct bk_req *req, struct docker *d, struct conn *c, const char *path,
+	      const char *target, char *buf);
+/* Drop what nodes have of other connections than C. */
+void live_forget(struct docker *d, struct conn *c);
 
 /* ---- content.c: a file's content between the container and its spool ---- */
 /* For a reader: the content, with the bytes up to END here. *ret comes with a reference. */
 int content_get(struct bk_req *req, struct docker *d, struct dnode *node, uint64_t end,
 		struct spool **ret);
 /* Keep NODE's content; it is given up with the last claim. Each handle has one. */
-void content_claim(struct dnode *node);
+void content_claim(struct docker *d, struct dnode *node);
 void content_unclaim(struct docker *d, struct dnode *node);
+/* Write back all that is ahead of the container. The gate of names is the caller's, alone. */
+int content_flush_all(struct bk_req *req, struct docker *d);
 /* NODE's gate is the caller's for all of these. */
 int content_refresh(struct bk_req *req, struct docker *d, struct dnode *node);
 /* The whole content is in the spool, as a change needs it. */
@@ -208,6 +239,8 @@ void docker_release(struct bk_file *);
 int docker_opendir(struct bk_req *, struct bk_node *, struct bk_file **);
 void docker_releasedir(struct bk_file *);
 int docker_readdir(struct bk_req *, struct bk_file *, uint64_t, bk_fill_fn, void *);
+/* Whether PATH is to list as empty, being the kernel's. */
+bool dir_is_pseudo(struct docker *d, const char *path);
 /* PATH's entry in a new listing of its directory; -ENOENT where it has none. *ret_index comes with
  * a reference. */
 int list_name(struct bk_req *req, struct docker *d, const char *path, struct index **ret_index,

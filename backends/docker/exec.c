@@ -97,7 +97,10 @@ static int docker_ctl(struct bk_req *req, struct bk *bk, const char *verb, struc
 
 static int docker_status(struct bk *bk, struct buf *out)
 {
-	return sandbox_status(&container_of(bk, struct docker, bk)->sb, out);
+	struct docker *d = container_of(bk, struct docker, bk);
+	int r = sandbox_status(&d->sb, out);
+
+	return r < 0 ? r : transport_status(d, out);
 }
 
 static int docker_error(struct bk *bk, struct buf *out)

@@ -3,7 +3,7 @@
  * the container at flush, fsync or, failing those, release. A file that was created is pending
  * until then: it is there for everyone who looks through the mount.
  */
-#include "docker.h"
+#include "live.h"
 
 #include "../base/clock.h"
 #include "../base/log.h"
@@ -16,16 +16,16 @@ static bool writes(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY;
 }
 
-static struct bk_file *handle_new(struct dnode *node, int flags)
+static struct bk_file *handle_new(struct docker *d, struct dnode *node, int flags)
 {
-	struct bk_file *f = calloc(1, sizeof(*f));
+	struct dfile *f = calloc(1, sizeof(*f));
 
 	if (!f)
 		return NULL;
-	f->node = bk_node_ref(&node->base);
-	f->flags = flags;
-	content_claim(node);
-	return f;
+	f->base.node = bk_node_ref(&node->base);
+	f->base.flags = flags;
+	content_claim(d, node);
+	return &f->base;
 }
 
 static void set_now(struct dnode *node)
@@ -85,7 +85,7 @@ int docker_open(struct bk_req *req, struct bk_node *base, int flags, struct bk_f
 	if (node->type != S_IFREG)
 		return S_ISDIR(node->type) ? -EISDIR : -ENXIO;
 	/* First a handle: it keeps the content that is fetched. */
-	f = handle_new(node, flags);
+	f = handle_new(d, node, flags);
 	if (!f)
 		return -ENOMEM;
 	r = gate_enter(req, &node->gate);
@@ -135,7 +135,7 @@ static int create_new(struct bk_req *req, struct docker *d, struct dnode *dir, c
 		r = flags & O_EXCL ? -EEXIST : 0;
 	else
 		r = make_pending(d, node, st);
-	if (r == 0 && !(f = handle_new(node, flags)))
+	if (r == 0 && !(f = handle_new(d, node, flags)))
 		r = -ENOMEM;
 	gate_leave(&node->gate);
 	if (r == 0)
@@ -267,5 +267,5 @@ void docker_release(struct bk_file *f)
 		write_back(d, node);
 	content_unclaim(d, node);
 	bk_node_unref(f->node);
-	free(f);
+	free(dfile_of(f));
 }

@@ -6,7 +6,7 @@
  * keeping anything. Where a file has moved, an override keeps its number at the new place and
  * gives the old place another; overrides are bounded, the oldest go first.
  */
-#include "docker.h"
+#include "live.h"
 
 #include <string.h>
 
@@ -96,7 +96,7 @@ uint64_t child_ino(struct docker *d, struct dnode *dir, const char *name)
 
 /* ---- Nodes ---- */
 
-static struct dnode *node_new(struct docker *d, mode_t type)
+struct dnode *node_new(struct docker *d, mode_t type)
 {
 	struct dnode *n = calloc(1, sizeof(*n));
 
@@ -115,14 +115,14 @@ static void link_locked(struct dnode *parent, struct dnode *n)
 	n->linked = n->hh.tbl != NULL; /* no memory: it is found by nobody, and works */
 }
 
-static void unlink_locked(struct dnode *n)
+void node_unlink_locked(struct dnode *n)
 {
 	if (n->linked)
 		HASH_DELETE(hh, n->parent->children, n);
 	n->linked = false;
 }
 
-static struct dnode *find_locked(struct dnode *dir, const char *name)
+struct dnode *node_find_locked(struct dnode *dir, const char *name)
 {
 	struct dnode *n;
 
@@ -158,10 +158,14 @@ void docker_node_free(struct bk_node *base)
 	struct docker *d = docker_of(base);
 	struct dnode *n = dnode_of(base), *parent;
 
+	struct live_ref had;
+
 	pthread_mutex_lock(&d->nodes.lock);
-	unlink_locked(n);
+	node_unlink_locked(n);
+	had = live_take_locked(d, n);
 	parent = n->parent;
 	pthread_mutex_unlock(&d->nodes.lock);
+	live_drop(had);
 	spool_unref(n->spool);
 	owner_done(&n->owner);
 	gate_done(&n->gate);
@@ -177,7 +181,7 @@ struct dnode *node_find(struct docker *d, struct dnode *dir, const char *name)
 	struct dnode *n;
 
 	pthread_mutex_lock(&d->nodes.lock);
-	n = find_locked(dir, name);
+	n = node_find_locked(dir, name);
 	if (n && !bk_node_tryref(&n->base))
 		n = NULL;
 	pthread_mutex_unlock(&d->nodes.lock);
@@ -196,13 +200,13 @@ int node_get(struct docker *d, struct dnode *dir, const char *name, mode_t type,
 		return -ENOMEM;
 	}
 	pthread_mutex_lock(&d->nodes.lock);
-	n = find_locked(dir, name);
+	n = node_find_locked(dir, name);
 	if (n && n->type == type && bk_node_tryref(&n->base)) {
 		*ret = n;
 	} else {
 		if (n) {
 			/* Its last reference just went, or something else has taken the name. */
-			unlink_locked(n);
+			node_unlink_locked(n);
 			if (n->type != type) {
 				n->gone = true;
 				override_locked(&d->nodes, dir->ino, name,
@@ -279,11 +283,11 @@ int child_path(struct docker *d, struct dnode *dir, const char *name, char path[
 
 /* ---- Moves ---- */
 
-static void gone_locked(struct docker *d, struct dnode *n)
+void node_gone_locked(struct docker *d, struct dnode *n)
 {
 	if (n->gone || !n->parent)
 		return;
-	unlink_locked(n);
+	node_unlink_locked(n);
 	n->gone = true;
 	override_locked(&d->nodes, n->parent->ino, n->name, fresh_ino_locked(&d->nodes));
 }
@@ -291,12 +295,12 @@ static void gone_locked(struct docker *d, struct dnode *n)
 void node_gone(struct docker *d, struct dnode *n)
 {
 	pthread_mutex_lock(&d->nodes.lock);
-	gone_locked(d, n);
+	node_gone_locked(d, n);
 	pthread_mutex_unlock(&d->nodes.lock);
 }
 
 /* Put N at NAME (taken) in DIR; returns its old parent, to be dereferenced. */
-static struct dnode *place_locked(struct dnode *n, struct dnode *dir, char *name)
+struct dnode *node_place_locked(struct dnode *n, struct dnode *dir, char *name)
 {
 	struct dnode *old = n->parent;
 
@@ -317,20 +321,20 @@ void node_moved(struct docker *d, struct dnode *dir, const char *name, struct dn
 	pthread_mutex_lock(&d->nodes.lock);
 	from_ino = ino_locked(&d->nodes, dir->ino, name);
 	to_ino = ino_locked(&d->nodes, new_dir->ino, new_name);
-	from = find_locked(dir, name);
-	to = find_locked(new_dir, new_name);
+	from = node_find_locked(dir, name);
+	to = node_find_locked(new_dir, new_name);
 	if (to && !exchange)
-		gone_locked(d, to);
+		node_gone_locked(d, to);
 	if (from)
-		unlink_locked(from);
+		node_unlink_locked(from);
 	if (to && exchange)
-		unlink_locked(to);
+		node_unlink_locked(to);
 	override_locked(&d->nodes, new_dir->ino, new_name, from_ino);
 	override_locked(&d->nodes, dir->ino, name, exchange ? to_ino : fresh_ino_locked(&d->nodes));
 	if (from && to_name)
-		drop[0] = place_locked(from, new_dir, TAKE(to_name));
+		drop[0] = node_place_locked(from, new_dir, TAKE(to_name));
 	if (to && exchange && from_name)
-		drop[1] = place_locked(to, dir, TAKE(from_name));
+		drop[1] = node_place_locked(to, dir, TAKE(from_name));
 	pthread_mutex_unlock(&d->nodes.lock);
 	free(to_name);
 	free(from_name);

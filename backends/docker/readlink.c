@@ -5,7 +5,7 @@
  * link. The rest stays as it is, for the kernel walks it through the mount, whose links are shown
  * so too.
  */
-#include "docker.h"
+#include "live.h"
 
 #include "../base/link.h"
 
@@ -15,6 +15,7 @@
 
 /* On the way from a link's directory along its target. */
 struct walk {
+	struct conn *conn; /* whose guest is asked; NULL: the engine */
 	char at[PATH_MAX]; /* where it has come; "" is the root */
 	char rest[PATH_MAX];
 	size_t pos; /* of what is left in `rest` */
@@ -101,15 +102,19 @@ static int go_to(struct walk *w, const char *target)
 	return 0;
 }
 
-/* The type of what is at PATH, and the target of a link (the caller's). */
-static int look(struct bk_req *req, struct docker *d, const char *path, mode_t *ret_type,
+/* The type of what is at the place where W has come, and the target of a link (the caller's). */
+static int look(struct bk_req *req, struct docker *d, const struct walk *w, mode_t *ret_type,
 		char **ret_link)
 {
+	const char *path = w->at;
 	struct owner o = {.generation = 0};
 	struct engine_stat head = {0};
 	struct stat st;
-	int r = head_path(req, d, path, &head, NULL);
+	int r;
 
+	if (w->conn)
+		return live_look(req, d, w->conn, path, ret_type, ret_link);
+	r = head_path(req, d, path, &head, NULL);
 	free(head.link);
 	if (r == 0 && !S_ISLNK(head.mode)) {
 		*ret_type = head.mode & S_IFMT;
@@ -130,7 +135,7 @@ static int enter(struct bk_req *req, struct docker *d, struct walk *w)
 {
 	_cleanup_free_ char *link = NULL;
 	mode_t type;
-	int r = look(req, d, w->at, &type, &link);
+	int r = look(req, d, w, &type, &link);
 
 	if (r < 0 && r != -ENOENT && r != -ENOTDIR)
 		return r;
@@ -181,12 +186,12 @@ static int show(struct docker *d, const char *path, char *buf)
 	return n;
 }
 
-static int contained(struct bk_req *req, struct docker *d, const char *path, const char *target,
-		     char *buf)
+static int contained(struct bk_req *req, struct docker *d, struct conn *c, const char *path,
+		     const char *target, char *buf)
 {
 	size_t n = strlen(target);
 	enum link_class class = link_classify(target, n, depth_of(path));
-	struct walk w = {.outside = class == LINK_OUTSIDE};
+	struct walk w = {.conn = c, .outside = class == LINK_OUTSIDE};
 	int r = 0;
 
 	if (class != LINK_INSIDE) {
@@ -201,6 +206,19 @@ static int contained(struct bk_req *req, struct docker *d, const char *path, con
 		return r;
 	if (w.outside)
 		return show(d, w.at, buf);
+	memcpy(buf, target, n);
+	return n;
+}
+
+int link_show(struct bk_req *req, struct docker *d, struct conn *c, const char *path,
+	      const char *target, char *buf)
+{
+	size_t n = strlen(target);
+
+	if (n >= PATH_MAX)
+		return -ENAMETOOLONG;
+	if (strcmp(d->conf.symlinks, "verbatim") != 0)
+		return contained(req, d, c, path, target, buf);
 	memcpy(buf, target, n);
 	return n;
 }
@@ -220,14 +238,7 @@ int docker_readlink(struct bk_req *req, struct bk_node *node, char *buf)
 	r = stat_path(req, d, path, dnode_of(node), &st, &o);
 	if (r < 0)
 		return r;
-	if (!o.link)
-		r = -ESTALE;
-	else if (strlen(o.link) >= PATH_MAX)
-		r = -ENAMETOOLONG;
-	else if (strcmp(d->conf.symlinks, "verbatim") != 0)
-		r = contained(req, d, path, o.link, buf);
-	else
-		memcpy(buf, o.link, r = strlen(o.link));
+	r = o.link ? link_show(req, d, NULL, path, o.link, buf) : -ESTALE;
 	owner_done(&o);
 	return r;
 }

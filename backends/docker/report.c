@@ -10,11 +10,6 @@
 #include <limits.h>
 #include <string.h>
 
-static const char *const state_names[] = {
-    [SANDBOX_NONE] = "none",	   [SANDBOX_CREATED] = "created", [SANDBOX_STARTING] = "starting",
-    [SANDBOX_RUNNING] = "running", [SANDBOX_PAUSED] = "paused",	  [SANDBOX_STOPPED] = "stopped",
-};
-
 static int act(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)
 {
 	struct err ignored;
@@ -94,13 +89,13 @@ int sandbox_status(struct sandbox *sb, struct buf *out)
 	    gmtime_r(&sb->started, &tm))
 		strftime(started, sizeof(started), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	r = buf_addf(out,
-		     "id %.12s\ncontainer %s\nimage %s\nstate %s\ntransport archive\nengine %s\n"
+		     "id %.12s\ncontainer %s\nimage %s\nstate %s\nengine %s\n"
 		     "attached %s\nstarted %s\nerror %s\n",
 		     *sb->id ? sb->id : "-",
 		     sb->conf->container ? sb->conf->container
 		     : sb->ref		 ? sb->ref
 					 : "-",
-		     *sb->image ? sb->image : "-", state_names[sb->state], engine_host(sb->engine),
+		     *sb->image ? sb->image : "-", sandbox_state_name(sb->state), engine_host(sb->engine),
 		     sb->attached ? "yes" : "no", started, *sb->error.text ? sb->error.text : "-");
 	init = sb->state == SANDBOX_RUNNING ? sb->init : 0;
 	memcpy(id, sb->id, sizeof(id));

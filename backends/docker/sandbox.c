@@ -107,6 +107,7 @@ static void set_state(struct sandbox *sb, enum sandbox_state state)
 {
 	pthread_mutex_lock(&sb->lock);
 	if (state != sb->state) {
+		sb->changes++;
 		if (state == SANDBOX_RUNNING && sb->state != SANDBOX_PAUSED)
 			sb->started = time(NULL);
 		if (state != SANDBOX_RUNNING && state != SANDBOX_PAUSED)
@@ -126,6 +127,26 @@ static enum sandbox_state get_state(struct sandbox *sb)
 	s = sb->state;
 	pthread_mutex_unlock(&sb->lock);
 	return s;
+}
+
+/* Another first process is another start, whoever made it. */
+static void set_init_locked(struct sandbox *sb, pid_t init)
+{
+	if (init && init != sb->init) {
+		sb->starts++;
+		sb->changes++;
+		sb->learned = false;
+		atomic_fetch_add(&sb->generation, 1);
+	}
+	if (init)
+		sb->init = init;
+}
+
+void sandbox_look(struct sandbox *sb, struct sandbox_look *ret)
+{
+	pthread_mutex_lock(&sb->lock);
+	*ret = (struct sandbox_look){sb->state, sb->changes, sb->starts};
+	pthread_mutex_unlock(&sb->lock);
 }
 
 /* The gate is ours. */
@@ -150,7 +171,7 @@ int sandbox_refresh(struct bk_req *req, struct sandbox *sb, struct err *err)
 	pthread_mutex_lock(&sb->lock);
 	if (cJSON_IsString(id))
 		snprintf(sb->id, sizeof(sb->id), "%.64s", id->valuestring);
-	sb->init = cJSON_IsNumber(pid) && pid->valueint > 0 ? pid->valueint : 0;
+	set_init_locked(sb, cJSON_IsNumber(pid) && pid->valueint > 0 ? pid->valueint : 0);
 	pthread_mutex_unlock(&sb->lock);
 	r = reach_inspect(sb, inspect);
 	cJSON_Delete(inspect);
@@ -321,6 +342,44 @@ int sandbox_running(struct bk_req *req, struct sandbox *sb, struct err *err)
 	if (r == 0)
 		sandbox_works(sb);
 	return r;
+}
+
+const char *sandbox_state_name(enum sandbox_state state)
+{
+	static const char *const names[] = {
+	    [SANDBOX_NONE] = "none",	     [SANDBOX_CREATED] = "created",
+	    [SANDBOX_STARTING] = "starting", [SANDBOX_RUNNING] = "running",
+	    [SANDBOX_PAUSED] = "paused",     [SANDBOX_STOPPED] = "stopped",
+	};
+
+	return names[state];
+}
+
+static int not_running(struct sandbox *sb, struct err *err)
+{
+	enum sandbox_state s = get_state(sb);
+
+	if (s == SANDBOX_RUNNING)
+		return 0;
+	return err_set(err, -ENOTCONN, "container %s is %s, not running", sandbox_name(sb),
+		       s == SANDBOX_NONE ? "gone" : sandbox_state_name(s));
+}
+
+int sandbox_see_running(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	int r;
+
+	if (sb->foreign)
+		return err_set(err, -EOPNOTSUPP, "engine %s is a machine of another architecture",
+			       engine_host(sb->engine));
+	if (get_state(sb) == SANDBOX_STARTING)
+		return not_running(sb, err);
+	r = gate_enter(req, &sb->gate);
+	if (r < 0)
+		return err_set(err, r, "container %s: %s", sandbox_name(sb), strerror(-r));
+	r = sandbox_refresh(req, sb, err);
+	gate_leave(&sb->gate);
+	return r < 0 ? r : not_running(sb, err);
 }
 
 /* ---- Our own commands ---- */

@@ -60,6 +60,8 @@ struct sandbox {
 	enum sandbox_state state;
 	bool guest_checked; /* the guest was put since the container was made or found */
 	bool guest_put;	    /* by us, where it was not */
+	uint64_t changes;   /* how often the state has changed, or the container was started */
+	uint64_t starts;    /* how often it has */
 	bool learned;	    /* the mounts of the running container are in `places` */
 	char id[72], image[256];
 	pid_t init; /* its first process on the engine's machine; 0: not known */
@@ -92,6 +94,17 @@ int sandbox_renew(struct bk_req *req, struct sandbox *sb, struct err *err);
 /* Make sure that commands can run: start it where it sleeps, put the guest, learn its mounts.
  * -EOPNOTSUPP where nothing can run in it. Blocks for up to start_timeout. */
 int sandbox_running(struct bk_req *req, struct sandbox *sb, struct err *err);
+const char *sandbox_state_name(enum sandbox_state state);
+
+/* What is believed of it. Does not block. */
+struct sandbox_look {
+	enum sandbox_state state;
+	uint64_t changes, starts;
+};
+void sandbox_look(struct sandbox *sb, struct sandbox_look *ret);
+/* Ask the engine: 0 where it runs, -ENOTCONN (with text) where it does not, or why that is not
+ * known. Blocks; starts nothing. */
+int sandbox_see_running(struct bk_req *req, struct sandbox *sb, struct err *err);
 /* sandbox_running, and start a command: once more where the container had ended since we last
  * looked. *ret is the caller's. Blocks. */
 int sandbox_exec(struct bk_req *req, struct sandbox *sb, const struct engine_exec *x,

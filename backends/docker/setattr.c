@@ -173,7 +173,7 @@ int docker_setattr(struct bk_req *req, struct bk_node *base, struct bk_file *fil
 
 	if (r < 0)
 		return r;
-	content_claim(node);
+	content_claim(d, node);
 	r = set_gated(req, d, node, by_handle, a);
 	content_unclaim(d, node);
 	gate_leave(&node->gate);

@@ -44,8 +44,26 @@ static void teardown(struct contract_place *place)
 	bk_node_unref(place->dir);
 }
 
+/* Over the guest (AIB_TEST_TRANSPORT=guest): what the host backend can in a container. */
+static const struct contract_backend docker_guest = {
+    .name = "docker, guest",
+    .traits =
+	{
+	    .device = -EPERM, /* root of the container, without CAP_MKNOD */
+	    .holes = true,
+	    .unlinked_open = true,
+	    .owner_of_request = true,
+	    .append = true,
+	    .many = 5000,
+	    .steps = 1000,
+	},
+    .setup = setup,
+    .teardown = teardown,
+};
+
+/* By archives. */
 static const struct contract_backend docker = {
-    .name = "docker",
+    .name = "docker, archive",
     .traits =
 	{
 	    .xattr = -EOPNOTSUPP,
@@ -68,7 +86,7 @@ static const struct contract_backend docker = {
     .teardown = teardown,
 };
 
-static void make(void)
+static void make(const char *transport)
 {
 	cJSON *options = cJSON_CreateObject();
 	struct err err = {""};
@@ -81,6 +99,7 @@ static void make(void)
 	snprintf(name, sizeof(name), "aib-contract-%d", getpid());
 	cJSON_AddStringToObject(options, "image", getenv("AIB_TEST_IMAGE"));
 	cJSON_AddStringToObject(options, "name", name);
+	cJSON_AddStringToObject(options, "transport", transport);
 	bk_req_init(&req, 0, 0, 0, 60000);
 	r = docker_type.make(&mount, "/contract", options, NULL, &bk, &err);
 	if (r == 0)
@@ -97,8 +116,12 @@ static void make(void)
 
 int main(int argc, char **argv)
 {
+	const char *transport = getenv("AIB_TEST_TRANSPORT");
+	bool live;
 	int status;
 
+	transport = transport ? transport : "archive";
+	live = strcmp(transport, "guest") == 0;
 	CHECK(getenv("AIB_TEST_IMAGE") && getenv("AIB_TEST_GUEST"));
 	umask(0);
 	mount.uid = getuid();
@@ -106,8 +129,8 @@ int main(int argc, char **argv)
 	mount.spool_dir = "/tmp";
 	mount.guest = getenv("AIB_TEST_GUEST");
 	log_set_level(getenv("AIB_TEST_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING);
-	make();
-	status = contract_main(argc, argv, &docker);
+	make(transport);
+	status = contract_main(argc, argv, live ? &docker_guest : &docker);
 	bk_node_unref(workspace);
 	bk_free(bk);
 	return status;

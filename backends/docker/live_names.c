@@ -1,0 +1,134 @@
+/* Names over the guest. Afterwards the table of nodes is made to agree. */
+#include "live.h"
+
+#include <linux/fs.h>
+
+int live_lookup(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name,
+		struct bk_node **ret_node, struct stat *ret_st)
+{
+	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
+	struct docker *d = docker_of(dir);
+	struct bk_node *remote;
+	int r = live_resolve(req, d, c, dnode_of(dir), &in);
+
+	if (r == 0)
+		r = bk_lookup(req, in, name, &remote, ret_st);
+	if (r < 0)
+		return r;
+	return live_adopt(d, c, dnode_of(dir), name, remote, ret_st, ret_node);
+}
+
+int live_mknod(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name,
+	       mode_t mode, dev_t rdev, struct bk_node **ret_node, struct stat *ret_st)
+{
+	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
+	struct docker *d = docker_of(dir);
+	struct bk_node *remote;
+	int r = live_resolve(req, d, c, dnode_of(dir), &in);
+
+	if (r == 0)
+		r = bk_mknod(req, in, name, mode, rdev, &remote, ret_st);
+	if (r < 0)
+		return r;
+	return live_adopt(d, c, dnode_of(dir), name, remote, ret_st, ret_node);
+}
+
+int live_mkdir(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name,
+	       mode_t mode, struct bk_node **ret_node, struct stat *ret_st)
+{
+	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
+	struct docker *d = docker_of(dir);
+	struct bk_node *remote;
+	int r = live_resolve(req, d, c, dnode_of(dir), &in);
+
+	if (r == 0)
+		r = bk_mkdir(req, in, name, mode, &remote, ret_st);
+	if (r < 0)
+		return r;
+	return live_adopt(d, c, dnode_of(dir), name, remote, ret_st, ret_node);
+}
+
+int live_symlink(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name,
+		 const char *target, struct bk_node **ret_node, struct stat *ret_st)
+{
+	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
+	struct docker *d = docker_of(dir);
+	struct bk_node *remote;
+	int r = live_resolve(req, d, c, dnode_of(dir), &in);
+
+	if (r == 0)
+		r = bk_symlink(req, in, name, target, &remote, ret_st);
+	if (r < 0)
+		return r;
+	return live_adopt(d, c, dnode_of(dir), name, remote, ret_st, ret_node);
+}
+
+int live_link(struct bk_req *req, struct conn *c, struct bk_node *node, struct bk_node *dir,
+	      const char *name, struct bk_node **ret_node, struct stat *ret_st)
+{
+	_cleanup_(bk_node_unrefp) struct bk_node *file = NULL, *in = NULL;
+	struct docker *d = docker_of(dir);
+	struct bk_node *remote;
+	int r = live_resolve(req, d, c, dnode_of(node), &file);
+
+	if (r == 0)
+		r = live_resolve(req, d, c, dnode_of(dir), &in);
+	if (r == 0)
+		r = bk_link(req, file, in, name, &remote, ret_st);
+	if (r < 0)
+		return r;
+	return live_adopt(d, c, dnode_of(dir), name, remote, ret_st, ret_node);
+}
+
+/* Nobody has the name NAME any more. */
+static void name_gone(struct docker *d, struct dnode *dir, const char *name)
+{
+	struct dnode *n;
+
+	pthread_mutex_lock(&d->nodes.lock);
+	n = node_find_locked(dir, name);
+	if (n)
+		node_gone_locked(d, n);
+	pthread_mutex_unlock(&d->nodes.lock);
+}
+
+static int remove_name(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name,
+		       int (*remove)(struct bk_req *, struct bk_node *, const char *))
+{
+	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
+	struct docker *d = docker_of(dir);
+	int r = live_resolve(req, d, c, dnode_of(dir), &in);
+
+	if (r == 0)
+		r = remove(req, in, name);
+	if (r == 0)
+		name_gone(d, dnode_of(dir), name);
+	return r;
+}
+
+int live_unlink(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name)
+{
+	return remove_name(req, c, dir, name, bk_unlink);
+}
+
+int live_rmdir(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name)
+{
+	return remove_name(req, c, dir, name, bk_rmdir);
+}
+
+int live_rename(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name,
+		struct bk_node *new_dir, const char *new_name, unsigned flags)
+{
+	_cleanup_(bk_node_unrefp) struct bk_node *from = NULL, *to = NULL;
+	struct docker *d = docker_of(dir);
+	int r = live_resolve(req, d, c, dnode_of(dir), &from);
+
+	if (r == 0)
+		r = live_resolve(req, d, c, dnode_of(new_dir), &to);
+	if (r == 0)
+		r = bk_rename(req, from, name, to, new_name, flags);
+	if (r == 0)
+		node_moved(d, dnode_of(dir), name, dnode_of(new_dir), new_name,
+			   flags & RENAME_EXCHANGE);
+	return r;
+}

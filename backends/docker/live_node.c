@@ -1,0 +1,306 @@
+/* Which remote node a node of the route stands for. */
+#include "live.h"
+
+#include <string.h>
+
+#define DEPTH_MAX (PATH_MAX / 2)
+
+/* ---- What a node has of a connection; nodes.lock is held ---- */
+
+struct live_ref live_take_locked(struct docker *d, struct dnode *node)
+{
+	const struct live_ref had = {node->conn, node->remote};
+
+	if (!node->remote)
+		return had;
+	if (node->by_remote)
+		HASH_DELETE(hh_remote, d->nodes.by_remote, node);
+	DL_DELETE2(d->nodes.live, node, live_prev, live_next);
+	node->by_remote = false;
+	node->conn = NULL;
+	node->remote = NULL;
+	return had;
+}
+
+void live_drop(struct live_ref ref)
+{
+	bk_node_unref(ref.remote);
+	conn_unref(ref.conn);
+}
+
+static struct dnode *find_remote_locked(struct docker *d, const struct bk_node *remote)
+{
+	struct dnode *n;
+
+	HASH_FIND(hh_remote, d->nodes.by_remote, &remote, sizeof(remote), n);
+	return n && bk_node_tryref(&n->base) ? n : NULL;
+}
+
+/* REMOTE is taken. What NODE had is the caller's to drop. */
+static struct live_ref give_locked(struct docker *d, struct dnode *node, struct conn *c,
+				   struct bk_node *remote, uint64_t remote_ino)
+{
+	struct live_ref had = live_take_locked(d, node);
+	struct dnode *other;
+
+	node->conn = conn_ref(c);
+	node->remote = remote;
+	node->remote_ino = remote_ino;
+	/* What is open of it is of the layer of before. */
+	if (node->start && node->start != conn_start(c) && S_ISREG(node->type))
+		atomic_fetch_add(&node->base.era, 1);
+	node->start = conn_start(c);
+	DL_APPEND2(d->nodes.live, node, live_prev, live_next);
+	if (S_ISLNK(node->type))
+		return had;
+	HASH_FIND(hh_remote, d->nodes.by_remote, &remote, sizeof(remote), other);
+	if (other && atomic_load(&other->base.refs) > 0)
+		return had; /* the same file, known by another place before the connection */
+	if (other) {
+		HASH_DELETE(hh_remote, d->nodes.by_remote, other);
+		other->by_remote = false;
+	}
+	HASH_ADD(hh_remote, d->nodes.by_remote, remote, sizeof(node->remote), node);
+	node->by_remote = node->hh_remote.tbl != NULL;
+	return had;
+}
+
+void live_forget(struct docker *d, struct conn *c)
+{
+	struct dnode *n, *next;
+	struct live_ref *old;
+	size_t count = 0, total = 0;
+
+	pthread_mutex_lock(&d->nodes.lock);
+	DL_COUNT2(d->nodes.live, n, total, live_next);
+	old = calloc(total ? total : 1, sizeof(*old));
+	/* Without memory they go with their nodes. */
+	DL_FOREACH_SAFE2(d->nodes.live, n, next, live_next) {
+		if (old && n->conn != c)
+			old[count++] = live_take_locked(d, n);
+	}
+	pthread_mutex_unlock(&d->nodes.lock);
+	while (count > 0)
+		live_drop(old[--count]);
+	free(old);
+}
+
+/* ---- From a place to the remote node ---- */
+
+/* A step of the way down: a node without a remote one, below one that has it. */
+struct step {
+	struct dnode *node; /* a reference */
+	char *name;
+};
+
+static void steps_done(struct step *steps, size_t n)
+{
+	while (n-- > 0) {
+		bk_node_unref(&steps[n].node->base);
+		free(steps[n].name);
+	}
+	free(steps);
+}
+
+static int push_step_locked(struct step **steps, size_t *n, struct dnode *node)
+{
+	struct step *grown = *steps;
+
+	if (*n == DEPTH_MAX)
+		return -ENAMETOOLONG;
+	if ((*n & (*n - 1)) == 0)
+		grown = realloc(*steps, (*n ? *n * 2 : 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	*steps = grown;
+	grown[*n].name = strdup(node->name);
+	if (!grown[*n].name)
+		return -ENOMEM;
+	grown[*n].node = dnode_of(bk_node_ref(&node->base));
+	++*n;
+	return 0;
+}
+
+/* The nodes from NODE up to one that C knows, and that one's remote node. */
+static int way_up(struct docker *d, struct conn *c, struct dnode *node, struct step **ret,
+		  size_t *ret_n, struct bk_node **ret_from)
+{
+	struct step *steps = NULL;
+	size_t n = 0;
+	int r = 0;
+
+	*ret_from = NULL;
+	pthread_mutex_lock(&d->nodes.lock);
+	for (; r == 0 && node->conn != c && node->parent; node = node->parent)
+		r = node->gone ? -ESTALE : push_step_locked(&steps, &n, node);
+	if (r == 0 && node->conn == c)
+		*ret_from = bk_node_ref(node->remote);
+	pthread_mutex_unlock(&d->nodes.lock);
+	if (r == 0 && !*ret_from)
+		*ret_from = bk_root(conn_bk(c));
+	if (r < 0) {
+		steps_done(steps, n);
+		return r;
+	}
+	*ret = steps;
+	*ret_n = n;
+	return 0;
+}
+
+/* Whether the remote file with the number INO, which is at NODE's place, can be NODE's. */
+static bool is_same_locked(const struct dnode *node, mode_t type, uint64_t ino)
+{
+	return node->type == type && (!node->remote_ino || node->remote_ino == ino);
+}
+
+static int take_step(struct bk_req *req, struct docker *d, struct conn *c, const struct step *s,
+		     struct bk_node **at)
+{
+	struct live_ref had = {NULL, NULL};
+	struct bk_node *remote;
+	struct stat st;
+	int r = bk_lookup(req, *at, s->name, &remote, &st);
+
+	if (r < 0)
+		return r == -ENOENT || r == -ENOTDIR ? -ESTALE : r;
+	pthread_mutex_lock(&d->nodes.lock);
+	if (!is_same_locked(s->node, st.st_mode & S_IFMT, st.st_ino))
+		r = -ESTALE;
+	else if (s->node->conn != c)
+		had = give_locked(d, s->node, c, bk_node_ref(remote), st.st_ino);
+	pthread_mutex_unlock(&d->nodes.lock);
+	live_drop(had);
+	bk_node_unref(*at);
+	*at = remote;
+	return r;
+}
+
+int live_resolve(struct bk_req *req, struct docker *d, struct conn *c, struct dnode *node,
+		 struct bk_node **ret)
+{
+	struct bk_node *at = NULL;
+	struct step *steps;
+	size_t n;
+	int r = way_up(d, c, node, &steps, &n, &at);
+
+	if (r < 0)
+		return r;
+	for (size_t i = n; i > 0 && r == 0; i--)
+		r = take_step(req, d, c, &steps[i - 1], &at);
+	steps_done(steps, n);
+	if (r < 0)
+		bk_node_unref(at);
+	else
+		*ret = at;
+	return r;
+}
+
+/* ---- From a remote node to the node ---- */
+
+static bool is_above_locked(const struct dnode *node, const struct dnode *dir)
+{
+	for (; dir; dir = dir->parent)
+		if (dir == node)
+			return true;
+	return false;
+}
+
+/* N, which has a reference, is NAME (taken) in DIR now. Returns what is to be unreferenced. */
+static struct dnode *move_locked(struct docker *d, struct dnode *n, struct dnode *dir, char *name)
+{
+	struct dnode *there = node_find_locked(dir, name);
+
+	if (there == n) {
+		free(name);
+		return NULL;
+	}
+	if (there)
+		node_gone_locked(d, there);
+	node_unlink_locked(n);
+	n->gone = false;
+	return node_place_locked(n, dir, name);
+}
+
+/* What is at NAME in DIR, with a reference, where it can be REMOTE's; else it has lost the name. */
+static struct dnode *claim_place_locked(struct docker *d, struct conn *c, struct dnode *dir,
+					const char *name, const struct bk_node *remote,
+					const struct stat *st)
+{
+	struct dnode *n = node_find_locked(dir, name);
+
+	if (!n)
+		return NULL;
+	if ((n->conn != c || n->remote == remote) &&
+	    is_same_locked(n, st->st_mode & S_IFMT, st->st_ino) && bk_node_tryref(&n->base))
+		return n;
+	node_gone_locked(d, n);
+	return NULL;
+}
+
+struct adoption {
+	struct dnode *node; /* a reference */
+	struct dnode *spare, *parent;
+	struct live_ref had;
+};
+
+/* NAME and REMOTE are taken. */
+static int adopt_locked(struct docker *d, struct conn *c, struct dnode *dir, char *name,
+			struct bk_node *remote, const struct stat *st, struct adoption *a)
+{
+	struct dnode *n = S_ISLNK(st->st_mode) ? NULL : find_remote_locked(d, remote);
+
+	a->node = n;
+	a->had.remote = remote;
+	if (n && is_above_locked(n, dir)) {
+		free(name);
+		return -EIO;
+	}
+	if (n) {
+		a->parent = move_locked(d, n, dir, name);
+		return 0;
+	}
+	n = claim_place_locked(d, c, dir, name, remote, st);
+	if (!n) {
+		n = TAKE(a->spare);
+		n->ino = st->st_ino;
+		a->parent = node_place_locked(n, dir, TAKE(name));
+	}
+	free(name);
+	a->node = n;
+	a->had = give_locked(d, n, c, remote, st->st_ino);
+	return 0;
+}
+
+int live_adopt(struct docker *d, struct conn *c, struct dnode *dir, const char *name,
+	       struct bk_node *remote, struct stat *st, struct bk_node **ret)
+{
+	struct adoption a = {.spare = node_new(d, st->st_mode & S_IFMT)};
+	char *copy = strdup(name);
+	int r;
+
+	if (!a.spare || !copy) {
+		free(copy);
+		bk_node_unref(a.spare ? &a.spare->base : NULL);
+		bk_node_unref(remote);
+		return -ENOMEM;
+	}
+	pthread_mutex_lock(&d->nodes.lock);
+	r = adopt_locked(d, c, dir, copy, remote, st, &a);
+	pthread_mutex_unlock(&d->nodes.lock);
+	live_drop(a.had);
+	bk_node_unref(a.parent ? &a.parent->base : NULL);
+	bk_node_unref(a.spare ? &a.spare->base : NULL);
+	if (r < 0) {
+		bk_node_unref(&a.node->base);
+		return sandbox_fail(&d->sb, r, "the guest says that a directory is in itself");
+	}
+	live_stat(a.node, st);
+	*ret = &a.node->base;
+	return 0;
+}
+
+void live_stat(struct dnode *node, struct stat *st)
+{
+	st->st_ino = node->ino;
+	st->st_dev = 0;
+}

@@ -1,0 +1,243 @@
+/* See transport.h. */
+#include "transport.h"
+
+#include "docker.h"
+
+#include "../base/log.h"
+#include "../remote/remote.h"
+
+#include <string.h>
+
+/* How long archives serve before a guest is tried again, ms. */
+#define RETRY_MS 1000
+
+struct conn {
+	atomic_uint refs;
+	struct guest *guest;
+	uint64_t start;
+};
+
+/* ---- Connections ---- */
+
+struct conn *conn_ref(struct conn *c)
+{
+	atomic_fetch_add(&c->refs, 1);
+	return c;
+}
+
+void conn_unref(struct conn *c)
+{
+	if (!c || atomic_fetch_sub(&c->refs, 1) != 1)
+		return;
+	guest_close(c->guest);
+	free(c);
+}
+
+struct bk *conn_bk(struct conn *c)
+{
+	return guest_bk(c->guest);
+}
+
+bool conn_is_over(struct conn *c)
+{
+	return guest_is_over(c->guest);
+}
+
+uint64_t conn_start(struct conn *c)
+{
+	return c->start;
+}
+
+static int connect_guest(struct bk_req *req, struct docker *d, struct conn **ret, struct err *err)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+	struct sandbox_look look;
+	int r;
+
+	if (!c)
+		return err_set(err, -ENOMEM, "%s", strerror(ENOMEM));
+	atomic_init(&c->refs, 1);
+	r = guest_connect(req, &d->sb, &c->guest, err);
+	if (r < 0) {
+		free(c);
+		return r;
+	}
+	sandbox_look(&d->sb, &look);
+	c->start = look.starts;
+	*ret = c;
+	return 0;
+}
+
+/* ---- The one in use ---- */
+
+void transport_init(struct transport *t, const char *mode)
+{
+	*t = (struct transport){.mode = strcmp(mode, "archive") == 0 ? TRANSPORT_ARCHIVE
+					: strcmp(mode, "guest") == 0 ? TRANSPORT_GUEST
+								     : TRANSPORT_AUTO};
+	gate_init(&t->gate);
+	pthread_mutex_init(&t->lock, NULL);
+	snprintf(t->why, sizeof(t->why), "%s",
+		 t->mode == TRANSPORT_ARCHIVE ? "transport=archive" : "no file was asked for yet");
+}
+
+void transport_done(struct transport *t)
+{
+	conn_unref(TAKE(t->conn));
+	pthread_mutex_destroy(&t->lock);
+	gate_done(&t->gate);
+}
+
+static bool serves(struct conn *c, const struct sandbox_look *now)
+{
+	return c && !conn_is_over(c) && now->state == SANDBOX_RUNNING && c->start == now->starts;
+}
+
+/* The connection that serves, with a reference, or NULL; TRY: it is worth looking for another. */
+static struct conn *current(struct docker *d, bool *ret_try)
+{
+	struct transport *t = &d->transport;
+	struct sandbox_look now;
+	struct conn *c = NULL;
+
+	sandbox_look(&d->sb, &now);
+	pthread_mutex_lock(&t->lock);
+	if (serves(t->conn, &now))
+		c = conn_ref(t->conn);
+	*ret_try = !c && (t->conn || now.changes != t->tried_at || clock_ms() >= t->retry_ms);
+	pthread_mutex_unlock(&t->lock);
+	return c;
+}
+
+bool transport_is_live(struct docker *d)
+{
+	struct conn *c;
+	bool try;
+
+	if (d->transport.mode == TRANSPORT_ARCHIVE)
+		return false;
+	c = current(d, &try);
+	conn_unref(c);
+	return c != NULL;
+}
+
+/* Archives serve, because of WHY. What they knew may be old: the guest's changes pass them by. */
+static void use_archives(struct docker *d, const char *why)
+{
+	struct transport *t = &d->transport;
+	struct sandbox_look now;
+	struct conn *old;
+
+	sandbox_look(&d->sb, &now);
+	pthread_mutex_lock(&t->lock);
+	old = TAKE(t->conn);
+	t->retry_ms = clock_ms() + RETRY_MS;
+	t->tried_at = now.changes;
+	if (strcmp(t->why, why) != 0 && (old || *t->why))
+		log_info("route %s: files by archives: %s", d->bk.route, why);
+	snprintf(t->why, sizeof(t->why), "%s", why);
+	pthread_mutex_unlock(&t->lock);
+	if (old)
+		atomic_fetch_add(&d->sb.generation, 1);
+	conn_unref(old);
+}
+
+static void use_guest(struct docker *d, struct conn *c)
+{
+	struct transport *t = &d->transport;
+	struct conn *old;
+
+	pthread_mutex_lock(&t->lock);
+	old = t->conn;
+	t->conn = conn_ref(c);
+	t->why[0] = '\0';
+	pthread_mutex_unlock(&t->lock);
+	conn_unref(old);
+	live_forget(d, c);
+	log_info("route %s: files over the guest", d->bk.route);
+}
+
+/* ---- Changing over ---- */
+
+static int no_guest(struct docker *d, int r, const struct err *err)
+{
+	use_archives(d, err->text);
+	if (r == -EINTR || r == -ETIMEDOUT)
+		return r;
+	if (d->transport.mode == TRANSPORT_GUEST)
+		return sandbox_fail(&d->sb, r, "%s (transport=guest)", err->text);
+	return 0;
+}
+
+static int change_over(struct bk_req *req, struct docker *d, struct conn *c, struct err *err)
+{
+	int r = gate_enter(req, &d->names);
+
+	if (r < 0)
+		return err_set(err, r, "waiting for what is under way: %s", strerror(-r));
+	r = content_flush_all(req, d);
+	if (r == 0)
+		use_guest(d, c);
+	else
+		err_set(err, r, "what was written is not in the container yet: %s", strerror(-r));
+	gate_leave(&d->names);
+	return r;
+}
+
+/* The gate is ours. 0 with *RET NULL: archives. */
+static int find_guest(struct bk_req *req, struct docker *d, struct conn **ret)
+{
+	_cleanup_(conn_unrefp) struct conn *c = NULL;
+	struct err err = {""};
+	int r;
+
+	if (d->transport.mode == TRANSPORT_GUEST)
+		r = sandbox_running(req, &d->sb, &err);
+	else
+		r = sandbox_see_running(req, &d->sb, &err);
+	if (r == 0)
+		r = connect_guest(req, d, &c, &err);
+	if (r == 0)
+		r = change_over(req, d, c, &err);
+	if (r < 0)
+		return no_guest(d, r, &err);
+	*ret = TAKE(c);
+	return 0;
+}
+
+int transport_get(struct bk_req *req, struct docker *d, struct conn **ret)
+{
+	struct transport *t = &d->transport;
+	bool try = false;
+	int r;
+
+	*ret = t->mode == TRANSPORT_ARCHIVE ? NULL : current(d, &try);
+	if (!try)
+		return !*ret && t->mode == TRANSPORT_GUEST ? -EIO : 0;
+	r = gate_enter(req, &t->gate);
+	if (r < 0)
+		return r;
+	*ret = current(d, &try); /* another may have been faster */
+	if (try)
+		r = find_guest(req, d, ret);
+	gate_leave(&t->gate);
+	return r;
+}
+
+int transport_status(struct docker *d, struct buf *out)
+{
+	struct transport *t = &d->transport;
+	struct sandbox_look now;
+	bool live;
+	int r;
+
+	sandbox_look(&d->sb, &now);
+	pthread_mutex_lock(&t->lock);
+	live = serves(t->conn, &now);
+	r = buf_addf(out, "transport %s\ntransport_why %s\n", live ? "guest" : "archive",
+		     live	      ? "the container runs and its guest answers"
+		     : t->conn	      ? "the guest has gone"
+				      : t->why);
+	pthread_mutex_unlock(&t->lock);
+	return r;
+}

@@ -1,0 +1,60 @@
+/*
+ * How a route reaches its files now: over the guest of its running container (`struct conn`, a
+ * connection that whoever uses it keeps by a reference), or, where there is none, by archives.
+ *
+ * Whoever begins an operation asks transport_get. That connects where the container runs, changes
+ * over, and comes back by itself: after a failure it tries again a second later, and at once when
+ * the container's state has changed. Before it changes over to a guest everything that is only
+ * here is put into the container, so that then nothing is ahead of it.
+ *
+ * Order of locks: `gate`, then the gate of names (with `gate` held), the gates of nodes and of the
+ * sandbox; `lock` is short.
+ */
+#ifndef AIB_DOCKER_TRANSPORT_H
+#define AIB_DOCKER_TRANSPORT_H
+
+#include "guest.h"
+#include "wait.h"
+
+struct docker;
+struct conn;
+
+enum transport_mode { TRANSPORT_AUTO, TRANSPORT_GUEST, TRANSPORT_ARCHIVE };
+
+struct transport {
+	enum transport_mode mode;
+	struct gate gate; /* one changes over */
+	pthread_mutex_t lock;
+	/* guarded by lock */
+	struct conn *conn;  /* a reference; NULL: archives */
+	uint64_t retry_ms;  /* not tried before, unless the sandbox has changed since: */
+	uint64_t tried_at;  /* its `changes` at the last try */
+	char why[sizeof(((struct err *)0)->text)];  /* why archives */
+};
+
+void transport_init(struct transport *t, const char *mode);
+/* No operation runs and no node is live any more. */
+void transport_done(struct transport *t);
+
+/*
+ * The connection to use now, with a reference, or NULL for archives. Blocks: it may connect, and
+ * where only a guest will do (transport=guest) start the container. -EINTR, -ETIMEDOUT, or why
+ * there is no guest where there has to be one. The caller holds no gate.
+ */
+int transport_get(struct bk_req *req, struct docker *d, struct conn **ret);
+/* With the gate of names held: archives are not the way any more. */
+bool transport_is_live(struct docker *d);
+
+/* `key value` lines for the sandbox's status. */
+int transport_status(struct docker *d, struct buf *out);
+
+struct conn *conn_ref(struct conn *c);
+void conn_unref(struct conn *c); /* takes NULL */
+DEFINE_CLEANUP(struct conn *, conn_unref)
+/* The container's tree, alive as long as the reference. */
+struct bk *conn_bk(struct conn *c);
+bool conn_is_over(struct conn *c);
+/* Which start of the container it belongs to. */
+uint64_t conn_start(struct conn *c);
+
+#endif
