@@ -1,10 +1,11 @@
 /*
  * What a route names and an engine takes without looking: a network, which it would miss at the
  * first start, and names of a user and a group, which it would miss at the first command. A mount
- * is to fail of them, so they are looked up before.
+ * is to fail of them, so they are looked up before; and so is what numbers they are.
  */
 #include "sandbox.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define FILE_MAX (1 << 20) /* of passwd and group, bytes */
@@ -65,33 +66,38 @@ static int fetch(struct bk_req *req, struct sandbox *sb, const char *path, struc
 	return S_ISREG(e.st.st_mode) ? read_all(req, tar, out) : -ENOENT;
 }
 
-/* Whether a line of TEXT begins with NAME and a colon. */
-static bool has_entry(const char *text, const char *name)
+/* The entry of TEXT, lines of fields, whose first is NAME or whose third is the number ID; its
+ * fields 2 and 3 as numbers. */
+static bool find_entry(const char *text, const char *name, long id, unsigned *ret_2,
+		       unsigned *ret_3)
 {
-	size_t n = strlen(name);
+	size_t n = name ? strlen(name) : 0;
 
-	while (text) {
-		if (strncmp(text, name, n) == 0 && text[n] == ':')
+	for (; text; text = strchr(text, '\n'), text = text ? text + 1 : NULL) {
+		const char *second = strchr(text, ':');
+		unsigned f2, f3 = 0;
+
+		if (!second || !(second = strchr(second + 1, ':')))
+			continue;
+		if (sscanf(second, ":%u:%u", &f2, &f3) < 1)
+			continue;
+		if (name ? strncmp(text, name, n) == 0 && text[n] == ':' : f2 == id) {
+			*ret_2 = f2;
+			*ret_3 = f3;
 			return true;
-		text = strchr(text, '\n');
-		text = text ? text + 1 : NULL;
+		}
 	}
 	return false;
 }
 
-static int check_name(struct bk_req *req, struct sandbox *sb, const char *file, const char *what,
-		      const char *name, struct err *err)
+static bool is_number(const char *s)
 {
-	_cleanup_buf_ struct buf text = BUF_INIT(FILE_MAX);
-	int r;
+	return *s && s[strspn(s, "0123456789")] == '\0';
+}
 
-	if (name[strspn(name, "0123456789")] == '\0')
-		return 0;
-	r = fetch(req, sb, file, &text, err);
-	if (r < 0 && r != -ENOENT)
-		return err_prefix(err, r, "user=%s: reading %s", sb->conf->user, file);
-	if (r == 0 && text.data && has_entry(text.data, name))
-		return 0;
+static int no_entry(struct sandbox *sb, const char *file, const char *what, const char *name,
+		    struct err *err)
+{
 	return err_set(err, -ENOENT,
 		       "user=%s: %s has no %s \"%s\" in %s; give one that it has, or numbers "
 		       "(user=1000:1000)",
@@ -99,20 +105,58 @@ static int check_name(struct bk_req *req, struct sandbox *sb, const char *file, 
 		       name, file);
 }
 
-int check_user(struct bk_req *req, struct sandbox *sb, struct err *err)
+/* Look NAME, or the number that it is, up in FILE. -ENOENT (with text) for a name that is not
+ * there.
+ */
+static int look_up(struct bk_req *req, struct sandbox *sb, const char *file, const char *what,
+		   const char *name, unsigned *ret_id, unsigned *ret_gid, struct err *err)
 {
-	_cleanup_free_ char *user = NULL;
+	_cleanup_buf_ struct buf text = BUF_INIT(FILE_MAX);
+	bool number = is_number(name);
+	int r = fetch(req, sb, file, &text, err);
+
+	if (r < 0 && r != -ENOENT)
+		return err_prefix(err, r, "user=%s: reading %s", name, file);
+	if (r == 0 && text.data &&
+	    find_entry(text.data, number ? NULL : name, number ? atol(name) : -1, ret_id, ret_gid))
+		return 0;
+	if (!number)
+		return no_entry(sb, file, what, name, err);
+	*ret_id = strtoul(name, NULL, 10);
+	*ret_gid = 0;
+	return 0;
+}
+
+static int resolve(struct bk_req *req, struct sandbox *sb, const char *user, const char *group,
+		   struct err *err)
+{
+	unsigned uid = 0, gid = 0, unused;
+	int r = 0;
+
+	if (*user && strcmp(user, "0") != 0)
+		r = look_up(req, sb, "/etc/passwd", "user", user, &uid, &gid, err);
+	if (r == 0 && group && is_number(group))
+		gid = strtoul(group, NULL, 10);
+	else if (r == 0 && group)
+		r = look_up(req, sb, "/etc/group", "group", group, &gid, &unused, err);
+	sb->uid = uid;
+	sb->gid = gid;
+	return r;
+}
+
+int find_user(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	_cleanup_free_ char *user = strdup(sb->user);
+	struct err ignored;
 	char *group;
 	int r;
 
-	if (!sb->conf->user)
-		return 0;
-	user = strdup(sb->conf->user);
 	if (!user)
 		return -ENOMEM;
 	group = strchr(user, ':');
 	if (group)
 		*group++ = '\0';
-	r = check_name(req, sb, "/etc/passwd", "user", user, err);
-	return r == 0 && group ? check_name(req, sb, "/etc/group", "group", group, err) : r;
+	/* What an image says of itself is the engine's to judge, when something is run. */
+	r = resolve(req, sb, user, group, sb->conf->user ? err : &ignored);
+	return sb->conf->user || r == -EINTR || r == -ETIMEDOUT ? r : 0;
 }

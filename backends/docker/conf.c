@@ -24,6 +24,8 @@
 	     "entries kept of the listing of one tree (250000)"},                                  \
 	    {"transport", OPTION_STRING, AT(transport), "auto|guest|archive",                      \
 	     "auto: over aib-guest while the container runs, else by archives"},                   \
+	    {"idmap", OPTION_STRING, AT(idmap), "user|none",                                       \
+	     "user: files of the sandbox's user show as the mount's owner's, and back"},           \
 	    {"symlinks", OPTION_STRING, AT(symlinks), "contain|verbatim",                          \
 	     "contain: links never lead out of the route"},                                        \
 	{                                                                                          \
@@ -222,6 +224,14 @@ static int add_binds(struct docker_conf *c, const cJSON *binds, struct err *err)
 	return 0;
 }
 
+bool conf_binds_routes(const struct docker_conf *c)
+{
+	for (size_t i = 0; i < c->n_volumes; i++)
+		if (c->volumes[i].route)
+			return true;
+	return false;
+}
+
 /* ---- The rest ---- */
 
 static int add_env(struct docker_conf *c, struct err *err)
@@ -288,10 +298,11 @@ static int set_default(char **field, const char *value)
 	return *field ? 0 : -ENOMEM;
 }
 
-static int check(struct docker_conf *c, bool attach, struct err *err)
+static int check(struct docker_conf *c, const struct bk_mount *mount, bool attach, struct err *err)
 {
 	if (set_default(&c->symlinks, "contain") < 0 || set_default(&c->pseudo, "hide") < 0 ||
-	    set_default(&c->transport, "auto") < 0)
+	    set_default(&c->transport, "auto") < 0 ||
+	    set_default(&c->idmap, mount->uid == 0 ? "none" : "user") < 0)
 		return -ENOMEM;
 	if (attach)
 		return c->container && *c->container
@@ -329,7 +340,7 @@ int docker_conf_parse(struct docker_conf *c, const struct bk_mount *mount, bool 
 	};
 	r = options_parse(attach ? container_options : docker_options, options, c, err);
 	if (r == 0)
-		r = check(c, attach, err);
+		r = check(c, mount, attach, err);
 	if (r == 0)
 		r = find_engine(c, mount->engines, err);
 	if (r == 0)

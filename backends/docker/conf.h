@@ -19,7 +19,7 @@ struct volume {
 struct docker_conf {
 	/* as given */
 	char *image, *container, *engine, *name, *network, *user, *workdir, *oci_runtime;
-	char *pull, *symlinks, *pseudo, *transport;
+	char *pull, *symlinks, *pseudo, *transport, *idmap;
 	cJSON *volumes_json, *volume_json, *env_json;
 	uint64_t memory, disk, pids;
 	uint64_t start_timeout, timeout; /* ms */
@@ -42,6 +42,9 @@ extern const struct option docker_options[], container_options[];
 int docker_conf_parse(struct docker_conf *conf, const struct bk_mount *mount, bool attach,
 		      const cJSON *options, const cJSON *binds, struct err *err);
 void docker_conf_free(struct docker_conf *conf);
+
+/* Whether a host route has its commands run here. */
+bool conf_binds_routes(const struct docker_conf *conf);
 
 /* Whether PATH is absolute, without empty components, "." or "..", and without a slash at its end
  * (but "/" itself). */

@@ -6,21 +6,32 @@
 
 #include "../base/log.h"
 
+#include <string.h>
+
 extern const struct bk_type docker_type, container_type;
 
 int docker_prepare(struct bk_req *req, struct bk *bk, void (*progress)(void *ctx, const char *text),
 		   void *ctx, struct err *err)
 {
-	return sandbox_prepare(req, &container_of(bk, struct docker, bk)->sb, progress, ctx, err);
+	struct docker *d = container_of(bk, struct docker, bk);
+	int r = sandbox_prepare(req, &d->sb, progress, ctx, err);
+
+	d->idmap = (struct idmap){
+	    .on = strcmp(d->conf.idmap, "user") == 0,
+	    .uid = {d->sb.uid, d->mount->uid},
+	    .gid = {d->sb.gid, d->mount->gid},
+	};
+	return r;
 }
 
 void docker_destroy(struct bk *bk)
 {
 	struct docker *d = container_of(bk, struct docker, bk);
 
+	transport_end(d);
 	sandbox_end(&d->sb);
-	transport_done(&d->transport);
 	nodes_done(d);
+	transport_done(&d->transport);
 	indexes_done(&d->indexes);
 	sandbox_done(&d->sb);
 	gate_done(&d->names);

@@ -10,6 +10,7 @@
 #ifndef AIB_DOCKER_DOCKER_H
 #define AIB_DOCKER_DOCKER_H
 
+#include "idmap.h"
 #include "index.h"
 #include "sandbox.h"
 #include "spool.h"
@@ -41,6 +42,7 @@ struct docker {
 	struct docker_conf conf;
 	const struct bk_mount *mount;
 	struct sandbox sb;
+	struct idmap idmap; /* constant after prepare */
 	struct transport transport;
 	struct gate names; /* held while paths are used, alone by what changes names */
 	struct nodes nodes;
@@ -157,8 +159,8 @@ void node_gone(struct docker *d, struct dnode *node);
 void node_moved(struct docker *d, struct dnode *dir, const char *name, struct dnode *new_dir,
 		const char *new_name, bool exchange);
 void docker_node_free(struct bk_node *node);
-/* With nodes.lock held. node_find_locked gives no reference; node_place_locked takes NAME and returns
- * the parent of before, for the caller to unreference once no lock is held. */
+/* With nodes.lock held. node_find_locked gives no reference; node_place_locked takes NAME and
+ * returns the parent of before, for the caller to unreference once no lock is held. */
 struct dnode *node_find_locked(struct dnode *dir, const char *name);
 void node_unlink_locked(struct dnode *node);
 void node_gone_locked(struct docker *d, struct dnode *node);

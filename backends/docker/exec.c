@@ -66,7 +66,9 @@ static int docker_exec(struct bk_req *req, struct bk *bk, const struct bk_exec *
 	struct run_args a;
 	struct engine_exec ex = {
 	    .env = x->env,
-	    .user = x->user ? x->user : d->sb.user,
+	    .user = x->user	  ? x->user
+		    : *d->sb.user ? d->sb.user
+				  : "0:0",
 	    .workdir = x->cwd || d->conf.workdir ? "/" : NULL,
 	};
 	int r = make_args(d, x, &a);
@@ -92,7 +94,14 @@ static void docker_changed(struct bk *bk)
 
 static int docker_ctl(struct bk_req *req, struct bk *bk, const char *verb, struct err *err)
 {
-	return sandbox_ctl(req, &container_of(bk, struct docker, bk)->sb, verb, err);
+	struct docker *d = container_of(bk, struct docker, bk);
+	struct conn *c = NULL;
+	int r = sandbox_ctl(req, &d->sb, verb, err);
+
+	/* Where it runs now, the first look into it need not wait for this. */
+	if (r == 0 && transport_get(req, d, &c) == 0)
+		conn_unref(c);
+	return r;
 }
 
 static int docker_status(struct bk *bk, struct buf *out)

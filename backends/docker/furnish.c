@@ -144,23 +144,6 @@ static int add_host_paths(struct bk_req *req, struct sandbox *sb, struct list *l
 	return r;
 }
 
-/* "1000" or "1000:100"; false for names. */
-static bool numeric_user(const char *user, uid_t *ret_uid, gid_t *ret_gid)
-{
-	unsigned uid, gid;
-	char end;
-
-	if (sscanf(user, "%u:%u%c", &uid, &gid, &end) == 2) {
-		*ret_uid = uid;
-		*ret_gid = gid;
-		return true;
-	}
-	if (sscanf(user, "%u%c", &uid, &end) != 1)
-		return false;
-	*ret_uid = *ret_gid = uid;
-	return true;
-}
-
 static int add_guest(struct sandbox *sb, struct list *l, int *ret_fd, struct err *err)
 {
 	struct engine_put_entry *e;
@@ -186,18 +169,17 @@ int furnish(struct bk_req *req, struct sandbox *sb, struct err *err)
 {
 	_cleanup_(list_done) struct list l = {.n = 0};
 	_cleanup_close_ int fd = -1;
-	uid_t uid = sb->mount->uid;
-	gid_t gid = sb->mount->gid;
+	bool theirs = *sb->user || strcmp(sb->conf->idmap, "user") == 0;
+	/* Who runs commands has to be able to write there, and so has the mount's owner: one is
+	 * shown as the other (idmap), or root in the container, who can anyway. */
+	uid_t uid = theirs ? sb->uid : sb->mount->uid;
+	gid_t gid = theirs ? sb->gid : sb->mount->gid;
 	int r;
 
-	/* The user of commands has to be able to write there; with a name, the mount's owner must
-	 * do, and whoever runs as root in the container can anyway. */
-	if (sb->user)
-		numeric_user(sb->user, &uid, &gid);
 	r = add_guest(sb, &l, &fd, err);
 	if (r == 0)
 		r = add_dir(req, sb, &l, sb->conf->workdir, 0755, uid, gid, err);
-	if (r == 0 && sb->user && !sb->conf->user && uid != 0)
+	if (r == 0 && conf_binds_routes(sb->conf) && !sb->conf->user && uid != 0)
 		r = add_dir(req, sb, &l, GUEST_HOME, 0700, uid, gid, err);
 	if (r == 0 && sb->conf->host_paths)
 		r = add_host_paths(req, sb, &l, err);

@@ -1,10 +1,10 @@
 /*
  * The tree over the guest of the running container: each operation is that of the remote tree, on
  * the remote node that a node of this route stands for. A node finds its remote one by its place,
- * once for each connection, and keeps it; so nodes, and with them the kernel's numbers and a shell's
- * working directory, outlive a connection and the container's restart. A remote node (a file) is
- * found again by itself: hard links are one node. Links are the exception: what one may lead to
- * depends on where it is, so its node is a place.
+ * once for each connection, and keeps it; so nodes, and with them the kernel's numbers and a
+ * shell's working directory, outlive a connection and the container's restart. A remote node (a
+ * file) is found again by itself: hard links are one node. Links are the exception: what one may
+ * lead to depends on where it is, so its node is a place.
  *
  * C is the connection to use, the caller's reference.
  */
@@ -16,7 +16,7 @@
 /* An open file or directory: of a connection, or else of the archive transport. */
 struct dfile {
 	struct bk_file base;
-	struct conn *conn;		/* a reference; set before `inner` */
+	struct conn *conn;		 /* a reference; set before `inner` */
 	_Atomic(struct bk_file *) inner; /* set once */
 };
 
@@ -91,8 +91,8 @@ int live_create(struct bk_req *, struct conn *c, struct bk_node *, const char *,
 		struct bk_node **, struct bk_file **, struct stat *);
 int live_opendir(struct bk_req *, struct conn *c, struct bk_node *, struct bk_file **);
 /*
- * F was opened over archives and its node's content is in the container: from now on it is a file of
- * C. It stays what it is where its file has lost its name.
+ * F was opened over archives and its node's content is in the container: from now on it is a file
+ * of C. It stays what it is where its file has lost its name.
  */
 int live_upgrade(struct bk_req *, struct conn *c, struct bk_file *f);
 /* These are of a file that is live. */

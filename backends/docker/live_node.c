@@ -75,7 +75,8 @@ void live_forget(struct docker *d, struct conn *c)
 	DL_COUNT2(d->nodes.live, n, total, live_next);
 	old = calloc(total ? total : 1, sizeof(*old));
 	/* Without memory they go with their nodes. */
-	DL_FOREACH_SAFE2(d->nodes.live, n, next, live_next) {
+	DL_FOREACH_SAFE2(d->nodes.live, n, next, live_next)
+	{
 		if (old && n->conn != c)
 			old[count++] = live_take_locked(d, n);
 	}

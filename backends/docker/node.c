@@ -323,6 +323,8 @@ void node_moved(struct docker *d, struct dnode *dir, const char *name, struct dn
 	to_ino = ino_locked(&d->nodes, new_dir->ino, new_name);
 	from = node_find_locked(dir, name);
 	to = node_find_locked(new_dir, new_name);
+	if (from == to) /* it stays where it is */
+		from = to = NULL;
 	if (to && !exchange)
 		node_gone_locked(d, to);
 	if (from)

@@ -109,23 +109,17 @@ static int get_image(struct bk_req *req, struct sandbox *sb, void (*progress)(vo
 	return engine_image_inspect(req, sb->engine, c->image, ret, err);
 }
 
-static bool has_route_binds(const struct docker_conf *c)
-{
-	for (size_t i = 0; i < c->n_volumes; i++)
-		if (c->volumes[i].route)
-			return true;
-	return false;
-}
-
-/* Whom commands run as: what the files that are bound in need, unless it was said. */
-static int choose_user(struct sandbox *sb)
+/* Whom commands run as: what was said, what the files that are bound in need, or the image's user.
+ */
+static int choose_user(struct sandbox *sb, const cJSON *image)
 {
 	const struct bk_mount *m = sb->mount;
 
 	if (sb->conf->user)
 		sb->user = strdup(sb->conf->user);
-	else if (!has_route_binds(sb->conf))
-		return 0;
+	else if (!conf_binds_routes(sb->conf))
+		sb->user =
+		    strdup(text_at(cJSON_GetObjectItemCaseSensitive(image, "Config"), "User"));
 	else if (asprintf(&sb->user, "%u:%u", m->uid, m->gid) < 0)
 		sb->user = NULL;
 	return sb->user ? 0 : -ENOMEM;
@@ -140,8 +134,7 @@ int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
 	    .mount_id = sb->mount->id,
 	    .mountpoint = sb->mount->mountpoint,
 	    .route = sb->route,
-	    .user = sb->user,
-	    .home = has_route_binds(sb->conf) && !sb->conf->user && sb->mount->uid != 0,
+	    .home = conf_binds_routes(sb->conf) && !sb->conf->user && sb->mount->uid != 0,
 	    .cpus = sb->cpus,
 	};
 	_cleanup_free_ char *id = NULL;
@@ -165,7 +158,7 @@ int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
 	log_info("route %s: container %s created from %s", sb->route, sb->ref, sb->conf->image);
 	r = sandbox_refresh(req, sb, err);
 	if (r == 0)
-		r = check_user(req, sb, err);
+		r = find_user(req, sb, err);
 	if (r == 0)
 		r = furnish(req, sb, err);
 	if (r < 0) {
@@ -230,7 +223,7 @@ static int look_at_container(struct bk_req *req, struct sandbox *sb, struct err 
 {
 	int r = sandbox_refresh(req, sb, err);
 
-	return r < 0 ? r : check_user(req, sb, err);
+	return r < 0 ? r : find_user(req, sb, err);
 }
 
 static int prepare_attached(struct bk_req *req, struct sandbox *sb, struct err *err)
@@ -249,8 +242,9 @@ static int prepare_attached(struct bk_req *req, struct sandbox *sb, struct err *
 	sb->ref = strdup(text_at(found, "Id"));
 	config = cJSON_GetObjectItemCaseSensitive(found, "Config");
 	snprintf(sb->image, sizeof(sb->image), "%s", text_at(config, "Image"));
+	r = choose_user(sb, found);
 	cJSON_Delete(found);
-	if (!sb->ref)
+	if (!sb->ref || r < 0)
 		return -ENOMEM;
 	if (!*sb->ref)
 		return err_set(err, -EIO, "container \"%s\": the engine gives no id",
@@ -266,6 +260,8 @@ static int prepare_ours(struct bk_req *req, struct sandbox *sb,
 
 	if (r == 0)
 		r = get_image(req, sb, progress, ctx, &image, err);
+	if (r == 0)
+		r = choose_user(sb, image);
 	cJSON_Delete(image);
 	if (r < 0)
 		return r;
@@ -290,8 +286,6 @@ int sandbox_prepare(struct bk_req *req, struct sandbox *sb,
 	if (r < 0)
 		return r;
 	r = look_at_engine(req, sb, err);
-	if (r == 0)
-		r = choose_user(sb);
 	if (r == 0)
 		r = sb->attached ? prepare_attached(req, sb, err)
 				 : prepare_ours(req, sb, progress, ctx, err);

@@ -95,8 +95,9 @@ int sandbox_status(struct sandbox *sb, struct buf *out)
 		     sb->conf->container ? sb->conf->container
 		     : sb->ref		 ? sb->ref
 					 : "-",
-		     *sb->image ? sb->image : "-", sandbox_state_name(sb->state), engine_host(sb->engine),
-		     sb->attached ? "yes" : "no", started, *sb->error.text ? sb->error.text : "-");
+		     *sb->image ? sb->image : "-", sandbox_state_name(sb->state),
+		     engine_host(sb->engine), sb->attached ? "yes" : "no", started,
+		     *sb->error.text ? sb->error.text : "-");
 	init = sb->state == SANDBOX_RUNNING ? sb->init : 0;
 	memcpy(id, sb->id, sizeof(id));
 	pthread_mutex_unlock(&sb->lock);

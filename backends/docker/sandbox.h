@@ -44,7 +44,9 @@ struct sandbox {
 	struct engine *engine; /* for operations: `timeout` without progress */
 	struct engine *slow;   /* for starts and pulls: `start_timeout` */
 	char *ref;
-	char *user; /* of commands; NULL: the image's */
+	char *user; /* of commands, as the engine takes it; "": root. Constant after prepare, as: */
+	uid_t uid;
+	gid_t gid;
 	double cpus;
 	bool foreign;	/* the engine's machine cannot run our guest */
 	char *data_dir; /* where the engine keeps its data, if that is on this machine */
@@ -155,8 +157,9 @@ int reach_mounts(struct sandbox *sb, const char *text);
 
 /* -ENOENT where the engine has no such network, before a container is made. */
 int check_network(struct bk_req *req, struct sandbox *sb, struct err *err);
-/* -ENOENT where the container has no user or group of the name that was given. */
-int check_user(struct bk_req *req, struct sandbox *sb, struct err *err);
+/* Whom commands run as, in numbers: `uid` and `gid`. -ENOENT where the container has no user or
+ * group of the name that was given. */
+int find_user(struct bk_req *req, struct sandbox *sb, struct err *err);
 
 /* ---- furnish.c: what a container of ours needs in it before it starts ---- */
 

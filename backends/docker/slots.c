@@ -54,6 +54,8 @@ static bool turn(struct turn *t)
 {
 	bool again = false;
 
+	if (t->running)
+		idmap_req(&t->d->idmap, t->req);
 	if (t->running && t->conn) {
 		again = t->repeats && t->r == -EIO && conn_is_over(t->conn);
 		conn_unref(TAKE(t->conn));
@@ -64,6 +66,8 @@ static bool turn(struct turn *t)
 	if (t->running && !again)
 		return false;
 	t->running = begin(t);
+	if (t->running)
+		idmap_req(&t->d->idmap, t->req);
 	return t->running;
 }
 
@@ -84,41 +88,59 @@ static bool turn(struct turn *t)
 #define CHANGE(req, node, live, archive) BY(gate_share, false, req, node, live, archive)
 #define RENAME(req, node, live, archive) BY(gate_enter, false, req, node, live, archive)
 
+/* The result R of an operation that told of ST, which becomes what the mount shows. */
+static int shown(struct bk_node *node, int r, struct stat *st)
+{
+	if (r == 0)
+		idmap_stat(&docker_of(node)->idmap, st);
+	return r;
+}
+
 /* ---- Names ---- */
 
 static int lookup(struct bk_req *req, struct bk_node *dir, const char *name,
 		  struct bk_node **ret_node, struct stat *ret_st)
 {
-	return LOOK(req, dir, live_lookup(req, c, dir, name, ret_node, ret_st),
-		    docker_lookup(req, dir, name, ret_node, ret_st));
+	return shown(dir,
+		     LOOK(req, dir, live_lookup(req, c, dir, name, ret_node, ret_st),
+			  docker_lookup(req, dir, name, ret_node, ret_st)),
+		     ret_st);
 }
 
 static int mknod_(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode,
 		  dev_t rdev, struct bk_node **ret_node, struct stat *ret_st)
 {
-	return RENAME(req, dir, live_mknod(req, c, dir, name, mode, rdev, ret_node, ret_st),
-		      docker_mknod(req, dir, name, mode, rdev, ret_node, ret_st));
+	return shown(dir,
+		     RENAME(req, dir, live_mknod(req, c, dir, name, mode, rdev, ret_node, ret_st),
+			    docker_mknod(req, dir, name, mode, rdev, ret_node, ret_st)),
+		     ret_st);
 }
 
 static int mkdir_(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode,
 		  struct bk_node **ret_node, struct stat *ret_st)
 {
-	return RENAME(req, dir, live_mkdir(req, c, dir, name, mode, ret_node, ret_st),
-		      docker_mkdir(req, dir, name, mode, ret_node, ret_st));
+	return shown(dir,
+		     RENAME(req, dir, live_mkdir(req, c, dir, name, mode, ret_node, ret_st),
+			    docker_mkdir(req, dir, name, mode, ret_node, ret_st)),
+		     ret_st);
 }
 
 static int symlink_(struct bk_req *req, struct bk_node *dir, const char *name, const char *target,
 		    struct bk_node **ret_node, struct stat *ret_st)
 {
-	return RENAME(req, dir, live_symlink(req, c, dir, name, target, ret_node, ret_st),
-		      docker_symlink(req, dir, name, target, ret_node, ret_st));
+	return shown(dir,
+		     RENAME(req, dir, live_symlink(req, c, dir, name, target, ret_node, ret_st),
+			    docker_symlink(req, dir, name, target, ret_node, ret_st)),
+		     ret_st);
 }
 
 static int link_(struct bk_req *req, struct bk_node *node, struct bk_node *dir, const char *name,
 		 struct bk_node **ret_node, struct stat *ret_st)
 {
-	return RENAME(req, dir, live_link(req, c, node, dir, name, ret_node, ret_st),
-		      docker_link(req, node, dir, name, ret_node, ret_st));
+	return shown(dir,
+		     RENAME(req, dir, live_link(req, c, node, dir, name, ret_node, ret_st),
+			    docker_link(req, node, dir, name, ret_node, ret_st)),
+		     ret_st);
 }
 
 static int unlink_(struct bk_req *req, struct bk_node *dir, const char *name)
@@ -143,15 +165,24 @@ static int rename_(struct bk_req *req, struct bk_node *dir, const char *name,
 static int getattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 		   struct stat *ret_st)
 {
-	return LOOK(req, node, live_getattr(req, c, node, file, ret_st),
-		    docker_getattr(req, node, file, ret_st));
+	return shown(node,
+		     LOOK(req, node, live_getattr(req, c, node, file, ret_st),
+			  docker_getattr(req, node, file, ret_st)),
+		     ret_st);
 }
 
 static int setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 		   const struct bk_setattr *attr, struct stat *ret_st)
 {
-	return CHANGE(req, node, live_setattr(req, c, node, file, attr, ret_st),
-		      docker_setattr(req, node, file, attr, ret_st));
+	const struct idmap *m = &docker_of(node)->idmap;
+	struct bk_setattr a = *attr;
+
+	a.uid = idmap_uid(m, a.uid);
+	a.gid = idmap_gid(m, a.gid);
+	return shown(node,
+		     CHANGE(req, node, live_setattr(req, c, node, file, &a, ret_st),
+			    docker_setattr(req, node, file, &a, ret_st)),
+		     ret_st);
 }
 
 static int readlink_(struct bk_req *req, struct bk_node *node, char *buf)
@@ -200,9 +231,11 @@ static int open_(struct bk_req *req, struct bk_node *node, int flags, struct bk_
 static int create(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode, int flags,
 		  struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st)
 {
-	return RENAME(req, dir,
-		      live_create(req, c, dir, name, mode, flags, ret_node, ret_file, ret_st),
-		      docker_create(req, dir, name, mode, flags, ret_node, ret_file, ret_st));
+	return shown(dir,
+		     RENAME(req, dir,
+			    live_create(req, c, dir, name, mode, flags, ret_node, ret_file, ret_st),
+			    docker_create(req, dir, name, mode, flags, ret_node, ret_file, ret_st)),
+		     ret_st);
 }
 
 /* F was opened over archives: of the guest from now on, if there is one and it can be. */

@@ -87,10 +87,12 @@ int spec_make(const struct spec_input *in, cJSON **ret)
 	cJSON_AddStringToObject(s, "Image", c->image);
 	cJSON_AddItemToObject(s, "Entrypoint", strings((const char *[]){GUEST_PATH, "init"}, 2));
 	cJSON_AddItemToObject(s, "Cmd", cJSON_CreateArray());
-	cJSON_AddStringToObject(s, "WorkingDir", c->workdir);
+	/* The workdir is furnished: the engine would make it root's. */
+	cJSON_AddStringToObject(s, "WorkingDir", "/");
 	cJSON_AddStringToObject(s, "StopSignal", "SIGTERM");
-	if (in->user)
-		cJSON_AddStringToObject(s, "User", in->user);
+	/* PID 1, and the guest beside it, which acts for everyone; commands say whom they run as.
+	 */
+	cJSON_AddStringToObject(s, "User", "0:0");
 	if (in->home)
 		cJSON_AddItemToArray(env, cJSON_CreateString("HOME=" GUEST_HOME));
 	cJSON_AddItemToObject(s, "Env", env);

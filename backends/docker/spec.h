@@ -13,9 +13,8 @@
 struct spec_input {
 	const struct docker_conf *conf;
 	const char *mount_id, *mountpoint, *route;
-	const char *user; /* NULL: the image's */
-	bool home;	  /* HOME is GUEST_HOME */
-	double cpus;	  /* 0: no limit */
+	bool home;   /* HOME is GUEST_HOME */
+	double cpus; /* 0: no limit */
 };
 
 /* The caller owns *ret. Returns 0 or -ENOMEM. */

@@ -83,7 +83,6 @@ void transport_init(struct transport *t, const char *mode)
 
 void transport_done(struct transport *t)
 {
-	conn_unref(TAKE(t->conn));
 	pthread_mutex_destroy(&t->lock);
 	gate_done(&t->gate);
 }
@@ -155,6 +154,12 @@ static void use_guest(struct docker *d, struct conn *c)
 	conn_unref(old);
 	live_forget(d, c);
 	log_info("route %s: files over the guest", d->bk.route);
+}
+
+void transport_end(struct docker *d)
+{
+	conn_unref(TAKE(d->transport.conn));
+	live_forget(d, NULL);
 }
 
 /* ---- Changing over ---- */
@@ -235,9 +240,9 @@ int transport_status(struct docker *d, struct buf *out)
 	pthread_mutex_lock(&t->lock);
 	live = serves(t->conn, &now);
 	r = buf_addf(out, "transport %s\ntransport_why %s\n", live ? "guest" : "archive",
-		     live	      ? "the container runs and its guest answers"
-		     : t->conn	      ? "the guest has gone"
-				      : t->why);
+		     live      ? "the container runs and its guest answers"
+		     : t->conn ? "the guest has gone"
+			       : t->why);
 	pthread_mutex_unlock(&t->lock);
 	return r;
 }

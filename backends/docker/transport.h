@@ -26,14 +26,15 @@ struct transport {
 	struct gate gate; /* one changes over */
 	pthread_mutex_t lock;
 	/* guarded by lock */
-	struct conn *conn;  /* a reference; NULL: archives */
-	uint64_t retry_ms;  /* not tried before, unless the sandbox has changed since: */
-	uint64_t tried_at;  /* its `changes` at the last try */
-	char why[sizeof(((struct err *)0)->text)];  /* why archives */
+	struct conn *conn; /* a reference; NULL: archives */
+	uint64_t retry_ms; /* not tried before, unless the sandbox has changed since: */
+	uint64_t tried_at; /* its `changes` at the last try */
+	char why[sizeof(((struct err *)0)->text)]; /* why archives */
 };
 
 void transport_init(struct transport *t, const char *mode);
-/* No operation runs and no node is live any more. */
+/* No operation runs any more: give the connection up. */
+void transport_end(struct docker *d);
 void transport_done(struct transport *t);
 
 /*

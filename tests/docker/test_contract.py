@@ -15,9 +15,10 @@ TESTS = [
 ]
 
 
-def contract(program, *names):
+def contract(program, *names, **more):
     env = dict(
         os.environ,
+        **more,
         AIB_TEST_IMAGE="aib-test:busybox",
         AIB_TEST_GUEST=str(BIN / "aib-guest"),
     )
@@ -30,8 +31,13 @@ def contract(program, *names):
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", TESTS)
-def test_docker(engine, name):
-    contract("contract_docker", name)
+def test_docker_by_archives(engine, name):
+    contract("contract_docker", name, AIB_TEST_TRANSPORT="archive")
+
+
+@pytest.mark.timeout(400)
+def test_docker_over_the_guest(engine):
+    contract("contract_docker", AIB_TEST_TRANSPORT="guest")
 
 
 @pytest.mark.timeout(400)
