@@ -57,7 +57,7 @@ int guest_connect(struct bk_req *req, struct sandbox *sb, struct guest **ret, st
 	r = relay_start(stream, &g->relay, &fd);
 	if (r < 0)
 		return err_set(err, r, "container %s: %s", sb->ref, strerror(-r));
-	r = remote_new(req, fd, fd, sb->route, &g->bk, NULL);
+	r = remote_new(req, fd, fd, sb->route, NULL, &g->bk, NULL);
 	if (r < 0) {
 		r = no_answer(sb, g->relay, r, err);
 		relay_free(g->relay);
