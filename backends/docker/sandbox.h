@@ -93,9 +93,9 @@ int sandbox_renew(struct bk_req *req, struct sandbox *sb, struct err *err);
  * -EOPNOTSUPP where nothing can run in it. Blocks for up to start_timeout. */
 int sandbox_running(struct bk_req *req, struct sandbox *sb, struct err *err);
 /* sandbox_running, and start a command: once more where the container had ended since we last
- * looked. *ret is the caller's. Blocks. */
+ * looked. *ret is the caller's, and the exec's id in *ret_id, which may be NULL. Blocks. */
 int sandbox_exec(struct bk_req *req, struct sandbox *sb, const struct engine_exec *x,
-		 struct bk_stream **ret, struct err *err);
+		 struct bk_stream **ret, char **ret_id, struct err *err);
 /* Whether an exec's failure says that the container is not what we believed. */
 bool sandbox_is_lost(int r);
 /* A command found the container or the guest gone: look again at the next sandbox_running. */

@@ -15,9 +15,10 @@ TESTS = [
 ]
 
 
-def contract(program, *names):
+def contract(program, *names, **more):
     env = dict(
         os.environ,
+        **more,
         AIB_TEST_IMAGE="aib-test:busybox",
         AIB_TEST_GUEST=str(BIN / "aib-guest"),
     )
@@ -35,6 +36,7 @@ def test_docker(engine, name):
 
 
 @pytest.mark.timeout(400)
-def test_guest(engine):
+@pytest.mark.parametrize("way", ["stream", "direct"])
+def test_guest(engine, way):
     """All of them in one container: here they are quick, and the container's start is not."""
-    contract("contract_guest")
+    contract("contract_guest", AIB_TEST_WAY=way)
