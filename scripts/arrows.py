@@ -2,7 +2,7 @@
 
     base <- backend.h <- each backend <- exec <- fuse
 
-Siblings do not include each other (remote's two public headers are for those who use it), and only fuse/ knows libfuse. Besides, the folders that README.md
+Siblings do not include each other (remote's public headers are for those who use it), and only fuse/ knows libfuse. Besides, the folders that README.md
 names exist, and each folder with sources is named there.
 """
 
@@ -14,6 +14,7 @@ TOP = pathlib.Path(__file__).resolve().parent.parent
 SOURCE = ("backends", "exec", "fuse")
 BASE = "backends/base"
 REMOTE_CLIENT, REMOTE_SERVER = "backends/remote/remote.h", "backends/remote/serve.h"
+REMOTE_OFFER = "backends/remote/offer.h"
 
 # What a component's files may include beside the component's own: other components, or single headers.
 # A component is a folder; files that lie flat in backends/ (the contract and what stands on it for
@@ -24,11 +25,12 @@ MAY = {
     "backends/registry.c": [BASE, "backends", "backends/*"],
     "backends/*": [BASE, "backends"],
     # What is at the other end of a stream may be a part of any backend: remote is a leaf as base is, and
-    # is known by its two public headers.
-    "backends/docker": [BASE, "backends", REMOTE_CLIENT],
+    # is known by its public headers.
+    "backends/docker": [BASE, "backends", REMOTE_CLIENT, REMOTE_OFFER],
     "exec": [BASE],
     # Its `serve` is the host backend behind the server end of remote.
-    "exec/guest": [BASE, "backends", "backends/host", REMOTE_SERVER, "exec/protocol.h", "exec/pump.h"],
+    "exec/guest": [BASE, "backends", "backends/host", REMOTE_SERVER, REMOTE_OFFER, "exec/protocol.h",
+                   "exec/pump.h"],
     "exec/client": [BASE, "exec"],
     "exec/server": [BASE, "backends", "backends/*", "exec"],
     "fuse": [BASE, "backends", "backends/*", "exec", "exec/server"],

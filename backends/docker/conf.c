@@ -24,6 +24,10 @@
 	     "entries kept of the listing of one tree (250000)"},                                  \
 	    {"transport", OPTION_STRING, AT(transport), "auto|guest|archive",                      \
 	     "auto: over aib-guest while the container runs, else by archives"},                   \
+	    {"guest", OPTION_STRING, AT(guest), "auto|stream|direct",                              \
+	     "how the guest is reached: over a socket of its own (direct: engine here, and "       \
+	     "root), "                                                                             \
+	     "or through the engine"},                                                             \
 	    {"idmap", OPTION_STRING, AT(idmap), "user|none",                                       \
 	     "user: files of the sandbox's user show as the mount's owner's, and back"},           \
 	    {"symlinks", OPTION_STRING, AT(symlinks), "contain|verbatim",                          \
@@ -301,7 +305,7 @@ static int set_default(char **field, const char *value)
 static int check(struct docker_conf *c, const struct bk_mount *mount, bool attach, struct err *err)
 {
 	if (set_default(&c->symlinks, "contain") < 0 || set_default(&c->pseudo, "hide") < 0 ||
-	    set_default(&c->transport, "auto") < 0 ||
+	    set_default(&c->transport, "auto") < 0 || set_default(&c->guest, "auto") < 0 ||
 	    set_default(&c->idmap, mount->uid == 0 ? "none" : "user") < 0)
 		return -ENOMEM;
 	if (attach)

@@ -19,7 +19,7 @@ struct volume {
 struct docker_conf {
 	/* as given */
 	char *image, *container, *engine, *name, *network, *user, *workdir, *oci_runtime;
-	char *pull, *symlinks, *pseudo, *transport, *idmap;
+	char *pull, *symlinks, *pseudo, *transport, *guest, *idmap;
 	cJSON *volumes_json, *volume_json, *env_json;
 	uint64_t memory, disk, pids;
 	uint64_t start_timeout, timeout; /* ms */

@@ -98,7 +98,7 @@ static int make(const struct bk_mount *mount, const char *route, bool attach, co
 		goto fail_sandbox;
 	gate_init(&d->names);
 	pthread_mutex_init(&d->claimed_lock, NULL);
-	transport_init(&d->transport, d->conf.transport);
+	transport_init(&d->transport, d->conf.transport, d->conf.guest);
 	indexes_init(&d->indexes);
 	r = nodes_init(d);
 	if (r < 0)

@@ -76,7 +76,7 @@ static int docker_exec(struct bk_req *req, struct bk *bk, const struct bk_exec *
 	if (r < 0)
 		return r;
 	ex.argv = a.argv;
-	r = sandbox_exec(req, &d->sb, &ex, ret, err);
+	r = sandbox_exec(req, &d->sb, &ex, ret, NULL, err);
 	free(a.argv);
 	if (r < 0 && r != -EINTR)
 		return sandbox_fail(&d->sb, r, "%s", err->text);

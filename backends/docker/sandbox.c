@@ -404,7 +404,7 @@ static bool is_lost(int r)
 }
 
 int sandbox_exec(struct bk_req *req, struct sandbox *sb, const struct engine_exec *x,
-		 struct bk_stream **ret, struct err *err)
+		 struct bk_stream **ret, char **ret_id, struct err *err)
 {
 	_cleanup_free_ char *id = NULL;
 	int r = sandbox_running(req, sb, err);
@@ -412,14 +412,16 @@ int sandbox_exec(struct bk_req *req, struct sandbox *sb, const struct engine_exe
 	if (r < 0)
 		return r;
 	r = engine_exec_start(req, sb->engine, sb->ref, x, ret, &id, err);
-	if (!sandbox_is_lost(r))
-		return r;
-	sandbox_forget_ready(sb);
-	r = sandbox_running(req, sb, err);
-	if (r == 0) {
+	if (sandbox_is_lost(r)) {
+		sandbox_forget_ready(sb);
+		r = sandbox_running(req, sb, err);
+		if (r < 0)
+			return r;
 		free(TAKE(id));
 		r = engine_exec_start(req, sb->engine, sb->ref, x, ret, &id, err);
 	}
+	if (r == 0 && ret_id)
+		*ret_id = TAKE(id);
 	return r;
 }
 

@@ -108,9 +108,9 @@ void sandbox_look(struct sandbox *sb, struct sandbox_look *ret);
  * known. Blocks; starts nothing. */
 int sandbox_see_running(struct bk_req *req, struct sandbox *sb, struct err *err);
 /* sandbox_running, and start a command: once more where the container had ended since we last
- * looked. *ret is the caller's. Blocks. */
+ * looked. *ret is the caller's, and the exec's id in *ret_id, which may be NULL. Blocks. */
 int sandbox_exec(struct bk_req *req, struct sandbox *sb, const struct engine_exec *x,
-		 struct bk_stream **ret, struct err *err);
+		 struct bk_stream **ret, char **ret_id, struct err *err);
 /* Whether an exec's failure says that the container is not what we believed. */
 bool sandbox_is_lost(int r);
 /* A command found the container or the guest gone: look again at the next sandbox_running. */

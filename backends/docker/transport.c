@@ -57,7 +57,7 @@ static int connect_guest(struct bk_req *req, struct docker *d, struct conn **ret
 	if (!c)
 		return err_set(err, -ENOMEM, "%s", strerror(ENOMEM));
 	atomic_init(&c->refs, 1);
-	r = guest_connect(req, &d->sb, &c->guest, err);
+	r = guest_connect(req, &d->sb, d->transport.way, &c->guest, err);
 	if (r < 0) {
 		free(c);
 		return r;
@@ -70,11 +70,14 @@ static int connect_guest(struct bk_req *req, struct docker *d, struct conn **ret
 
 /* ---- The one in use ---- */
 
-void transport_init(struct transport *t, const char *mode)
+void transport_init(struct transport *t, const char *mode, const char *way)
 {
 	*t = (struct transport){.mode = strcmp(mode, "archive") == 0 ? TRANSPORT_ARCHIVE
 					: strcmp(mode, "guest") == 0 ? TRANSPORT_GUEST
-								     : TRANSPORT_AUTO};
+								     : TRANSPORT_AUTO,
+				.way = strcmp(way, "stream") == 0   ? GUEST_STREAM
+				       : strcmp(way, "direct") == 0 ? GUEST_DIRECT
+								    : GUEST_AUTO};
 	gate_init(&t->gate);
 	pthread_mutex_init(&t->lock, NULL);
 	snprintf(t->why, sizeof(t->why), "%s",
@@ -153,7 +156,7 @@ static void use_guest(struct docker *d, struct conn *c)
 	pthread_mutex_unlock(&t->lock);
 	conn_unref(old);
 	live_forget(d, c);
-	log_info("route %s: files over the guest", d->bk.route);
+	log_info("route %s: files over the guest, %s", d->bk.route, guest_way(c->guest));
 }
 
 void transport_end(struct docker *d)
@@ -239,10 +242,11 @@ int transport_status(struct docker *d, struct buf *out)
 	sandbox_look(&d->sb, &now);
 	pthread_mutex_lock(&t->lock);
 	live = serves(t->conn, &now);
-	r = buf_addf(out, "transport %s\ntransport_why %s\n", live ? "guest" : "archive",
-		     live      ? "the container runs and its guest answers"
-		     : t->conn ? "the guest has gone"
-			       : t->why);
+	if (live)
+		r = buf_addf(out, "transport guest\ntransport_way %s\n", guest_way(t->conn->guest));
+	else
+		r = buf_addf(out, "transport archive\ntransport_why %s\n",
+			     t->conn ? "the guest has gone" : t->why);
 	pthread_mutex_unlock(&t->lock);
 	return r;
 }

@@ -22,7 +22,8 @@ struct conn;
 enum transport_mode { TRANSPORT_AUTO, TRANSPORT_GUEST, TRANSPORT_ARCHIVE };
 
 struct transport {
-	enum transport_mode mode;
+	enum transport_mode mode; /* constant, as way */
+	enum guest_way way;
 	struct gate gate; /* one changes over */
 	pthread_mutex_t lock;
 	/* guarded by lock */
@@ -32,7 +33,8 @@ struct transport {
 	char why[sizeof(((struct err *)0)->text)]; /* why archives */
 };
 
-void transport_init(struct transport *t, const char *mode);
+/* As the options `transport` and `guest` have them. */
+void transport_init(struct transport *t, const char *mode, const char *way);
 /* No operation runs any more: give the connection up. */
 void transport_end(struct docker *d);
 void transport_done(struct transport *t);

@@ -224,3 +224,8 @@ int host_fallocate(struct bk_req *req, struct bk_file *file, int mode, off_t off
 		return r;
 	return fallocate(FILE_OF(file)->fd, mode, off, len) < 0 ? -errno : 0;
 }
+
+int host_backing_fd(struct bk_file *file)
+{
+	return FILE_OF(file)->fd;
+}

@@ -251,6 +251,7 @@ int host_fsync(struct bk_req *, struct bk_file *, bool);
 void host_release(struct bk_file *);
 off_t host_lseek(struct bk_req *, struct bk_file *, off_t, int);
 int host_fallocate(struct bk_req *, struct bk_file *, int, off_t, off_t);
+int host_backing_fd(struct bk_file *);
 
 int host_opendir(struct bk_req *, struct bk_node *, struct bk_file **);
 void host_dir_release(struct bk_file *);

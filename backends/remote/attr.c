@@ -18,7 +18,7 @@ static void set_file(struct remote_msg *m, struct bk_node *node, struct bk_file 
 static int run_for_stat(struct bk_req *req, struct bk_node *node, enum remote_op op,
 			struct remote_msg *m, struct stat *ret_st)
 {
-	_cleanup_answer_ struct answer a = {.payload = NULL};
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
 	struct remote *r = REMOTE_OF(node);
 	int e = remote_call_run(r, req, op, m, &a);
 
@@ -74,7 +74,7 @@ int remote_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *fil
 
 int remote_readlink(struct bk_req *req, struct bk_node *node, char *buf)
 {
-	_cleanup_answer_ struct answer a = {.payload = NULL};
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
 	struct remote_msg m = {.node = NODE_OF(node)->id};
 	int e = remote_call_run(REMOTE_OF(node), req, REMOTE_READLINK, &m, &a);
 	size_t n;
@@ -88,7 +88,7 @@ int remote_readlink(struct bk_req *req, struct bk_node *node, char *buf)
 
 int remote_statfs(struct bk_req *req, struct bk_node *node, struct statvfs *ret)
 {
-	_cleanup_answer_ struct answer a = {.payload = NULL};
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
 	struct remote_msg m = {.node = NODE_OF(node)->id};
 	int e = remote_call_run(REMOTE_OF(node), req, REMOTE_STATFS, &m, &a);
 
@@ -103,7 +103,7 @@ int remote_statfs(struct bk_req *req, struct bk_node *node, struct statvfs *ret)
 static ssize_t run_for_value(struct bk_req *req, struct bk_node *node, enum remote_op op,
 			     struct remote_msg *m, void *value, size_t size)
 {
-	_cleanup_answer_ struct answer a = {.payload = NULL};
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
 	struct remote *r = REMOTE_OF(node);
 	ssize_t e;
 

@@ -13,6 +13,8 @@
 void remote_answer_done(struct answer *a)
 {
 	free(TAKE(a->payload));
+	closep(&a->fd);
+	a->fd = -1;
 }
 
 /*
@@ -175,6 +177,7 @@ struct arrived {
 	unsigned error;
 	uint8_t *payload;
 	size_t len;
+	int fd;
 };
 
 /* Leave SLOT, with its answer where that has come. Returns whether it is to be cancelled. */
@@ -182,23 +185,33 @@ static bool leave_slot(struct remote *r, struct slot *slot, struct arrived *ret)
 {
 	bool pending;
 
-	*ret = (struct arrived){.payload = NULL};
+	*ret = (struct arrived){.payload = NULL, .fd = -1};
 	pthread_mutex_lock(&r->lock);
 	pending = slot->state == SLOT_SENT && !r->over;
 	if (pending) {
 		slot->state = SLOT_ABANDONED;
 	} else {
-		*ret = (struct arrived){slot->error, TAKE(slot->payload), slot->len};
+		*ret = (struct arrived){slot->error, TAKE(slot->payload), slot->len,
+					TAKE_FD(slot->fd)};
 		free_slot_locked(r, slot);
 	}
 	pthread_mutex_unlock(&r->lock);
 	return pending;
 }
 
+/* Whether an answer has a descriptor where it says so: it may be missing, since this process may
+ * not have had room for it, but none comes unannounced or where that was not agreed. */
+static int check_fd(const struct remote *r, enum remote_op op, const struct answer *a)
+{
+	bool told = remote_may_have_fd(op) && a->msg.flags & REMOTE_HAS_FD;
+
+	return (told && !r->passes_fds) || (a->fd >= 0 && !told) ? -EPROTO : 0;
+}
+
 int remote_call_finish(struct remote *r, struct bk_req *req, struct slot *slot, struct answer *ret)
 {
 	const struct remote_msg none = {.data = NULL};
-	struct answer a = {.payload = NULL};
+	struct answer a = ANSWER_NONE;
 	uint64_t id = slot->id;
 	enum remote_op op = slot->op;
 	struct arrived in;
@@ -210,10 +223,13 @@ int remote_call_finish(struct remote *r, struct bk_req *req, struct slot *slot, 
 	if (!in.payload)
 		return e < 0 ? e : -EIO;
 	a.payload = in.payload;
+	a.fd = in.fd;
 	if (in.error) {
 		e = errno_of(in.error);
 	} else {
 		e = remote_decode(in.payload, in.len, op, REMOTE_ANSWER, &a.msg);
+		if (e == 0)
+			e = check_fd(r, op, &a);
 		if (e < 0)
 			e = remote_conn_fail(r, "an answer broke the protocol");
 	}
@@ -235,7 +251,7 @@ int remote_call_run(struct remote *r, struct bk_req *req, enum remote_op op, str
 
 int remote_call_plain(struct remote *r, struct bk_req *req, enum remote_op op, struct remote_msg *m)
 {
-	_cleanup_answer_ struct answer a = {.payload = NULL};
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
 
 	return remote_call_run(r, req, op, m, &a);
 }
@@ -284,21 +300,26 @@ static struct slot *find_slot_locked(struct remote *r, const struct remote_head 
 	return s->state == SLOT_SENT || s->state == SLOT_ABANDONED ? s : NULL;
 }
 
-static void put_answer_locked(struct slot *s, const struct remote_head *head, uint8_t *payload)
+static void put_answer_locked(struct slot *s, const struct remote_head *head, uint8_t *payload,
+			      int fd)
 {
 	s->state = SLOT_ANSWERED;
 	s->error = head->error;
 	s->payload = payload;
 	s->len = head->len;
+	s->fd = fd;
 	pthread_cond_signal(&s->answered);
 }
 
-int remote_call_answered(struct remote *r, const struct remote_head *head, uint8_t *payload)
+int remote_call_answered(struct remote *r, const struct remote_head *head, uint8_t *payload, int fd)
 {
 	_cleanup_free_ uint8_t *held = payload;
+	_cleanup_close_ int held_fd = fd;
 	struct slot *s;
 	int e = 0;
 
+	if (fd >= 0 && (head->error || !remote_may_have_fd(head->op)))
+		return -EPROTO;
 	pthread_mutex_lock(&r->lock);
 	s = find_slot_locked(r, head);
 	if (s && s->changes)
@@ -306,7 +327,7 @@ int remote_call_answered(struct remote *r, const struct remote_head *head, uint8
 	if (!s)
 		e = -EPROTO;
 	else if (s->state == SLOT_SENT)
-		put_answer_locked(s, head, TAKE(held));
+		put_answer_locked(s, head, TAKE(held), TAKE_FD(held_fd));
 	else
 		free_slot_locked(r, s);
 	pthread_mutex_unlock(&r->lock);

@@ -4,6 +4,7 @@
  */
 #include "server.h"
 
+#include <fcntl.h>
 #include <limits.h>
 
 /* What a call that found or made a node answers. */
@@ -28,6 +29,8 @@ static int call_hello(struct server_call *c)
 	c->out.magic = REMOTE_MAGIC;
 	c->out.version = REMOTE_VERSION;
 	c->out.flags = bk->ops->flush ? REMOTE_HAS_FLUSH : 0;
+	if (c->s->passes_fds)
+		c->out.flags |= REMOTE_CAN_PASS_FDS;
 	c->out.inflight = c->s->inflight;
 	r = bk_getattr(&c->req, root, NULL, &c->out.st);
 	if (r < 0)
@@ -162,12 +165,27 @@ static int call_removexattr(struct server_call *c)
 
 /* ---- Files ---- */
 
+/* What FILE's answer has beside it: a duplicate, since the client may release FILE as soon as it
+ * has an id. Without room for one it goes without. */
+static void answer_fd(struct server_call *c, struct bk_file *file)
+{
+	int fd = c->s->passes_fds ? bk_backing_fd(file) : -1;
+
+	if (fd >= 0)
+		c->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (c->fd >= 0)
+		c->out.flags |= REMOTE_HAS_FD;
+}
+
 static int call_open(struct server_call *c)
 {
 	struct bk_file *file;
 	int r = bk_open(&c->req, c->node, c->in.flags, &file);
 
-	return r < 0 ? r : serve_file_id(c->s, file, false, &c->out.file);
+	if (r < 0)
+		return r;
+	answer_fd(c, file);
+	return serve_file_id(c->s, file, false, &c->out.file);
 }
 
 static int call_create(struct server_call *c)
@@ -179,6 +197,7 @@ static int call_create(struct server_call *c)
 
 	if (r < 0)
 		return r;
+	answer_fd(c, file);
 	r = serve_node_id(c->s, node, &c->out.node);
 	if (r < 0) {
 		bk_release(file);

@@ -5,11 +5,15 @@
 
 /* ---- Hello ---- */
 
-static int check_hello(const struct remote_msg *m)
+static int check_hello(const struct remote *r, const struct remote_msg *m)
 {
-	return m->magic == REMOTE_MAGIC && m->version == REMOTE_VERSION &&
-		       !(m->flags & ~(uint32_t)REMOTE_HAS_FLUSH) && m->inflight >= 1 &&
-		       m->inflight <= REMOTE_MAX_INFLIGHT && S_ISDIR(m->st.st_mode)
+	uint32_t flags = REMOTE_HAS_FLUSH;
+
+	if (r->stream.takes_fds)
+		flags |= REMOTE_CAN_PASS_FDS;
+	return m->magic == REMOTE_MAGIC && m->version == REMOTE_VERSION && !(m->flags & ~flags) &&
+		       m->inflight >= 1 && m->inflight <= REMOTE_MAX_INFLIGHT &&
+		       S_ISDIR(m->st.st_mode)
 		   ? 0
 		   : -EPROTO;
 }
@@ -18,14 +22,18 @@ static const struct bk_ops remote_ops, remote_flush_ops;
 
 static int say_hello(struct bk_req *req, struct remote *r)
 {
-	_cleanup_answer_ struct answer a = {.payload = NULL};
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
 	struct remote_msg m = {
-	    .magic = REMOTE_MAGIC, .version = REMOTE_VERSION, .inflight = CLIENT_SLOTS};
+	    .magic = REMOTE_MAGIC,
+	    .version = REMOTE_VERSION,
+	    .flags = r->stream.takes_fds ? REMOTE_CAN_PASS_FDS : 0,
+	    .inflight = CLIENT_SLOTS,
+	};
 	struct bk_node *root;
 	int e = remote_call_run(r, req, REMOTE_HELLO, &m, &a);
 
 	if (e == 0)
-		e = check_hello(&a.msg);
+		e = check_hello(r, &a.msg);
 	if (e == 0)
 		e = remote_node_for(r, a.msg.node, &a.msg.st, S_IFDIR, &root);
 	if (e < 0)
@@ -33,6 +41,7 @@ static int say_hello(struct bk_req *req, struct remote *r)
 	r->root = NODE_OF(root);
 	r->bk.ino_dev = a.msg.st.st_dev;
 	r->bk.root_ino = a.msg.st.st_ino;
+	r->passes_fds = a.msg.flags & REMOTE_CAN_PASS_FDS;
 	if (a.msg.flags & REMOTE_HAS_FLUSH)
 		r->bk.ops = &remote_flush_ops;
 	pthread_mutex_lock(&r->lock);
@@ -53,6 +62,19 @@ static void cond_init(pthread_cond_t *cond)
 	pthread_condattr_destroy(&attr);
 }
 
+static void slot_init(struct slot *s)
+{
+	s->fd = -1;
+	cond_init(&s->answered);
+}
+
+static void slot_done(struct slot *s)
+{
+	closep(&s->fd);
+	free(s->payload);
+	pthread_cond_destroy(&s->answered);
+}
+
 static void init(struct remote *r)
 {
 	r->bk.blocking = true;
@@ -66,7 +88,8 @@ static void init(struct remote *r)
 	pthread_mutex_init(&r->nodes_lock, NULL);
 	cond_init(&r->slot_free);
 	for (size_t i = 0; i < ARRAY_SIZE(r->slots); i++)
-		cond_init(&r->slots[i].answered);
+		slot_init(&r->slots[i]);
+	remote_input_init(&r->input);
 }
 
 static void remote_destroy(struct bk *bk)
@@ -75,10 +98,8 @@ static void remote_destroy(struct bk *bk)
 
 	bk_node_unref(r->root ? &r->root->base : NULL);
 	remote_conn_stop(r);
-	for (size_t i = 0; i < ARRAY_SIZE(r->slots); i++) {
-		free(r->slots[i].payload);
-		pthread_cond_destroy(&r->slots[i].answered);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(r->slots); i++)
+		slot_done(&r->slots[i]);
 	pthread_cond_destroy(&r->slot_free);
 	pthread_mutex_destroy(&r->nodes_lock);
 	pthread_mutex_destroy(&r->sending);
@@ -118,15 +139,15 @@ void remote_changed(struct bk *bk)
 	.setxattr = remote_setxattr, .removexattr = remote_removexattr, .open = remote_open,       \
 	.create = remote_create, .read = remote_read, .write = remote_write,                       \
 	.fsync = remote_fsync, .release = remote_release, .lseek = remote_lseek,                   \
-	.fallocate = remote_fallocate, .opendir = remote_opendir, .readdir = remote_readdir,       \
-	.fsyncdir = remote_fsyncdir
+	.fallocate = remote_fallocate, .backing_fd = remote_backing_fd, .opendir = remote_opendir, \
+	.readdir = remote_readdir, .fsyncdir = remote_fsyncdir
 
 static const struct bk_ops remote_ops = {REMOTE_OPS};
 /* Only where close(2) has something to tell there is it worth a request. */
 static const struct bk_ops remote_flush_ops = {REMOTE_OPS, .flush = remote_flush};
 
-int remote_new(struct bk_req *req, int in, int out, const char *route, struct bk **ret,
-	       struct err *err)
+int remote_new(struct bk_req *req, int in, int out, const char *route,
+	       const struct remote_conf *conf, struct bk **ret, struct err *err)
 {
 	struct remote *r = calloc(1, sizeof(*r));
 	int e = r ? bk_init(&r->bk, &remote_ops, route) : -ENOMEM;
@@ -140,6 +161,9 @@ int remote_new(struct bk_req *req, int in, int out, const char *route, struct bk
 	}
 	init(r);
 	remote_stream_init(&r->stream, in, out);
+	if (conf)
+		r->conf = *conf;
+	r->stream.takes_fds = r->conf.fd_ok && r->stream.local;
 	e = remote_conn_start(r);
 	if (e == 0)
 		e = say_hello(req, r);

@@ -30,6 +30,7 @@ struct slot {
 	unsigned error;	  /* the answer's */
 	uint8_t *payload; /* the answer's, owned */
 	size_t len;
+	int fd; /* the answer's, owned; -1 for none */
 	pthread_cond_t answered;
 };
 
@@ -50,11 +51,14 @@ struct remote_node {
 struct remote_file {
 	struct bk_file base;
 	uint64_t id;
+	int fd; /* of the same open file, to read without asking; -1 for none */
 };
 
 struct remote {
 	struct bk bk;
+	struct remote_conf conf;
 	struct remote_stream stream;
+	bool passes_fds, can_exec; /* as the hello said */
 	struct remote_node *root;
 	atomic_uint_fast64_t epoch; /* moves with every change that goes through here */
 
@@ -101,11 +105,14 @@ void remote_conn_forget(struct remote *r, uint64_t id, uint64_t count);
 
 /* ---- call.c: requests and answers ---- */
 
-/* An answer; the payload is what strings and data of the message lie in. */
+/* An answer; the payload is what strings and data of the message lie in. The descriptor is one that
+ * its message says it has, or -1. */
 struct answer {
 	struct remote_msg msg;
 	uint8_t *payload;
+	int fd;
 };
+#define ANSWER_NONE ((struct answer){.payload = NULL, .fd = -1})
 void remote_answer_done(struct answer *a);
 #define _cleanup_answer_ _cleanup_(remote_answer_done)
 
@@ -121,8 +128,10 @@ int remote_call_run(struct remote *r, struct bk_req *req, enum remote_op op, str
 /* For a call whose answer has nothing in it. */
 int remote_call_plain(struct remote *r, struct bk_req *req, enum remote_op op,
 		      struct remote_msg *m);
-/* For the connection: put an answer (PAYLOAD is taken) at its slot. -EPROTO where there is none. */
-int remote_call_answered(struct remote *r, const struct remote_head *head, uint8_t *payload);
+/* For the connection: put an answer at its slot; PAYLOAD and FD (-1: none) are taken. -EPROTO where
+ * there is none, or it may have no descriptor. */
+int remote_call_answered(struct remote *r, const struct remote_head *head, uint8_t *payload,
+			 int fd);
 
 /* ---- node.c ---- */
 
@@ -186,5 +195,6 @@ int remote_fsync(struct bk_req *, struct bk_file *, bool);
 void remote_release(struct bk_file *);
 off_t remote_lseek(struct bk_req *, struct bk_file *, off_t, int);
 int remote_fallocate(struct bk_req *, struct bk_file *, int, off_t, off_t);
+int remote_backing_fd(struct bk_file *);
 
 #endif

@@ -178,7 +178,7 @@ static int receive_frame(struct remote *r)
 	if (e < 0)
 		return e;
 	r->got = 0;
-	return remote_call_answered(r, &r->head, TAKE(r->payload));
+	return remote_call_answered(r, &r->head, TAKE(r->payload), remote_input_take_fd(&r->input));
 }
 
 static int receive(struct remote *r)
@@ -290,6 +290,7 @@ void remote_conn_stop(struct remote *r)
 	}
 	closep(&r->wake);
 	remote_stream_done(&r->stream);
+	remote_input_done(&r->input);
 	free(TAKE(r->payload));
 	buf_done(&r->out);
 	buf_done(&r->forgets);

@@ -114,6 +114,7 @@ static int batch_new(struct remote *r, const struct remote_dir *reader, struct a
 		return -ENOMEM;
 	}
 	atomic_init(&b->refs, 1);
+	b->answer = ANSWER_NONE;
 	b->reader = reader;
 	b->epoch = epoch;
 	b->at_ms = clock_ms();
@@ -123,7 +124,7 @@ static int batch_new(struct remote *r, const struct remote_dir *reader, struct a
 	if (err < 0)
 		return err;
 	b->answer = *answer;
-	answer->payload = NULL;
+	*answer = ANSWER_NONE;
 	*ret = TAKE(b);
 	return 0;
 }
@@ -211,7 +212,7 @@ int remote_ahead(struct bk_node *dir, const char *name, struct bk_node **ret_nod
 
 int remote_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
 {
-	_cleanup_answer_ struct answer a = {.payload = NULL};
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
 	struct remote_msg m = {.node = NODE_OF(node)->id}, release = {.dir = 0};
 	struct remote *r = REMOTE_OF(node);
 	struct remote_dir *d;
@@ -306,7 +307,7 @@ static bool wants_nodes(struct remote_dir *d)
 
 static int fetch(struct bk_req *req, struct remote_dir *d, uint64_t cookie, struct batch **ret)
 {
-	_cleanup_answer_ struct answer a = {.payload = NULL};
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
 	struct bk_node *node = d->file.base.node;
 	struct remote *r = REMOTE_OF(node);
 	uint64_t epoch = atomic_load(&r->epoch);

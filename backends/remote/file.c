@@ -10,24 +10,57 @@
 /* Parts of one read or write that are under way. */
 #define PARTS 8
 
-static int file_new(struct remote *r, struct bk_node *node, int flags, uint64_t id,
+/* Whether FD is what an open with FLAGS gives: never O_PATH, which the kernel would reopen with
+ * this process's rights. */
+static bool is_file_for(int fd, int flags, struct stat *ret_st)
+{
+	int has = fcntl(fd, F_GETFL), mode = has & O_ACCMODE;
+
+	return has >= 0 && !(has & O_PATH) && (mode == O_RDWR || mode == (flags & O_ACCMODE)) &&
+	       fstat(fd, ret_st) == 0 && S_ISREG(ret_st->st_mode);
+}
+
+/* The descriptor of A, if there is one and it is to be used: 0, or -EIO where it is a wrong one and
+ * the connection over. */
+static int take_fd(struct remote *r, struct answer *a, int flags, int *ret_fd)
+{
+	struct stat st;
+
+	*ret_fd = -1;
+	if (a->fd < 0)
+		return 0;
+	if (!is_file_for(a->fd, flags, &st))
+		return remote_conn_fail(r, "a descriptor is not of what was opened");
+	if (r->conf.fd_ok(r->conf.ctx, &st))
+		*ret_fd = TAKE_FD(a->fd);
+	return 0;
+}
+
+/* The open file that A tells of. */
+static int file_new(struct remote *r, struct bk_node *node, int flags, struct answer *a,
 		    struct bk_file **ret)
 {
-	const struct remote_msg release = {.file = id};
+	const struct remote_msg release = {.file = a->msg.file};
 	struct remote_file *f = malloc(sizeof(*f));
+	int fd, e = f ? take_fd(r, a, flags, &fd) : -ENOMEM;
 
-	if (!f) {
+	if (e < 0) {
+		free(f);
 		remote_conn_send(r, REMOTE_RELEASE, 0, &release);
-		return -ENOMEM;
+		return e;
 	}
-	*f = (struct remote_file){.base = {.node = bk_node_ref(node), .flags = flags}, .id = id};
+	*f = (struct remote_file){
+	    .base = {.node = bk_node_ref(node), .flags = flags},
+	    .id = a->msg.file,
+	    .fd = fd,
+	};
 	*ret = &f->base;
 	return 0;
 }
 
 int remote_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_file **ret)
 {
-	_cleanup_answer_ struct answer a = {.payload = NULL};
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
 	struct remote_msg m = {.node = NODE_OF(node)->id, .flags = flags};
 	struct remote *r = REMOTE_OF(node);
 	int e = remote_call_run(r, req, REMOTE_OPEN, &m, &a);
@@ -36,13 +69,13 @@ int remote_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_f
 		return e;
 	if (NODE_OF(node)->type != S_IFREG)
 		return remote_conn_fail(r, "what is no regular file was opened");
-	return file_new(r, node, flags, a.msg.file, ret);
+	return file_new(r, node, flags, &a, ret);
 }
 
 int remote_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode, int flags,
 		  struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st)
 {
-	_cleanup_answer_ struct answer a = {.payload = NULL};
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
 	_cleanup_(bk_node_unrefp) struct bk_node *node = NULL;
 	struct remote_msg m = {
 	    .node = NODE_OF(dir)->id, .name = name, .mode = mode, .flags = flags};
@@ -58,7 +91,7 @@ int remote_create(struct bk_req *req, struct bk_node *dir, const char *name, mod
 		remote_conn_send(r, REMOTE_RELEASE, 0, &release);
 		return e;
 	}
-	e = file_new(r, node, flags & ~(O_CREAT | O_EXCL | O_TRUNC), a.msg.file, ret_file);
+	e = file_new(r, node, flags & ~(O_CREAT | O_EXCL | O_TRUNC), &a, ret_file);
 	if (e < 0)
 		return e;
 	*ret_st = a.msg.st;
@@ -75,9 +108,65 @@ void remote_release(struct bk_file *file)
 		remote_dir_release(file);
 		return;
 	}
+	closep(&f->fd);
 	remote_conn_send(REMOTE_OF(file->node), REMOTE_RELEASE, 0, &m);
 	bk_node_unref(file->node);
 	free(f);
+}
+
+int remote_backing_fd(struct bk_file *file)
+{
+	int fd = FILE_OF(file)->fd;
+
+	return fd >= 0 ? fd : -EOPNOTSUPP;
+}
+
+/* ---- With the descriptor. What changes a file is the server's: it acts as the caller. ---- */
+
+/* As remote_call_start would fail. */
+static int check_call(struct bk_req *req, struct bk_file *file)
+{
+	int e = bk_req_check(req);
+
+	return e == 0 && remote_is_over(file->node->bk) ? -EIO : e;
+}
+
+static ssize_t read_here(struct bk_req *req, struct bk_file *file, void *data, size_t size,
+			 off_t off)
+{
+	int e = check_call(req, file);
+	size_t done = 0;
+
+	while (e == 0 && done < size) {
+		ssize_t n = pread(FILE_OF(file)->fd, (char *)data + done, size - done, off + done);
+
+		if (n == 0)
+			break;
+		if (n < 0)
+			e = errno == EINTR ? bk_req_check(req) : -errno;
+		else
+			done += n;
+	}
+	return done > 0 ? (ssize_t)done : e;
+}
+
+static int fsync_here(struct bk_req *req, struct bk_file *file, bool datasync)
+{
+	int fd = FILE_OF(file)->fd, e = check_call(req, file);
+
+	if (e < 0)
+		return e;
+	return (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
+}
+
+static off_t lseek_here(struct bk_req *req, struct bk_file *file, off_t off, int whence)
+{
+	off_t at = check_call(req, file);
+
+	if (at < 0)
+		return at;
+	at = lseek(FILE_OF(file)->fd, off, whence);
+	return at < 0 ? -errno : at;
 }
 
 /* ---- Data ---- */
@@ -131,7 +220,7 @@ static void start_part(struct transfer *t)
 /* The bytes of P that were transferred, or -errno. */
 static ssize_t finish_part(struct transfer *t, const struct part *p)
 {
-	_cleanup_answer_ struct answer a = {.payload = NULL};
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
 	int e = remote_call_finish(t->r, t->req, p->slot, &a);
 	size_t n;
 
@@ -191,7 +280,7 @@ ssize_t remote_read(struct bk_req *req, struct bk_file *file, void *data, size_t
 	    .max = PARTS,
 	};
 
-	return run_transfer(&t);
+	return FILE_OF(file)->fd >= 0 ? read_here(req, file, data, size, off) : run_transfer(&t);
 }
 
 ssize_t remote_write(struct bk_req *req, struct bk_file *file, const void *data, size_t size,
@@ -224,15 +313,20 @@ int remote_fsync(struct bk_req *req, struct bk_file *file, bool datasync)
 {
 	struct remote_msg m = {.file = FILE_OF(file)->id, .flags = datasync ? REMOTE_DATASYNC : 0};
 
+	if (FILE_OF(file)->fd >= 0)
+		return fsync_here(req, file, datasync);
 	return remote_call_plain(REMOTE_OF(file->node), req, REMOTE_FSYNC, &m);
 }
 
 off_t remote_lseek(struct bk_req *req, struct bk_file *file, off_t off, int whence)
 {
-	_cleanup_answer_ struct answer a = {.payload = NULL};
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
 	struct remote_msg m = {.file = FILE_OF(file)->id, .off = off, .whence = whence};
-	int e = remote_call_run(REMOTE_OF(file->node), req, REMOTE_LSEEK, &m, &a);
+	int e;
 
+	if (FILE_OF(file)->fd >= 0)
+		return lseek_here(req, file, off, whence);
+	e = remote_call_run(REMOTE_OF(file->node), req, REMOTE_LSEEK, &m, &a);
 	return e < 0 ? e : a.msg.off;
 }
 

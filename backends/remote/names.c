@@ -6,7 +6,7 @@
 static int run_for_node(struct bk_req *req, struct bk_node *dir, enum remote_op op,
 			struct remote_msg *m, struct bk_node **ret_node, struct stat *ret_st)
 {
-	_cleanup_answer_ struct answer a = {.payload = NULL};
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
 	struct remote *r = REMOTE_OF(dir);
 	int e = remote_call_run(r, req, op, m, &a);
 

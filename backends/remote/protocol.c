@@ -138,3 +138,8 @@ bool remote_changes(enum remote_op op)
 {
 	return remote_formats[op].changes;
 }
+
+bool remote_may_have_fd(enum remote_op op)
+{
+	return op == REMOTE_OPEN || op == REMOTE_CREATE;
+}

@@ -25,9 +25,10 @@
  * - What one end sends and the other may not get (a length, an id, a name, a type, a number out of
  *   its bounds, a payload that is longer or shorter than its message) ends the connection. Its end,
  *   whoever's, ends every request and gives up every node and file.
- * - A later version may pass the descriptor of an opened file beside the answer to OPEN or CREATE
- *   (SCM_RIGHTS, attached to the frame's first byte): REMOTE_CAN_PASS_FDS and REMOTE_OPEN_HAS_FD
- * are kept for it, and only stream.c would read and write them.
+ * - Where the stream is a Unix socket and both HELLOs say REMOTE_CAN_PASS_FDS, an answer to OPEN or
+ *   CREATE may have the descriptor of the opened file beside it: REMOTE_HAS_FD in its flags, and
+ * one SCM_RIGHTS with the frame's first byte. It is open for at least what was asked, and has the
+ * same file description as the server's own. Any other descriptor ends the connection.
  */
 #ifndef AIB_REMOTE_PROTOCOL_H
 #define AIB_REMOTE_PROTOCOL_H
@@ -84,9 +85,9 @@ enum remote_op {
 
 /* Bits of `flags` where those are not the contract's own. */
 enum {
-	REMOTE_CAN_PASS_FDS = 1 << 0,	/* HELLO, both ways: 0 in version 1 */
+	REMOTE_CAN_PASS_FDS = 1 << 0,	/* HELLO; its answer only where the request had it */
 	REMOTE_HAS_FLUSH = 1 << 1,	/* HELLO's answer: close has something to tell */
-	REMOTE_OPEN_HAS_FD = 1 << 0,	/* answers to OPEN and CREATE: 0 in version 1 */
+	REMOTE_HAS_FD = 1 << 0,		/* answers to OPEN and CREATE: a descriptor is beside it */
 	REMOTE_WITH_NODES = 1 << 0,	/* READDIR: look each entry up */
 	REMOTE_DATASYNC = 1 << 0,	/* FSYNC, FSYNCDIR */
 	REMOTE_FROM_WRITEBACK = 1 << 0, /* of the caller: struct bk_req's writeback */
@@ -149,6 +150,8 @@ const char *remote_op_name(enum remote_op op);
 bool remote_has_answer(enum remote_op op);
 /* Whether it changes a name, attributes or content; OPEN does where it truncates. */
 bool remote_changes(enum remote_op op);
+/* Whether its answer may have a descriptor beside it. */
+bool remote_may_have_fd(enum remote_op op);
 
 /*
  * Encode a frame into OUT (REMOTE_MAX_HEAD bytes) but for its data, which is to follow it: returns

@@ -7,14 +7,27 @@
 
 #include "backend.h"
 
+struct remote_conf {
+	/*
+	 * Descriptors are taken where IN is a Unix socket to the server itself and it passes them:
+	 * bk_backing_fd gives them, and reads use them. What is taken is a regular file that is
+	 * open for what was asked, and FD_OK says that ST, which is this machine's fstat(2) of it,
+	 * is of a file that the server may have: of the server's file systems. False: it is closed,
+	 * and the file read as without. Called on any thread; short. NULL: none are taken.
+	 */
+	bool (*fd_ok)(void *ctx, const struct stat *st);
+	void *ctx;
+};
+
 /*
  * A backend for ROUTE over IN and OUT (the same for a socket; both are taken whatever happens).
+ * CONF may be NULL: all zero.
  * Says hello and waits for the answer, until REQ's deadline. The result is prepared. It has threads
  * of its own: make it after any fork. Returns 0, or -errno with text: -EPROTO where the peer is
  * none of ours, -ETIMEDOUT, -EIO where it ended.
  */
-int remote_new(struct bk_req *req, int in, int out, const char *route, struct bk **ret,
-	       struct err *err);
+int remote_new(struct bk_req *req, int in, int out, const char *route,
+	       const struct remote_conf *conf, struct bk **ret, struct err *err);
 
 /* The connection is over: every call answers -EIO, and only bk_free is left to do. Any thread. */
 bool remote_is_over(struct bk *bk);

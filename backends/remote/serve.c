@@ -55,6 +55,7 @@ static void call_begin(struct server_call *c)
 	struct server *s = c->s;
 
 	c->out = (struct remote_msg){.data = NULL};
+	c->fd = -1;
 	bk_req_init(&c->req, c->in.uid, c->in.gid, c->in.pid, 0);
 	c->req.writeback = c->in.caller_flags & REMOTE_FROM_WRITEBACK;
 	pthread_mutex_lock(&s->lock);
@@ -78,6 +79,7 @@ static void call_end(struct server_call *c)
 		c->next->prev = c->prev;
 	pthread_mutex_unlock(&s->lock);
 	bk_req_done(&c->req);
+	closep(&c->fd);
 	serve_call_unref(c);
 }
 
@@ -90,7 +92,7 @@ static void cancel(struct server *s, uint64_t id)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static void answer(struct server_call *c, int r)
+static int send_answer(struct server_call *c, int r)
 {
 	struct server *s = c->s;
 	uint8_t head[REMOTE_MAX_HEAD];
@@ -100,10 +102,24 @@ static void answer(struct server_call *c, int r)
 	struct iovec iov[] = {{head, len}, {(void *)c->out.data, error ? 0 : c->out.data_len}};
 
 	pthread_mutex_lock(&s->sending);
-	r = remote_stream_write(&s->stream, iov, ARRAY_SIZE(iov));
+	r = remote_stream_write(&s->stream, iov, ARRAY_SIZE(iov), error ? -1 : c->fd);
 	pthread_mutex_unlock(&s->sending);
-	if (r < 0)
-		serve_end(s, is_gone(r) ? 0 : r);
+	return r;
+}
+
+static void answer(struct server_call *c, int r)
+{
+	int sent = send_answer(c, r);
+
+	/* The kernel counts all that are under way of one user: without, then. */
+	if (sent == -ETOOMANYREFS) {
+		c->out.flags &= ~(uint32_t)REMOTE_HAS_FD;
+		closep(&c->fd);
+		c->fd = -1;
+		sent = send_answer(c, r);
+	}
+	if (sent < 0)
+		serve_end(c->s, is_gone(sent) ? 0 : sent);
 }
 
 static void run(struct server_call *c)
@@ -142,6 +158,7 @@ static int check_order(struct server *s, const struct server_call *c)
 		return -EPROTO;
 	if (s->inflight > c->in.inflight)
 		s->inflight = c->in.inflight;
+	s->passes_fds = s->stream.local && c->in.flags & REMOTE_CAN_PASS_FDS;
 	s->greeted = true;
 	return 0;
 }
@@ -251,7 +268,7 @@ static void work(struct server *s)
 {
 	_cleanup_free_ uint8_t *payload = malloc(REMOTE_MAX_PAYLOAD);
 	_cleanup_free_ uint8_t *data = malloc(REMOTE_MAX_DATA);
-	struct server_call c = {.s = s, .payload = payload, .data = data};
+	struct server_call c = {.s = s, .payload = payload, .data = data, .fd = -1};
 
 	if (!payload || !data)
 		serve_end(s, -ENOMEM);

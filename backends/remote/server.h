@@ -29,7 +29,8 @@ struct server {
 	/* An epoll(7): the stream, which is told to one thread and then has to be armed again, and
 	 * `over`, an eventfd that is set at the end. */
 	int input, over;
-	bool greeted; /* by the client; of the thread that has the turn */
+	bool greeted;	 /* by the client; of the thread that has the turn */
+	bool passes_fds; /* set with it */
 
 	pthread_mutex_t sending; /* guards the order of frames out */
 
@@ -53,6 +54,7 @@ struct server_call {
 	struct server_file *file;     /* a reference; what in.file or in.dir is */
 	uint8_t *payload;	      /* REMOTE_MAX_PAYLOAD bytes */
 	uint8_t *data;		      /* REMOTE_MAX_DATA bytes, for the answer's */
+	int fd;			      /* beside the answer; owned, -1 for none */
 };
 
 /* The connection is over: calls are cancelled, threads end. The first RESULT counts. */

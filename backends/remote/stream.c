@@ -17,6 +17,14 @@ static void set_nonblocking(int fd)
 		(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
+static bool is_unix(int fd)
+{
+	int domain;
+	socklen_t len = sizeof(domain);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
 void remote_stream_init(struct remote_stream *s, int in, int out)
 {
 	struct stat st;
@@ -26,6 +34,7 @@ void remote_stream_init(struct remote_stream *s, int in, int out)
 	    .out = out,
 	    .socket = in == out && fstat(in, &st) == 0 && S_ISSOCK(st.st_mode),
 	};
+	s->local = s->socket && is_unix(in);
 	if (s->socket)
 		return;
 	set_nonblocking(in);
@@ -40,21 +49,77 @@ void remote_stream_done(struct remote_stream *s)
 	s->in = s->out = -1;
 }
 
-static ssize_t recv_flags(struct remote_stream *s, void *data, size_t size, int flags)
-{
-	struct iovec iov = {data, size};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-	ssize_t n;
+/* ---- Descriptors ---- */
 
-	do
-		n = s->socket ? recvmsg(s->in, &msg, flags) : read(s->in, data, size);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+/* Room for exactly one: the kernel closes what does not fit, and says so. */
+#define CONTROL_LEN CMSG_LEN(sizeof(int))
+union control {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static bool is_one_fd(const struct cmsghdr *c)
+{
+	return c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	       c->cmsg_len == CONTROL_LEN;
 }
 
-ssize_t remote_stream_recv(struct remote_stream *s, void *data, size_t size)
+/* What came beside bytes: 0, with *ret_fd where that is a descriptor; or -EPROTO. */
+static int take_control(struct msghdr *msg, int *ret_fd)
 {
-	return recv_flags(s, data, size, MSG_DONTWAIT);
+	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+	int fd;
+
+	/* Cut off with nothing left, it is this process that may not have more descriptors. */
+	if (!c)
+		return msg->msg_flags & MSG_CTRUNC && !msg->msg_control ? -EPROTO : 0;
+	if (!is_one_fd(c))
+		return -EPROTO;
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	if (msg->msg_flags & MSG_CTRUNC) {
+		closep(&fd);
+		return -EPROTO;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static void put_control(struct msghdr *msg, union control *control, int fd)
+{
+	msg->msg_control = control;
+	msg->msg_controllen = CONTROL_LEN;
+	control->align = (struct cmsghdr){
+	    .cmsg_len = CONTROL_LEN, .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+	memcpy(CMSG_DATA(&control->align), &fd, sizeof(fd));
+}
+
+/* ---- Bytes ---- */
+
+static ssize_t recv_flags(struct remote_stream *s, void *data, size_t size, int flags, int *ret_fd)
+{
+	union control control;
+	struct iovec iov = {data, size};
+	struct msghdr msg;
+	ssize_t n;
+	int e = 0;
+
+	do {
+		msg = (struct msghdr){.msg_iov = &iov, .msg_iovlen = 1};
+		if (s->takes_fds) {
+			msg.msg_control = &control;
+			msg.msg_controllen = CONTROL_LEN;
+		}
+		n = s->socket ? recvmsg(s->in, &msg, flags | MSG_CMSG_CLOEXEC)
+			      : read(s->in, data, size);
+	} while (n < 0 && errno == EINTR);
+	if (n >= 0 && s->socket)
+		e = take_control(&msg, ret_fd);
+	return n < 0 ? -errno : e < 0 ? e : n;
+}
+
+ssize_t remote_stream_recv(struct remote_stream *s, void *data, size_t size, int *ret_fd)
+{
+	return recv_flags(s, data, size, MSG_DONTWAIT, ret_fd);
 }
 
 /*
@@ -77,7 +142,8 @@ ssize_t remote_stream_read(struct remote_stream *s, void *data, size_t size)
 	size_t got = 0;
 
 	while (got < size) {
-		ssize_t n = recv_flags(s, (char *)data + got, size - got, 0);
+		int no_fd; /* `takes_fds` is not set where this is used */
+		ssize_t n = recv_flags(s, (char *)data + got, size - got, 0, &no_fd);
 
 		if (n == 0)
 			break;
@@ -90,16 +156,24 @@ ssize_t remote_stream_read(struct remote_stream *s, void *data, size_t size)
 	return got;
 }
 
-ssize_t remote_stream_send(struct remote_stream *s, const struct iovec *iov, int n)
+static ssize_t send_fd(struct remote_stream *s, const struct iovec *iov, int n, int fd)
 {
 	struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = n};
+	union control control;
 	ssize_t r;
 
+	if (fd >= 0)
+		put_control(&msg, &control, fd);
 	do
 		r = s->socket ? sendmsg(s->out, &msg, MSG_DONTWAIT | MSG_NOSIGNAL)
 			      : writev(s->out, iov, n);
 	while (r < 0 && errno == EINTR);
 	return r < 0 ? -errno : r;
+}
+
+ssize_t remote_stream_send(struct remote_stream *s, const struct iovec *iov, int n)
+{
+	return send_fd(s, iov, n, -1);
 }
 
 static void consume(struct iovec *iov, int n, size_t done)
@@ -113,15 +187,17 @@ static void consume(struct iovec *iov, int n, size_t done)
 	}
 }
 
-int remote_stream_write(struct remote_stream *s, struct iovec *iov, int n)
+int remote_stream_write(struct remote_stream *s, struct iovec *iov, int n, int fd)
 {
 	size_t left = 0;
 
 	for (int i = 0; i < n; i++)
 		left += iov[i].iov_len;
 	while (left > 0) {
-		ssize_t r = remote_stream_send(s, iov, n);
+		ssize_t r = send_fd(s, iov, n, fd);
 
+		if (r > 0)
+			fd = -1; /* it went with the first byte */
 		if (r == -EAGAIN)
 			r = wait_for(s, POLLOUT);
 		if (r < 0)
@@ -141,6 +217,17 @@ void remote_stream_shutdown(struct remote_stream *s)
 
 /* ---- Input with a buffer ---- */
 
+void remote_input_init(struct remote_input *in)
+{
+	in->fd = -1;
+}
+
+void remote_input_done(struct remote_input *in)
+{
+	closep(&in->fd);
+	in->fd = -1;
+}
+
 static size_t take(struct remote_input *in, void *data, size_t size)
 {
 	size_t n = in->len - in->pos;
@@ -149,7 +236,30 @@ static size_t take(struct remote_input *in, void *data, size_t size)
 		n = size;
 	memcpy(data, in->data + in->pos, n);
 	in->pos += n;
+	in->taken += n;
 	return n;
+}
+
+/* Receive when all that came before has been taken. */
+static ssize_t receive(struct remote_input *in, struct remote_stream *s, void *data, size_t size)
+{
+	int fd = -1;
+	ssize_t n = remote_stream_recv(s, data, size, &fd);
+
+	if (fd < 0)
+		return n;
+	if (in->fd >= 0) {
+		closep(&fd);
+		return -EPROTO;
+	}
+	in->fd = fd;
+	in->fd_at = in->taken + n;
+	return n;
+}
+
+int remote_input_take_fd(struct remote_input *in)
+{
+	return in->fd >= 0 && in->fd_at <= in->taken ? TAKE_FD(in->fd) : -1;
 }
 
 int remote_input_fill(struct remote_input *in, struct remote_stream *s, void *data, size_t size,
@@ -165,13 +275,14 @@ int remote_input_fill(struct remote_input *in, struct remote_stream *s, void *da
 		/* What is large goes straight to its place. */
 		direct = size - *got >= sizeof(in->data);
 		if (direct)
-			n = remote_stream_recv(s, (char *)data + *got, size - *got);
+			n = receive(in, s, (char *)data + *got, size - *got);
 		else
-			n = remote_stream_recv(s, in->data, sizeof(in->data));
+			n = receive(in, s, in->data, sizeof(in->data));
 		if (n <= 0)
 			return n < 0 ? n : -ECONNRESET;
 		if (direct) {
 			*got += n;
+			in->taken += n;
 		} else {
 			in->pos = 0;
 			in->len = n;

@@ -2,15 +2,22 @@
  * The guest transport: the container's whole tree, from its root, served to the daemon by the host
  * backend behind remote_serve. Links are shown as they are stored, since what they may lead to is
  * judged where they are followed. It ends with its stream, has no child and leaves nothing.
+ *
+ * With --direct it offers a socket beside the stream (remote/offer.h). The daemon takes one of
+ * both; then the stream is only the line that its life hangs on.
  */
 #include "guest.h"
 
 #include "host/host.h"
+#include "remote/offer.h"
 #include "remote/serve.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 /*
@@ -78,14 +85,86 @@ static int make(struct bk **ret, struct err *err)
 	return r;
 }
 
+/* ---- Two ways ---- */
+
+/* PAIR is both ends of a socket, ours first; -1 where there is none. */
+static int offer_socket(int out, int pair[2])
+{
+	struct remote_offer offer = {.fd = -1};
+	uint8_t bytes[REMOTE_OFFER_SIZE];
+	const ssize_t size = sizeof(offer.nonce);
+
+	pair[0] = pair[1] = -1;
+	if (getrandom(offer.nonce, size, 0) == size &&
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 &&
+	    write(pair[0], offer.nonce, size) == size)
+		offer.fd = pair[1];
+	remote_offer_put(bytes, &offer);
+	return write(out, bytes, sizeof(bytes)) == sizeof(bytes) ? 0 : -EIO;
+}
+
+/* Wait for the first word. */
+static bool is_direct(int in, int own)
+{
+	struct pollfd p[] = {{.fd = in, .events = POLLIN}, {.fd = own, .events = POLLIN}};
+
+	while (poll(p, ARRAY_SIZE(p), -1) < 0 && errno == EINTR)
+		;
+	return p[1].revents & POLLIN;
+}
+
+struct life {
+	int in, socket;
+};
+
+/* The stream says nothing any more: whatever comes is the end. */
+static void *watch_life(void *arg)
+{
+	struct life *l = arg;
+	char byte;
+
+	while (read(l->in, &byte, 1) < 0 && errno == EINTR)
+		;
+	(void)shutdown(l->socket, SHUT_RDWR);
+	return NULL;
+}
+
+static int serve_direct(struct bk *bk, int in, int socket)
+{
+	static struct life life;
+	pthread_t thread;
+	int e;
+
+	life = (struct life){in, fcntl(socket, F_DUPFD_CLOEXEC, 3)};
+	e = life.socket < 0 ? errno : pthread_create(&thread, NULL, watch_life, &life);
+	if (e != 0) {
+		closep(&socket);
+		return -e;
+	}
+	return remote_serve(bk, socket, socket, NULL);
+}
+
+static int serve_either(struct bk *bk, int in, int out)
+{
+	int pair[2], r = offer_socket(out, pair);
+	bool direct = r == 0 && is_direct(in, pair[0]);
+
+	closep(&pair[1]);
+	if (direct)
+		return serve_direct(bk, in, pair[0]);
+	closep(&pair[0]);
+	return r < 0 ? r : remote_serve(bk, in, out, NULL);
+}
+
 int guest_serve(int argc, char **argv)
 {
+	bool direct = argc == 1 && strcmp(argv[0], "--direct") == 0;
 	struct err err = {""};
 	struct bk *bk = NULL;
 	int in, out, r;
 
-	if (argc > 0) {
-		fprintf(stderr, "aib-guest serve: takes no argument\n");
+	if (argc > 0 && !direct) {
+		fprintf(stderr, "usage: aib-guest serve [--direct]\n");
 		return GUEST_USAGE;
 	}
 	r = take_streams(&in, &out);
@@ -100,7 +179,7 @@ int guest_serve(int argc, char **argv)
 		fprintf(stderr, "aib-guest serve: %s\n", err.text);
 		return 1;
 	}
-	r = remote_serve(bk, in, out, NULL);
+	r = direct ? serve_either(bk, in, out) : remote_serve(bk, in, out, NULL);
 	bk_free(bk);
 	return r < 0;
 }

@@ -1,6 +1,7 @@
 /*
  * The contract suite over a stream: the host backend, over a new directory for each test, served by
- * a thread of this process. AIB_TEST_DIR says where the directories are made (default /tmp).
+ * a thread of this process. AIB_TEST_DIR says where the directories are made (default /tmp);
+ * with AIB_TEST_FDS the server passes descriptors.
  */
 #include "contract.h"
 #include "remote/remote.h"
@@ -42,8 +43,14 @@ static void *serve(void *arg)
 	return NULL;
 }
 
+static bool take_any(void *ctx, const struct stat *st)
+{
+	return true;
+}
+
 static int setup(struct contract_place *ret)
 {
+	const struct remote_conf conf = {.fd_ok = getenv("AIB_TEST_FDS") ? take_any : NULL};
 	struct served *s = calloc(1, sizeof(*s));
 	int fds[2], r;
 
@@ -51,7 +58,7 @@ static int setup(struct contract_place *ret)
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	s->fd = fds[1];
 	CHECK_EQ(pthread_create(&s->thread, NULL, serve, s), 0);
-	r = remote_new(NULL, fds[0], fds[0], "/remote", &ret->bk, NULL);
+	r = remote_new(NULL, fds[0], fds[0], "/remote", &conf, &ret->bk, NULL);
 	if (r < 0)
 		return r;
 	ret->dir = bk_root(ret->bk);

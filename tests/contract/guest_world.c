@@ -42,6 +42,15 @@ struct docker *world_route(void)
 	return container_of(bk, struct docker, bk);
 }
 
+enum guest_way world_way(void)
+{
+	const char *way = getenv("AIB_TEST_WAY");
+
+	if (way && strcmp(way, "stream") == 0)
+		return GUEST_STREAM;
+	return way && strcmp(way, "direct") == 0 ? GUEST_DIRECT : GUEST_AUTO;
+}
+
 int world_connect(struct docker *d, struct guest **ret)
 {
 	struct err err = {""};
@@ -49,7 +58,7 @@ int world_connect(struct docker *d, struct guest **ret)
 	int r;
 
 	bk_req_init(&req, 0, 0, 0, 60000);
-	r = guest_connect(&req, &d->sb, ret, &err);
+	r = guest_connect(&req, &d->sb, world_way(), ret, &err);
 	bk_req_done(&req);
 	if (r < 0)
 		fprintf(stderr, "%s\n", err.text);

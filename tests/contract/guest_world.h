@@ -1,7 +1,8 @@
 /*
  * A docker or container route of a real engine and connections to its guest, for test programs:
  * AIB_TEST_IMAGE names the image of a container to make, or AIB_TEST_CONTAINER one that runs;
- * AIB_TEST_GUEST says where aib-guest is. DOCKER_HOST is the engine.
+ * AIB_TEST_GUEST says where aib-guest is; AIB_TEST_WAY is the way to take: "auto" (as without it),
+ * "stream" or "direct". DOCKER_HOST is the engine.
  */
 #ifndef AIB_TEST_GUEST_WORLD_H
 #define AIB_TEST_GUEST_WORLD_H
@@ -11,7 +12,8 @@
 
 /* The prepared route; its messages go to standard error at WARNING (AIB_TEST_DEBUG: all). */
 struct docker *world_route(void);
-/* Connect, with 60 s; the text of a failure goes to standard error. */
+enum guest_way world_way(void);
+/* Connect that way, with 60 s; the text of a failure goes to standard error. */
 int world_connect(struct docker *d, struct guest **ret);
 
 #endif

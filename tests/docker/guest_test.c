@@ -105,12 +105,96 @@ static void case_no_guest(struct docker *d)
 	guest_close(g);
 	pause_at("replace it");
 	bk_req_init(&req, 0, 0, 0, 60000);
-	CHECK(guest_connect(&req, &d->sb, &g, &err) < 0);
+	CHECK(guest_connect(&req, &d->sb, world_way(), &g, &err) < 0);
 	bk_req_done(&req);
 	printf("%s\n", err.text);
 	/* It was put again. */
 	CHECK_EQ(world_connect(d, &g), 0);
 	guest_close(g);
+}
+
+/* ---- The direct way ---- */
+
+/* Make a file in the directory PATH; whether it has its descriptor, which is told as well. */
+static void check_descriptor(struct guest *g, const char *dir_name)
+{
+	_cleanup_(bk_node_unrefp) struct bk_node *root = bk_root(guest_bk(g));
+	struct bk_node *dir, *node;
+	struct bk_file *file;
+	struct stat st, own;
+
+	CHECK_EQ(bk_lookup(NULL, root, dir_name, &dir, &st), 0);
+	CHECK_EQ(bk_create(NULL, dir, "f", 0600, O_CREAT | O_RDWR, &node, &file, &st), 0);
+	CHECK_EQ(bk_write(NULL, file, "hello", 5, 0), 5);
+	CHECK(bk_backing_fd(file) >= 0);
+	CHECK_EQ(fstat(bk_backing_fd(file), &own), 0);
+	CHECK_EQ(own.st_size, 5);
+	bk_release(file);
+	/* Also of what was there: of a lower layer, or not. */
+	CHECK_EQ(bk_open(NULL, node, O_RDONLY, &file), 0);
+	CHECK(bk_backing_fd(file) >= 0);
+	bk_release(file);
+	bk_node_unref(node);
+	CHECK_EQ(bk_unlink(NULL, dir, "f"), 0);
+	bk_node_unref(dir);
+}
+
+static struct bk_file *open_at(struct guest *g, const char *dir_name, const char *name)
+{
+	_cleanup_(bk_node_unrefp) struct bk_node *root = bk_root(guest_bk(g));
+	struct bk_node *dir, *node;
+	struct bk_file *file;
+	struct stat st;
+
+	CHECK_EQ(bk_lookup(NULL, root, dir_name, &dir, &st), 0);
+	CHECK_EQ(bk_lookup(NULL, dir, name, &node, &st), 0);
+	CHECK_EQ(bk_open(NULL, node, O_RDONLY, &file), 0);
+	bk_node_unref(node);
+	bk_node_unref(dir);
+	return file;
+}
+
+/* Files of the container's layers, its memory and a volume have descriptors; others are read. */
+static void case_direct(struct docker *d)
+{
+	static const char *const dirs[] = {"workspace", "tmp", "volume"};
+	struct bk_file *file;
+	struct guest *g;
+	char data[64];
+
+	CHECK_EQ(world_connect(d, &g), 0);
+	CHECK_STR(guest_way(g), "direct");
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		check_descriptor(g, dirs[i]);
+	file = open_at(g, "bin", "busybox");
+	CHECK(bk_backing_fd(file) >= 0);
+	CHECK_EQ(bk_read(NULL, file, data, sizeof(data), 0), sizeof(data));
+	bk_release(file);
+	file = open_at(g, "proc", "version");
+	CHECK_EQ(bk_backing_fd(file), -EOPNOTSUPP);
+	CHECK(bk_read(NULL, file, data, sizeof(data), 0) > 0);
+	bk_release(file);
+	pause_at("mount it");
+	check_descriptor(g, "later");
+	guest_close(g);
+}
+
+/* Whatever the environment asks for, what came of it. */
+static void case_way(struct docker *d)
+{
+	struct err err = {""};
+	struct bk_req req;
+	struct guest *g;
+
+	bk_req_init(&req, 0, 0, 0, 60000);
+	if (guest_connect(&req, &d->sb, world_way(), &g, &err) == 0) {
+		CHECK_EQ(root_attr(g), 0);
+		printf("%s\n", guest_way(g));
+		guest_close(g);
+	} else {
+		printf("no: %s\n", err.text);
+	}
+	bk_req_done(&req);
 }
 
 static double seconds_since(uint64_t start)
@@ -130,6 +214,7 @@ static void case_speed(struct docker *d)
 	uint64_t start;
 
 	CHECK_EQ(world_connect(d, &g), 0);
+	printf("%s:\n", guest_way(g));
 	root = bk_root(guest_bk(g));
 	CHECK_EQ(bk_lookup(NULL, root, "workspace", &dir, &st), 0);
 	CHECK_EQ(bk_create(NULL, dir, "f", 0600, O_CREAT | O_RDWR, &node, &file, &st), 0);
@@ -159,7 +244,8 @@ int main(int argc, char **argv)
 		void (*run)(struct docker *d);
 	} cases[] = {
 	    {"files", case_files},	 {"readonly", case_readonly}, {"killed", case_killed},
-	    {"no_guest", case_no_guest}, {"speed", case_speed},
+	    {"no_guest", case_no_guest}, {"direct", case_direct},     {"way", case_way},
+	    {"speed", case_speed},
 	};
 	struct docker *d = world_route();
 

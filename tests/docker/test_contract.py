@@ -41,6 +41,7 @@ def test_docker_over_the_guest(engine):
 
 
 @pytest.mark.timeout(400)
-def test_guest(engine):
+@pytest.mark.parametrize("way", ["stream", "direct"])
+def test_guest(engine, way):
     """All of them in one container: here they are quick, and the container's start is not."""
-    contract("contract_guest")
+    contract("contract_guest", AIB_TEST_WAY=way)

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -42,24 +43,30 @@ def servers(engine, name):
     return [int(line.split()[0]) for line in lines if "aib-guest" in line and " init" not in line]
 
 
+both_ways = pytest.mark.parametrize("way", ["stream", "direct"])
+
+
+@both_ways
 @pytest.mark.parametrize("image", [IMAGE, "aib-test:empty"])
-def test_files_of_a_container_of_ours(image):
-    end(start("files", AIB_TEST_IMAGE=image))
+def test_files_of_a_container_of_ours(image, way):
+    end(start("files", AIB_TEST_IMAGE=image, AIB_TEST_WAY=way))
 
 
-def test_a_readonly_root_of_another_user(engine, container):
+@both_ways
+def test_a_readonly_root_of_another_user(engine, container, way):
     # The guest cannot be put into such a container, but bound in.
     name = container(flags=(
         "--read-only", "--tmpfs", "/tmp", "--user", "1000:1000", "--cap-drop", "ALL",
         "-v", f"{BIN / 'aib-guest'}:/.aib-guest:ro",
     ))  # fmt: skip
-    end(start("readonly", AIB_TEST_CONTAINER=name))
+    end(start("readonly", AIB_TEST_CONTAINER=name, AIB_TEST_WAY=way))
     wait_for("the guest's end", lambda: not servers(engine, name))
 
 
-def test_a_killed_guest_is_an_error_at_once_and_comes_back(engine, container):
+@both_ways
+def test_a_killed_guest_is_an_error_at_once_and_comes_back(engine, container, way):
     name = container()
-    p = start("killed", AIB_TEST_CONTAINER=name)
+    p = start("killed", AIB_TEST_CONTAINER=name, AIB_TEST_WAY=way)
     reach(p, "kill it")
     (pid,) = servers(engine, name)
     os.kill(pid, 9)
@@ -81,6 +88,34 @@ def test_what_a_guest_says_instead_of_an_answer_is_the_error(engine, container, 
     go_on(p)
     out = end(p)
     assert engine.inspect(name)["Id"] in out and "no such luck" in out
+
+
+def test_open_files_come_as_descriptors_of_the_containers_file_systems(engine, container):
+    name = container(flags=("--tmpfs", "/tmp", "-v", "/volume"))
+    engine.docker("exec", name, "mkdir", "-p", "/workspace", "/later")
+    p = start("direct", AIB_TEST_CONTAINER=name)
+    reach(p, "mount it")
+    pid = engine.inspect(name)["State"]["Pid"]
+    subprocess.run(["nsenter", "-t", str(pid), "-m", "mount", "-t", "tmpfs", "t", "/later"], check=True)
+    time.sleep(1.1)  # as long as a mount may be new
+    go_on(p)
+    end(p)
+    wait_for("the guest's end", lambda: not servers(engine, name))
+
+
+def test_where_the_way_is_not_direct_it_says_why(engine, container, world):
+    name = container()
+    assert end(start("way", AIB_TEST_CONTAINER=name, AIB_TEST_WAY="stream")) == "stream (set so)\n"
+    assert end(start("way", AIB_TEST_CONTAINER=name)) == "direct\n"
+    # Who lacks a capability of the container and may not trace.
+    for way, out in (("auto", "stream (pidfd_getfd: "), ("direct", "no: container ")):
+        env = {**os.environ, "AIB_TEST_GUEST": str(BIN / "aib-guest"), "AIB_TEST_CONTAINER": name}
+        p = subprocess.run(
+            ["setpriv", "--bounding-set=-sys_ptrace,-setfcap", BUILD / "tests/docker/guest_test", "way"],
+            env={**env, "AIB_TEST_WAY": way}, capture_output=True, text=True, timeout=60 * SLOW,
+        )  # fmt: skip
+        assert p.returncode == 0 and p.stdout.startswith(out), p.stdout + p.stderr
+        assert "Operation not permitted" in p.stdout
 
 
 def test_serve_ends_with_its_input_and_prints_only_frames(engine, container):

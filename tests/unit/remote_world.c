@@ -210,7 +210,7 @@ void world_init(struct world *w, struct bk *served, unsigned threads)
 {
 	int fd = world_serve(w, served, threads);
 
-	CHECK_EQ(remote_new(NULL, fd, fd, "/remote", &w->bk, NULL), 0);
+	CHECK_EQ(remote_new(NULL, fd, fd, "/remote", NULL, &w->bk, NULL), 0);
 	w->root = bk_root(w->bk);
 }
 

@@ -216,7 +216,7 @@ static void the_death_of_the_server_ends_all_calls(void)
 		_exit(remote_serve(&f.bk, fds[1], fds[1], NULL) != 0);
 	}
 	close(fds[1]);
-	CHECK_EQ(remote_new(NULL, fds[0], fds[0], "/remote", &bk, NULL), 0);
+	CHECK_EQ(remote_new(NULL, fds[0], fds[0], "/remote", NULL, &bk, NULL), 0);
 	root = bk_root(bk);
 	for (int i = 0; i < 8; i++)
 		look_begin(&l[i], root, "slow", 0);
@@ -339,7 +339,7 @@ static void a_static_server_serves_over_pipes(void)
 	CHECK(st.st_size < 1 << 20);
 	CHECK(mkdtemp(dir));
 	pid = start_server(dir, fds);
-	CHECK_EQ(remote_new(NULL, fds[0], fds[1], "/remote", &bk, NULL), 0);
+	CHECK_EQ(remote_new(NULL, fds[0], fds[1], "/remote", NULL, &bk, NULL), 0);
 	write_and_read_back(bk);
 	bk_free(bk);
 	CHECK_EQ(waitpid(pid, &status, 0), pid);
@@ -366,7 +366,7 @@ static void a_change_here_is_seen_by_a_lookup_after_a_listing(void)
 
 	CHECK(mkdtemp(dir));
 	pid = start_server(dir, fds);
-	CHECK_EQ(remote_new(NULL, fds[0], fds[1], "/remote", &bk, NULL), 0);
+	CHECK_EQ(remote_new(NULL, fds[0], fds[1], "/remote", NULL, &bk, NULL), 0);
 	root = bk_root(bk);
 	CHECK_EQ(bk_mkdir(NULL, root, "a", 0755, &node, &st), 0);
 	bk_node_unref(node);

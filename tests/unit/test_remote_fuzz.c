@@ -168,7 +168,7 @@ static void answers_round(struct bk *served, unsigned seed)
 	p.client = fds[1];
 	CHECK_EQ(pthread_create(&p.thread, NULL, run_proxy, &p), 0);
 	bk_req_init(&req, 0, 0, 0, 5000);
-	CHECK_EQ(remote_new(&req, fds[0], fds[0], "/remote", &w.bk, NULL), 0);
+	CHECK_EQ(remote_new(&req, fds[0], fds[0], "/remote", NULL, &w.bk, NULL), 0);
 	bk_req_done(&req);
 	root = bk_root(w.bk);
 	try_all(root);

@@ -72,7 +72,7 @@ static struct bk *script_begin(struct scripted *s,
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	*s = (struct scripted){.fd = fds[1], .answer = answer};
 	CHECK_EQ(pthread_create(&s->thread, NULL, serve_script, s), 0);
-	CHECK_EQ(remote_new(NULL, fds[0], fds[0], "/remote", &bk, NULL), 0);
+	CHECK_EQ(remote_new(NULL, fds[0], fds[0], "/remote", NULL, &bk, NULL), 0);
 	return bk;
 }
 
