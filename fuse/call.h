@@ -38,6 +38,7 @@ struct call {
 	dev_t rdev;
 	bool kill_suidgid;
 	struct bk_setattr set;
+	struct inode_id inode; /* what the kernel takes NODE for */
 
 	/* Of kept calls only. */
 	bool kept;

@@ -19,7 +19,7 @@ static void run_open(struct call *c)
 	struct bk_file *file = NULL;
 	int r = bk_opendir(&c->req, c->node, &file);
 
-	reply_open(c, r, file);
+	reply_open(c, r, file, NULL);
 }
 
 void dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

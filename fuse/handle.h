@@ -17,6 +17,7 @@ struct handle_table {
 
 struct handle {
 	struct bk_file *file;
+	struct backing *backing; /* from the answer to RELEASE, or NULL: see backing.h */
 	atomic_uint refs;
 	struct handle_table *table;
 	struct handle *prev, *next; /* guarded by the table's lock */

@@ -77,39 +77,90 @@ void reply_attr(struct call *c, int r, const struct bk_node *node, const struct 
 
 /* ---- Open files ---- */
 
-static int make_handle(struct call *c, struct bk_file *file, struct fuse_file_info *fi,
+static bool is_direct(const struct bk_file *file)
+{
+	return file->node->bk->direct_io || file->direct_io;
+}
+
+static void fill_open(const struct call *c, struct handle *h, struct fuse_file_info *ret)
+{
+	const struct bk_file *file = h->file;
+
+	*ret = (struct fuse_file_info){
+	    .flags = c->flags,
+	    .fh = (uintptr_t)h,
+	    .direct_io = is_direct(file),
+	    .noflush = !file->node->bk->ops->flush,
+	};
+#ifdef HAVE_PARALLEL_DIRECT_WRITES
+	ret->parallel_direct_writes = file->node->bk->direct_io;
+#endif
+#ifdef HAVE_PASSTHROUGH
+	ret->backing_id = h->backing ? h->backing->id : 0;
+#endif
+}
+
+static void drop_handle(struct call *c, struct handle *h)
+{
+	backing_close(&c->fs->backings, TAKE(h->backing));
+	handle_unref(h);
+}
+
+/* FILE is taken whatever the result. */
+static int make_handle(struct call *c, struct bk_file *file, const struct inode_id *inode,
 		       struct handle **ret)
 {
-	const struct bk *bk = file->node->bk;
-	int r = handle_new(&c->fs->handles, file, ret);
+	struct handle *h;
+	int r = handle_new(&c->fs->handles, file, &h);
 
 	if (r < 0) {
 		bk_release(file);
 		return r;
 	}
-	*fi = (struct fuse_file_info){
-	    .flags = c->flags,
-	    .fh = (uintptr_t)*ret,
-	    .direct_io = bk->direct_io,
-	    .noflush = !bk->ops->flush,
-	};
-#ifdef HAVE_PARALLEL_DIRECT_WRITES
-	fi->parallel_direct_writes = bk->direct_io;
-#endif
+	if (inode)
+		r = backing_open(&c->fs->backings, inode, file, c->flags, is_direct(file),
+				 &h->backing);
+	if (r < 0) {
+		handle_unref(h);
+		return r;
+	}
+	*ret = h;
 	return 0;
 }
 
-void reply_open(struct call *c, int r, struct bk_file *file)
+void reply_open(struct call *c, int r, struct bk_file *file, const struct inode_id *inode)
 {
 	struct fuse_file_info fi;
 	struct handle *h;
 
 	if (r == 0)
-		r = make_handle(c, file, &fi, &h);
-	if (r < 0)
+		r = make_handle(c, file, inode, &h);
+	if (r < 0) {
 		reply_err(c, r);
-	else if (!call_claim(c) || fuse_reply_open(c->fuse, &fi) < 0)
-		handle_unref(h);
+		return;
+	}
+	fill_open(c, h, &fi);
+	if (!call_claim(c) || fuse_reply_open(c->fuse, &fi) < 0)
+		drop_handle(c, h);
+}
+
+/* The entry of what was created, and its open file: both or none. */
+static int make_created(struct call *c, struct bk_node *node, struct bk_file *file,
+			const struct stat *st, struct fuse_entry_param *ret_e,
+			struct handle **ret_h)
+{
+	struct inode_id inode;
+	int r = reply_make_entry(c->fs, node, st, ret_e);
+
+	if (r < 0) {
+		bk_release(file);
+		return r;
+	}
+	inode = (struct inode_id){.number = ret_e->ino, .generation = ret_e->generation};
+	r = make_handle(c, file, &inode, ret_h);
+	if (r < 0)
+		inode_forget(&c->fs->inodes, ret_e->ino, 1);
+	return r;
 }
 
 void reply_create(struct call *c, int r, struct bk_node *node, struct bk_file *file,
@@ -117,20 +168,17 @@ void reply_create(struct call *c, int r, struct bk_node *node, struct bk_file *f
 {
 	struct fuse_entry_param e;
 	struct fuse_file_info fi;
-	struct handle *h = NULL;
+	struct handle *h;
 
-	if (r == 0) {
-		r = make_handle(c, file, &fi, &h);
-		if (r < 0)
-			bk_node_unref(node);
-	}
 	if (r == 0)
-		r = reply_make_entry(c->fs, node, st, &e);
+		r = make_created(c, node, file, st, &e, &h);
 	if (r < 0) {
-		handle_unref(h);
 		reply_err(c, r);
-	} else if (!call_claim(c) || fuse_reply_create(c->fuse, &e, &fi) < 0) {
-		handle_unref(h);
+		return;
+	}
+	fill_open(c, h, &fi);
+	if (!call_claim(c) || fuse_reply_create(c->fuse, &e, &fi) < 0) {
+		drop_handle(c, h);
 		inode_forget(&c->fs->inodes, e.ino, 1);
 	}
 }

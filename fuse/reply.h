@@ -16,8 +16,8 @@ void reply_entry(struct call *c, int r, struct bk_node *node, const struct stat 
 /* The name is not there, and the kernel may remember so. */
 void reply_negative(struct call *c, int r);
 void reply_attr(struct call *c, int r, const struct bk_node *node, const struct stat *st);
-/* FILE is taken where R is 0. */
-void reply_open(struct call *c, int r, struct bk_file *file);
+/* FILE is taken where R is 0. INODE is what the kernel opens; NULL for a directory. */
+void reply_open(struct call *c, int r, struct bk_file *file, const struct inode_id *inode);
 void reply_create(struct call *c, int r, struct bk_node *node, struct bk_file *file,
 		  const struct stat *st);
 /* R bytes of DATA. */

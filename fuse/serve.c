@@ -177,6 +177,7 @@ static int make_session(struct daemon *d)
 	conf.max_open = o->max_open;
 	conf.max_nodes = o->max_nodes;
 	conf.allow_other = o->allow_other;
+	conf.passthrough = strcmp(o->passthrough, "no") != 0;
 	conf.debug = o->debug;
 	r = fs_new(d->composite, &conf, &fs);
 	if (r < 0)

@@ -21,6 +21,7 @@ struct fs_conf {
 	unsigned max_open;     /* open files and directories; beyond it ENFILE */
 	unsigned max_nodes;    /* files that the kernel may remember at once; beyond it ENFILE */
 	bool allow_other;      /* other users than the daemon's may use the mount */
+	bool passthrough;      /* the kernel reads and writes files itself where it can */
 	bool debug;	       /* libfuse prints every request to standard error */
 };
 
