@@ -12,6 +12,7 @@
 #include "handle.h"
 #include "inode.h"
 #include "pools.h"
+#include "recall.h"
 #include "session.h"
 #include "watch.h"
 
@@ -24,6 +25,7 @@ struct fs {
 	struct inode_table inodes;
 	struct handle_table handles;
 	struct backings backings;
+	struct recall recall;
 	struct pools pools;
 	struct watch watch;
 };

@@ -202,6 +202,22 @@ void inode_forget(struct inode_table *t, uint64_t number, uint64_t n)
 	bk_node_unref(gone);
 }
 
+size_t inode_list(struct inode_table *t, const struct bk *bk, uint64_t *at, uint64_t *numbers,
+		  size_t max)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&t->lock);
+	while (*at < t->top && n < max) {
+		const struct bk_node *node = slot(t, ++*at)->node;
+
+		if (node && (node->bk == bk || node->bk->ops->through))
+			numbers[n++] = *at;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return n;
+}
+
 uint32_t inode_count(struct inode_table *t)
 {
 	uint32_t n;

@@ -57,6 +57,13 @@ struct bk_node *inode_get(struct inode_table *t, uint64_t number);
 /* The kernel forgot N lookups. More than there were count as all. */
 void inode_forget(struct inode_table *t, uint64_t number, uint64_t n);
 
+/*
+ * Numbers of nodes that are BK's, or that BK may serve (bk_ops.through), after *AT, at most MAX,
+ * into NUMBERS; *AT moves on. Begin with *AT 0. Returns how many, 0 at the end.
+ */
+size_t inode_list(struct inode_table *t, const struct bk *bk, uint64_t *at, uint64_t *numbers,
+		  size_t max);
+
 /* How many nodes the kernel knows. */
 uint32_t inode_count(struct inode_table *t);
 

@@ -17,6 +17,8 @@
 #define MAX_BACKGROUND 64
 #define FINISH_MS 2000
 #define CANCEL_MS 3000
+/* The protocol 7.N that has FUSE_NOTIFY_INC_EPOCH. */
+#define EPOCH_MINOR 44
 
 const struct fs_conf fs_conf_default = {
     .timeout_ms = 30000,
@@ -66,10 +68,19 @@ static const char *start_passthrough(struct fs *fs, struct fuse_conn_info *conn)
 #endif
 }
 
+static void start_recall(struct fs *fs, const struct fuse_conn_info *conn)
+{
+#ifdef HAVE_EPOCH
+	fs->recall.epoch = conn->proto_minor >= EPOCH_MINOR;
+#endif
+	atomic_store(&fs->recall.ready, true);
+}
+
 static void session_init(void *userdata, struct fuse_conn_info *conn)
 {
 	const char *why = start_passthrough(userdata, conn);
 
+	start_recall(userdata, conn);
 	log_info("passthrough: %s%s", why ? "off: " : "on", why ? why : "");
 	want(conn, FUSE_CAP_ASYNC_READ, true);
 	want(conn, FUSE_CAP_ASYNC_DIO, true);
@@ -147,6 +158,7 @@ int fs_new(struct bk *root, const struct fs_conf *conf, struct fs **ret)
 			fs->conf = *conf;
 			handle_init(&fs->handles, conf->max_open);
 			backing_init(&fs->backings);
+			recall_init(&fs->recall);
 			pools_init(&fs->pools, &pool);
 			watch_init(&fs->watch);
 			*ret = fs;
@@ -265,6 +277,7 @@ void fs_free(struct fs *fs)
 	if (fs->se)
 		fuse_session_destroy(fs->se);
 	inode_done(&fs->inodes);
+	recall_done(&fs->recall);
 	pools_done(&fs->pools);
 	watch_done(&fs->watch);
 	close(fs->ended);
