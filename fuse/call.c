@@ -17,12 +17,14 @@ void call_init(struct call *c, fuse_req_t req)
 
 	c->fs = fuse_req_userdata(req);
 	c->fuse = req;
+	c->recalls = atomic_load(&c->fs->recall.count);
 	bk_req_init(&c->req, ctx->uid, ctx->gid, ctx->pid, c->fs->conf.timeout_ms);
 }
 
 bool call_begin(struct call *c, fuse_req_t req, fuse_ino_t ino)
 {
 	call_init(c, req);
+	c->inode.number = ino;
 	c->node = inode_get(&c->fs->inodes, ino);
 	if (c->node)
 		return true;

@@ -23,7 +23,8 @@ struct call {
 	fuse_req_t fuse;
 	struct bk_req req;
 	void (*run)(struct call *);
-	struct bk *bk; /* that serves it */
+	struct bk *bk;	  /* that serves it */
+	unsigned recalls; /* fs->recall.count when it began */
 
 	/* Arguments; which ones have a meaning is the handler's. References, or borrowed until
 	 * kept. */
@@ -38,6 +39,8 @@ struct call {
 	dev_t rdev;
 	bool kill_suidgid;
 	struct bk_setattr set;
+	struct inode_id
+	    inode; /* NODE as the kernel knows it; the generation where a file is opened */
 
 	/* Of kept calls only. */
 	bool kept;

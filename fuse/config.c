@@ -32,6 +32,9 @@ const struct option config_option_table[] = {
     {"pool_queue", OPTION_UINT, OPT(pool_queue), NULL,
      "operations of one route that may wait for those threads"},
     {"pool_idle", OPTION_DURATION, OPT(pool_idle_ms), NULL, "after which an idle one of them ends"},
+    {"passthrough", OPTION_STRING, OPT(passthrough), "auto|no",
+     "the kernel reads and writes files itself, where it can and the daemon is root (default "
+     "auto)"},
     {"max_open", OPTION_UINT, OPT(max_open), NULL, "open files and directories"},
     {"max_nodes", OPTION_UINT, OPT(max_nodes), NULL, "files that the kernel may remember"},
     {"debug", OPTION_BOOL, OPT(debug), NULL, "print every FUSE request to standard error"},
@@ -73,10 +76,11 @@ int config_init(struct config *c)
 	    .pull = strdup("missing"),
 	    .log_level = strdup("info"),
 	    .spool = strdup("/var/tmp"),
+	    .passthrough = strdup("auto"),
 	    .deadline_ms = 30 * 1000,
 	    .prepare_timeout_ms = 60 * 60 * 1000,
 	};
-	if (c->opt.control && c->opt.pull && c->opt.log_level && c->opt.spool)
+	if (c->opt.control && c->opt.pull && c->opt.log_level && c->opt.spool && c->opt.passthrough)
 		return 0;
 	config_done(c);
 	return -ENOMEM;

@@ -19,7 +19,7 @@ static void run_open(struct call *c)
 	struct bk_file *file = NULL;
 	int r = bk_opendir(&c->req, c->node, &file);
 
-	reply_open(c, r, file);
+	reply_open(c, r, file, NULL);
 }
 
 void dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -153,7 +153,7 @@ static void fill_entry(struct call *c, const struct entry *e, const char *name,
 	if (bk_serving(dir, name) != c->bk && bk_serving(dir, name)->blocking)
 		return;
 	if (bk_lookup(&c->req, dir, name, &node, &st) == 0)
-		(void)reply_make_entry(c->fs, node, &st, ret);
+		(void)reply_make_entry(c, node, &st, ret);
 }
 
 static void forget_all(struct call *c, const uint64_t *numbers, size_t n)

@@ -8,9 +8,11 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
+#include "backing.h"
 #include "handle.h"
 #include "inode.h"
 #include "pools.h"
+#include "recall.h"
 #include "session.h"
 #include "watch.h"
 
@@ -22,6 +24,8 @@ struct fs {
 	bool stuck;		 /* a call of a backend did not end: free nothing that it uses */
 	struct inode_table inodes;
 	struct handle_table handles;
+	struct backings backings;
+	struct recall recall;
 	struct pools pools;
 	struct watch watch;
 };

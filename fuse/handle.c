@@ -40,13 +40,13 @@ void handle_done(struct handle_table *t, uint64_t timeout_ms)
 	pthread_mutex_destroy(&t->lock);
 }
 
-int handle_new(struct handle_table *t, struct bk_file *file, struct handle **ret)
+int handle_new(struct handle_table *t, struct bk_file *file, uint64_t number, struct handle **ret)
 {
 	struct handle *h = calloc(1, sizeof(*h));
 
 	if (!h)
 		return -ENOMEM;
-	*h = (struct handle){.file = file, .table = t};
+	*h = (struct handle){.file = file, .number = number, .table = t};
 	atomic_init(&h->refs, 1);
 	pthread_mutex_lock(&t->lock);
 	if (t->n >= t->max) {
@@ -62,6 +62,23 @@ int handle_new(struct handle_table *t, struct bk_file *file, struct handle **ret
 	pthread_mutex_unlock(&t->lock);
 	*ret = h;
 	return 0;
+}
+
+ssize_t handle_list(struct handle_table *t, const struct bk *bk, uint64_t **ret)
+{
+	uint64_t *numbers;
+	ssize_t n = 0;
+
+	pthread_mutex_lock(&t->lock);
+	numbers = calloc(t->n + 1, sizeof(*numbers));
+	for (struct handle *h = t->all; h && numbers; h = h->next)
+		if (h->number && h->file->node->bk == bk)
+			numbers[n++] = h->number;
+	pthread_mutex_unlock(&t->lock);
+	if (!numbers)
+		return -ENOMEM;
+	*ret = numbers;
+	return n;
 }
 
 struct handle *handle_ref(struct handle *h)

@@ -17,6 +17,8 @@ struct handle_table {
 
 struct handle {
 	struct bk_file *file;
+	uint64_t number;	 /* the kernel's, of a regular file; else 0 */
+	struct backing *backing; /* from the answer to RELEASE, or NULL: see backing.h */
 	atomic_uint refs;
 	struct handle_table *table;
 	struct handle *prev, *next; /* guarded by the table's lock */
@@ -26,8 +28,13 @@ void handle_init(struct handle_table *t, unsigned max);
 /* Flush what is open still, each file for at most TIMEOUT_MS, and release it. Blocks. */
 void handle_done(struct handle_table *t, uint64_t timeout_ms);
 
-/* FILE is taken on success. Returns 0, -ENOMEM, or -ENFILE where too many are open. */
-int handle_new(struct handle_table *t, struct bk_file *file, struct handle **ret);
+/* FILE, whose number is NUMBER, is taken on success. Returns 0, -ENOMEM, or -ENFILE where too many
+ * are open. */
+int handle_new(struct handle_table *t, struct bk_file *file, uint64_t number, struct handle **ret);
+
+/* The kernel's numbers of BK's regular files that are open, in *ret, which is the caller's. Returns
+ * how many, or -ENOMEM. */
+ssize_t handle_list(struct handle_table *t, const struct bk *bk, uint64_t **ret);
 
 struct handle *handle_ref(struct handle *h);
 /* The last one releases the file, which blocks where its backend does. Takes NULL. */

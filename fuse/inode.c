@@ -71,10 +71,35 @@ static int insert_locked(struct inode_table *t, struct bk_node *node)
 
 	if (r < 0)
 		return r;
-	slot(t, number)->node = node;
-	slot(t, number)->lookups = 1;
+	*slot(t, number) = (struct inode){
+	    .node = node,
+	    .lookups = 1,
+	    .generation = slot(t, number)->generation,
+	    .era = atomic_load(&node->era),
+	};
 	node->front = number;
 	return 0;
+}
+
+/* One more lookup of a node that is there. The kernel keeps the root's inode whatever it is told.
+ */
+static void again_locked(struct inode_table *t, const struct bk_node *node)
+{
+	struct inode *i = slot(t, node->front);
+	unsigned era = atomic_load(&node->era);
+
+	i->lookups++;
+	if (i->era != era && node->front != INODE_ROOT)
+		i->generation++;
+	i->era = era;
+}
+
+static struct inode_id id_locked(struct inode_table *t, const struct bk_node *node)
+{
+	return (struct inode_id){
+	    .number = node->front,
+	    .generation = slot(t, node->front)->generation,
+	};
 }
 
 int inode_init(struct inode_table *t, struct bk_node *root, uint32_t max)
@@ -115,7 +140,7 @@ int inode_add(struct inode_table *t, struct bk_node *node, struct inode_id *ret)
 
 	pthread_mutex_lock(&t->lock);
 	if (node->front) {
-		slot(t, node->front)->lookups++;
+		again_locked(t, node);
 		spare = node;
 	} else {
 		r = insert_locked(t, node);
@@ -123,12 +148,23 @@ int inode_add(struct inode_table *t, struct bk_node *node, struct inode_id *ret)
 			spare = node;
 	}
 	if (r == 0)
-		*ret = (struct inode_id){
-		    .number = node->front,
-		    .generation = slot(t, node->front)->generation,
-		};
+		*ret = id_locked(t, node);
 	pthread_mutex_unlock(&t->lock);
 	bk_node_unref(spare);
+	return r;
+}
+
+int inode_told(struct inode_table *t, const struct bk_node *node, struct inode_id *ret)
+{
+	int r = -ESTALE;
+
+	pthread_mutex_lock(&t->lock);
+	if (node->front &&
+	    (node->front == INODE_ROOT || slot(t, node->front)->era == atomic_load(&node->era))) {
+		*ret = id_locked(t, node);
+		r = 0;
+	}
+	pthread_mutex_unlock(&t->lock);
 	return r;
 }
 
@@ -164,6 +200,22 @@ void inode_forget(struct inode_table *t, uint64_t number, uint64_t n)
 	}
 	pthread_mutex_unlock(&t->lock);
 	bk_node_unref(gone);
+}
+
+size_t inode_list(struct inode_table *t, const struct bk *bk, uint64_t *at, uint64_t *numbers,
+		  size_t max)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&t->lock);
+	while (*at < t->top && n < max) {
+		const struct bk_node *node = slot(t, ++*at)->node;
+
+		if (node && (node->bk == bk || node->bk->ops->through))
+			numbers[n++] = *at;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return n;
 }
 
 uint32_t inode_count(struct inode_table *t)

@@ -2,7 +2,9 @@
  * The inode table: which nodes the kernel knows, by the number that it was told. A node is in the
  * table once, whatever its names; node->front is its number, guarded by the table's lock. The table
  * keeps one reference on a node while the kernel's lookup count is above 0. Numbers are reused with
- * another generation. The lock is a leaf: nothing is called while it is held.
+ * another generation; a node of another era than the kernel was told of gets one too, at which the
+ * kernel makes the inode that it has bad and a new one, and forgets both under the one number. The
+ * lock is a leaf: nothing is called while it is held.
  */
 #ifndef AIB_FUSE_INODE_H
 #define AIB_FUSE_INODE_H
@@ -16,6 +18,7 @@ struct inode {
 	struct bk_node *node; /* NULL: free */
 	uint64_t lookups;     /* next free number, where free */
 	uint32_t generation;
+	unsigned era; /* of the node, as this generation stands for it */
 };
 
 #define INODE_CHUNK 1024
@@ -44,11 +47,22 @@ void inode_done(struct inode_table *t);
  */
 int inode_add(struct inode_table *t, struct bk_node *node, struct inode_id *ret);
 
+/* What the kernel was told NODE is. -ESTALE where it was not, or in another era: asked again for
+ * its name, it would get something else. */
+int inode_told(struct inode_table *t, const struct bk_node *node, struct inode_id *ret);
+
 /* A reference on the node, or NULL for a number that is not known. */
 struct bk_node *inode_get(struct inode_table *t, uint64_t number);
 
 /* The kernel forgot N lookups. More than there were count as all. */
 void inode_forget(struct inode_table *t, uint64_t number, uint64_t n);
+
+/*
+ * Numbers of nodes that are BK's, or that BK may serve (bk_ops.through), after *AT, at most MAX,
+ * into NUMBERS; *AT moves on. Begin with *AT 0. Returns how many, 0 at the end.
+ */
+size_t inode_list(struct inode_table *t, const struct bk *bk, uint64_t *at, uint64_t *numbers,
+		  size_t max);
 
 /* How many nodes the kernel knows. */
 uint32_t inode_count(struct inode_table *t);

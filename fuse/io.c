@@ -46,14 +46,17 @@ static bool kills_suidgid(const struct fuse_file_info *fi)
 static void run_open(struct call *c)
 {
 	struct bk_file *file = NULL;
-	int r = bk_open(&c->req, c->node, c->flags & ~OPEN_NOT_OURS, &file);
+	/* At ESTALE the kernel looks the name up again, and learns of the new era. */
+	int r = inode_told(&c->fs->inodes, c->node, &c->inode);
 
+	if (r == 0)
+		r = bk_open(&c->req, c->node, c->flags & ~OPEN_NOT_OURS, &file);
 	if (r == 0 && c->kill_suidgid && c->flags & O_TRUNC) {
 		r = kill_suidgid(c, file);
 		if (r < 0)
 			bk_release(file);
 	}
-	reply_open(c, r, file);
+	reply_open(c, r, file, &c->inode);
 }
 
 void io_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -101,6 +104,9 @@ void io_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct call c = {0};
 
 	call_begin_file(&c, req, fi);
+	/* Now, not when the file is released: the kernel's inode may be opened otherwise already.
+	 */
+	backing_close(&c.fs->backings, TAKE(c.handle->backing));
 	handle_unref(c.handle); /* that of open; the call has its own */
 	call_go_always(&c, run_release);
 }

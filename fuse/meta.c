@@ -56,7 +56,7 @@ static void run_getattr(struct call *c)
 	struct stat st;
 	int r = bk_getattr(&c->req, c->node, open_file(c), &st);
 
-	reply_attr(c, r, c->node, &st);
+	reply_attr(c, r, &st);
 }
 
 /* The node, and the open file where the kernel names one. */
@@ -129,7 +129,7 @@ static void run_setattr(struct call *c)
 	struct stat st;
 	int r = bk_setattr(&c->req, c->node, open_file(c), &c->set, &st);
 
-	reply_attr(c, r, c->node, &st);
+	reply_attr(c, r, &st);
 }
 
 void meta_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,

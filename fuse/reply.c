@@ -8,6 +8,27 @@ static double seconds(uint32_t ms)
 	return ms / 1000.0;
 }
 
+/* How long the kernel may remember of BK what BK lets it remember for TTL_MS. */
+static uint32_t holds_ms(const struct call *c, const struct bk *bk, uint32_t ttl_ms)
+{
+	if (bk->recall && !c->fs->recall.epoch)
+		return 0;
+	return c->recalls == atomic_load(&c->fs->recall.count) ? ttl_ms : 0;
+}
+
+/* The same for attributes. The directory is noted first, so that a recall which this answer misses
+ * does not miss the directory. */
+static uint32_t attr_holds_ms(const struct call *c, struct bk_node *node, uint64_t number,
+			      const struct stat *st)
+{
+	const struct bk *bk = bk_serving(node, NULL);
+	uint32_t ttl_ms = node->bk->attr_ttl_ms;
+
+	if (bk->recall && S_ISDIR(st->st_mode))
+		recall_told(&c->fs->recall, bk, number, holds_ms(c, bk, ttl_ms));
+	return holds_ms(c, bk, ttl_ms);
+}
+
 void reply_raw(fuse_req_t req, int r)
 {
 	(void)fuse_reply_err(req, -r);
@@ -26,12 +47,12 @@ void reply_none(struct call *c)
 
 /* ---- Nodes ---- */
 
-int reply_make_entry(struct fs *fs, struct bk_node *node, const struct stat *st,
+int reply_make_entry(struct call *c, struct bk_node *node, const struct stat *st,
 		     struct fuse_entry_param *ret)
 {
 	const struct bk *bk = node->bk;
 	struct inode_id id;
-	int r = inode_add(&fs->inodes, node, &id);
+	int r = inode_add(&c->fs->inodes, node, &id);
 
 	if (r < 0)
 		return r;
@@ -39,8 +60,8 @@ int reply_make_entry(struct fs *fs, struct bk_node *node, const struct stat *st,
 	    .ino = id.number,
 	    .generation = id.generation,
 	    .attr = *st,
-	    .attr_timeout = seconds(bk->attr_ttl_ms),
-	    .entry_timeout = seconds(bk->entry_ttl_ms),
+	    .attr_timeout = seconds(attr_holds_ms(c, node, id.number, st)),
+	    .entry_timeout = seconds(holds_ms(c, bk, bk->entry_ttl_ms)),
 	};
 	return 0;
 }
@@ -50,7 +71,7 @@ void reply_entry(struct call *c, int r, struct bk_node *node, const struct stat 
 	struct fuse_entry_param e;
 
 	if (r == 0)
-		r = reply_make_entry(c->fs, node, st, &e);
+		r = reply_make_entry(c, node, st, &e);
 	if (r < 0)
 		reply_err(c, r);
 	else if (!call_claim(c) || fuse_reply_entry(c->fuse, &e) < 0)
@@ -59,57 +80,111 @@ void reply_entry(struct call *c, int r, struct bk_node *node, const struct stat 
 
 void reply_negative(struct call *c, int r)
 {
-	struct fuse_entry_param e = {.entry_timeout = seconds(c->bk->negative_ttl_ms)};
+	uint32_t ms = holds_ms(c, c->bk, c->bk->negative_ttl_ms);
+	struct fuse_entry_param e = {.entry_timeout = seconds(ms)};
 
-	if (c->bk->negative_ttl_ms == 0)
+	if (ms == 0)
 		reply_err(c, r);
 	else if (call_claim(c))
 		(void)fuse_reply_entry(c->fuse, &e);
 }
 
-void reply_attr(struct call *c, int r, const struct bk_node *node, const struct stat *st)
+void reply_attr(struct call *c, int r, const struct stat *st)
 {
+	uint32_t ms = r < 0 ? 0 : attr_holds_ms(c, c->node, c->inode.number, st);
+
 	if (r < 0)
 		reply_err(c, r);
 	else if (call_claim(c))
-		(void)fuse_reply_attr(c->fuse, st, seconds(node->bk->attr_ttl_ms));
+		(void)fuse_reply_attr(c->fuse, st, seconds(ms));
 }
 
 /* ---- Open files ---- */
 
-static int make_handle(struct call *c, struct bk_file *file, struct fuse_file_info *fi,
+static bool is_direct(const struct bk_file *file)
+{
+	return file->node->bk->direct_io || file->direct_io;
+}
+
+static void fill_open(const struct call *c, struct handle *h, struct fuse_file_info *ret)
+{
+	const struct bk_file *file = h->file;
+
+	*ret = (struct fuse_file_info){
+	    .flags = c->flags,
+	    .fh = (uintptr_t)h,
+	    .direct_io = is_direct(file),
+	    .noflush = !file->node->bk->ops->flush,
+	};
+#ifdef HAVE_PARALLEL_DIRECT_WRITES
+	ret->parallel_direct_writes = file->node->bk->direct_io;
+#endif
+#ifdef HAVE_PASSTHROUGH
+	ret->backing_id = h->backing ? h->backing->id : 0;
+#endif
+}
+
+static void drop_handle(struct call *c, struct handle *h)
+{
+	backing_close(&c->fs->backings, TAKE(h->backing));
+	handle_unref(h);
+}
+
+/* FILE is taken whatever the result. */
+static int make_handle(struct call *c, struct bk_file *file, const struct inode_id *inode,
 		       struct handle **ret)
 {
-	const struct bk *bk = file->node->bk;
-	int r = handle_new(&c->fs->handles, file, ret);
+	struct handle *h;
+	int r = handle_new(&c->fs->handles, file, inode ? inode->number : 0, &h);
 
 	if (r < 0) {
 		bk_release(file);
 		return r;
 	}
-	*fi = (struct fuse_file_info){
-	    .flags = c->flags,
-	    .fh = (uintptr_t)*ret,
-	    .direct_io = bk->direct_io,
-	    .noflush = !bk->ops->flush,
-	};
-#ifdef HAVE_PARALLEL_DIRECT_WRITES
-	fi->parallel_direct_writes = bk->direct_io;
-#endif
+	if (inode)
+		r = backing_open(&c->fs->backings, inode, file, c->flags, is_direct(file),
+				 &h->backing);
+	if (r < 0) {
+		handle_unref(h);
+		return r;
+	}
+	*ret = h;
 	return 0;
 }
 
-void reply_open(struct call *c, int r, struct bk_file *file)
+void reply_open(struct call *c, int r, struct bk_file *file, const struct inode_id *inode)
 {
 	struct fuse_file_info fi;
 	struct handle *h;
 
 	if (r == 0)
-		r = make_handle(c, file, &fi, &h);
-	if (r < 0)
+		r = make_handle(c, file, inode, &h);
+	if (r < 0) {
 		reply_err(c, r);
-	else if (!call_claim(c) || fuse_reply_open(c->fuse, &fi) < 0)
-		handle_unref(h);
+		return;
+	}
+	fill_open(c, h, &fi);
+	if (!call_claim(c) || fuse_reply_open(c->fuse, &fi) < 0)
+		drop_handle(c, h);
+}
+
+/* The entry of what was created, and its open file: both or none. */
+static int make_created(struct call *c, struct bk_node *node, struct bk_file *file,
+			const struct stat *st, struct fuse_entry_param *ret_e,
+			struct handle **ret_h)
+{
+	struct inode_id inode;
+	int r = reply_make_entry(c, node, st, ret_e);
+
+	if (r < 0) {
+		bk_release(file);
+		return r;
+	}
+	inode = (struct inode_id){.number = ret_e->ino, .generation = ret_e->generation};
+	r = make_handle(c, file, &inode, ret_h);
+	if (r < 0)
+		inode_forget(&c->fs->inodes, ret_e->ino, 1);
+	return r;
 }
 
 void reply_create(struct call *c, int r, struct bk_node *node, struct bk_file *file,
@@ -117,20 +192,17 @@ void reply_create(struct call *c, int r, struct bk_node *node, struct bk_file *f
 {
 	struct fuse_entry_param e;
 	struct fuse_file_info fi;
-	struct handle *h = NULL;
+	struct handle *h;
 
-	if (r == 0) {
-		r = make_handle(c, file, &fi, &h);
-		if (r < 0)
-			bk_node_unref(node);
-	}
 	if (r == 0)
-		r = reply_make_entry(c->fs, node, st, &e);
+		r = make_created(c, node, file, st, &e, &h);
 	if (r < 0) {
-		handle_unref(h);
 		reply_err(c, r);
-	} else if (!call_claim(c) || fuse_reply_create(c->fuse, &e, &fi) < 0) {
-		handle_unref(h);
+		return;
+	}
+	fill_open(c, h, &fi);
+	if (!call_claim(c) || fuse_reply_create(c->fuse, &e, &fi) < 0) {
+		drop_handle(c, h);
 		inode_forget(&c->fs->inodes, e.ino, 1);
 	}
 }

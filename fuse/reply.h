@@ -15,9 +15,10 @@ void reply_none(struct call *c);
 void reply_entry(struct call *c, int r, struct bk_node *node, const struct stat *st);
 /* The name is not there, and the kernel may remember so. */
 void reply_negative(struct call *c, int r);
-void reply_attr(struct call *c, int r, const struct bk_node *node, const struct stat *st);
-/* FILE is taken where R is 0. */
-void reply_open(struct call *c, int r, struct bk_file *file);
+/* Of the call's node. */
+void reply_attr(struct call *c, int r, const struct stat *st);
+/* FILE is taken where R is 0. INODE is what the kernel opens; NULL for a directory. */
+void reply_open(struct call *c, int r, struct bk_file *file, const struct inode_id *inode);
 void reply_create(struct call *c, int r, struct bk_node *node, struct bk_file *file,
 		  const struct stat *st);
 /* R bytes of DATA. */
@@ -32,7 +33,7 @@ void reply_statfs(struct call *c, int r, const struct statvfs *st);
 
 /* The entry of NODE (a reference that this takes) as the kernel gets it, with its lookup counted.
  * Returns 0 or -errno. */
-int reply_make_entry(struct fs *fs, struct bk_node *node, const struct stat *st,
+int reply_make_entry(struct call *c, struct bk_node *node, const struct stat *st,
 		     struct fuse_entry_param *ret);
 
 /* Answer a claimed request with a bare error, after its call is gone. */

@@ -112,6 +112,14 @@ static int make_routes(struct daemon *d, struct err *err)
 	return routes_new(d->c, &d->mount, &d->preparing, &progress, &d->routes, err);
 }
 
+/* What a sandbox changes in a directory that is bound into it, nobody tells the backend. */
+static void recall_bound(struct routes *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (r->list[i].exec && r->list[i].bk)
+			r->list[i].bk->recall = true;
+}
+
 /* The control tree is a route as any other; what it shows are the routes before it. */
 static int add_control(struct daemon *d)
 {
@@ -143,6 +151,26 @@ static void asked_to_end(void *ctx, bool force)
 	stop(ctx);
 }
 
+/* The routes whose files a command in BK's sandbox may change: its own, and those bound into it. */
+static bool may_change(const struct route *r, const struct bk *bk)
+{
+	return r->bk && (r->bk == bk || (r->exec && r->exec->bk == bk));
+}
+
+static void changed(void *ctx, struct bk *bk)
+{
+	struct daemon *d = ctx;
+	struct fs *fs;
+
+	/* It is freed after the server has stopped, which calls this. */
+	pthread_mutex_lock(&d->lock);
+	fs = d->fs;
+	pthread_mutex_unlock(&d->lock);
+	for (size_t i = 0; fs && i < d->routes.n; i++)
+		if (may_change(&d->routes.list[i], bk))
+			fs_changed(fs, d->routes.list[i].bk);
+}
+
 static int add_server(struct daemon *d, struct err *err)
 {
 	int r = server_new(
@@ -153,6 +181,7 @@ static int add_server(struct daemon *d, struct err *err)
 		.n_routes = d->routes.n,
 		.uid = geteuid(),
 		.ctx = d,
+		.changed = changed,
 		.umount = asked_to_end,
 	    },
 	    &d->server, err);
@@ -177,6 +206,7 @@ static int make_session(struct daemon *d)
 	conf.max_open = o->max_open;
 	conf.max_nodes = o->max_nodes;
 	conf.allow_other = o->allow_other;
+	conf.passthrough = strcmp(o->passthrough, "no") != 0;
 	conf.debug = o->debug;
 	r = fs_new(d->composite, &conf, &fs);
 	if (r < 0)
@@ -237,6 +267,8 @@ static int start(struct daemon *d, struct err *err)
 		return -ENOMEM;
 	}
 	r = make_routes(d, err);
+	if (r == 0)
+		recall_bound(&d->routes);
 	if (r == 0)
 		r = add_control(d);
 	if (r == 0)

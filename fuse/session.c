@@ -17,6 +17,8 @@
 #define MAX_BACKGROUND 64
 #define FINISH_MS 2000
 #define CANCEL_MS 3000
+/* The protocol 7.N that has FUSE_NOTIFY_INC_EPOCH. */
+#define EPOCH_MINOR 44
 
 const struct fs_conf fs_conf_default = {
     .timeout_ms = 30000,
@@ -26,6 +28,7 @@ const struct fs_conf fs_conf_default = {
     .pool_idle_ms = 10000,
     .max_open = 65536,
     .max_nodes = 16 << 20,
+    .passthrough = true,
 };
 
 /* ---- Negotiation ---- */
@@ -44,8 +47,41 @@ static void want(struct fuse_conn_info *conn, uint64_t flag, bool on)
 #endif
 }
 
+/* Negotiate passthrough. Returns NULL, or why there is none. */
+static const char *start_passthrough(struct fs *fs, struct fuse_conn_info *conn)
+{
+#ifdef HAVE_PASSTHROUGH
+	want(conn, FUSE_CAP_PASSTHROUGH, false);
+	if (!fs->conf.passthrough)
+		return "it is not wanted";
+	if (!(conn->capable & FUSE_CAP_PASSTHROUGH))
+		return "the kernel has none (it came with Linux 6.9)";
+	if (backing_start(&fs->backings, fuse_session_fd(fs->se)) < 0)
+		return "the daemon is not privileged (CAP_SYS_ADMIN)";
+	want(conn, FUSE_CAP_PASSTHROUGH, true);
+	/* Files on an overlayfs too, such as a container's. libfuse sends one more, and the kernel
+	 * turns passthrough off in silence where that is more than 2. */
+	conn->max_backing_stack_depth = 1;
+	return NULL;
+#else
+	return "built with libfuse older than 3.17";
+#endif
+}
+
+static void start_recall(struct fs *fs, const struct fuse_conn_info *conn)
+{
+#ifdef HAVE_EPOCH
+	fs->recall.epoch = conn->proto_minor >= EPOCH_MINOR;
+#endif
+	atomic_store(&fs->recall.ready, true);
+}
+
 static void session_init(void *userdata, struct fuse_conn_info *conn)
 {
+	const char *why = start_passthrough(userdata, conn);
+
+	start_recall(userdata, conn);
+	log_info("passthrough: %s%s", why ? "off: " : "on", why ? why : "");
 	want(conn, FUSE_CAP_ASYNC_READ, true);
 	want(conn, FUSE_CAP_ASYNC_DIO, true);
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, true);
@@ -121,6 +157,8 @@ int fs_new(struct bk *root, const struct fs_conf *conf, struct fs **ret)
 			fs->root = root;
 			fs->conf = *conf;
 			handle_init(&fs->handles, conf->max_open);
+			backing_init(&fs->backings);
+			recall_init(&fs->recall);
 			pools_init(&fs->pools, &pool);
 			watch_init(&fs->watch);
 			*ret = fs;
@@ -228,8 +266,10 @@ void fs_free(struct fs *fs)
 {
 	if (!fs)
 		return;
-	if (!fs->stuck)
+	if (!fs->stuck) {
 		handle_done(&fs->handles, CANCEL_MS);
+		backing_done(&fs->backings);
+	}
 	if (fs->se)
 		fuse_session_unmount(fs->se);
 	if (fs->stuck)
@@ -237,6 +277,7 @@ void fs_free(struct fs *fs)
 	if (fs->se)
 		fuse_session_destroy(fs->se);
 	inode_done(&fs->inodes);
+	recall_done(&fs->recall);
 	pools_done(&fs->pools);
 	watch_done(&fs->watch);
 	close(fs->ended);

@@ -21,6 +21,7 @@ struct fs_conf {
 	unsigned max_open;     /* open files and directories; beyond it ENFILE */
 	unsigned max_nodes;    /* files that the kernel may remember at once; beyond it ENFILE */
 	bool allow_other;      /* other users than the daemon's may use the mount */
+	bool passthrough;      /* the kernel reads and writes files itself where it can */
 	bool debug;	       /* libfuse prints every request to standard error */
 };
 
@@ -49,6 +50,16 @@ int fs_mount(struct fs *fs, const char *mountpoint, struct fuse_args *args);
  * unmounts, and no backend may be freed.
  */
 int fs_run(struct fs *fs);
+
+/*
+ * What was told of BK's tree does not hold any more. When this returns the kernel uses nothing that
+ * it remembered of it: no name, present or missing, and no attribute of an open file or working
+ * directory. Names of other routes are asked for once more. Where names cannot be dropped (Linux
+ * before 6.16, libfuse before 3.18) it was never told to remember anything of a backend with
+ * `recall`, and remembers names of others. From any thread that holds no lock; does not wait for
+ * requests. Not after fs_free began.
+ */
+void fs_changed(struct fs *fs, struct bk *bk);
 
 /* End fs_run, from any thread or from a signal handler. Idempotent. */
 void fs_exit(struct fs *fs);

@@ -365,6 +365,8 @@ static void tell_change(struct conn *c)
 	struct bk *bk = c->request.route->bk;
 
 	bk->ops->sandbox->changed(bk);
+	if (c->server->conf.changed)
+		c->server->conf.changed(c->server->conf.ctx, bk);
 }
 
 static void answer_job(struct conn *c)

@@ -24,6 +24,11 @@ struct server_conf {
 	unsigned max_commands;	   /* that run at once; 0: 1000 */
 	uint64_t start_timeout_ms; /* for starting a command, its sandbox included; 0: 10 min */
 
+	/* A command of BK's sandbox ended, and its own `changed` was called: before the client
+	 * hears of it. NULL: nobody wants to know. As the two below it runs on the server's thread.
+	 */
+	void (*changed)(void *ctx, struct bk *bk);
+
 	/* Requests other than exec. Both run on the server's thread and must not block. */
 	void *ctx;
 	/* Add to the object of the status reply. */

@@ -110,8 +110,73 @@ static void many_nodes_leave_their_slots_to_the_next(void)
 	inode_done(&t);
 }
 
+static void another_era_has_the_number_but_not_the_generation(void)
+{
+	struct inode_table t;
+	struct inode_id a, b, c, root;
+	struct bk_node *node = new_node(), *top = new_node(), *found;
+
+	CHECK_EQ(inode_init(&t, top, 10), 0);
+	CHECK_EQ(inode_told(&t, node, &a), -ESTALE);
+	CHECK_EQ(inode_add(&t, bk_node_ref(node), &a), 0);
+	CHECK_EQ(inode_add(&t, bk_node_ref(node), &b), 0);
+	CHECK_EQ(inode_told(&t, node, &b), 0);
+	CHECK(b.number == a.number && b.generation == a.generation);
+
+	atomic_fetch_add(&node->era, 1);
+	CHECK_EQ(inode_told(&t, node, &b), -ESTALE);
+	found = inode_get(&t, a.number); /* what the kernel has still finds its node */
+	CHECK(found == node);
+	bk_node_unref(found);
+	CHECK_EQ(inode_add(&t, bk_node_ref(node), &b), 0);
+	CHECK(b.number == a.number && b.generation != a.generation);
+	CHECK_EQ(inode_told(&t, node, &c), 0);
+	CHECK_EQ(c.generation, b.generation);
+	CHECK_EQ(inode_add(&t, bk_node_ref(node), &c), 0);
+	CHECK_EQ(c.generation, b.generation);
+
+	/* The old inode's lookups and the new one's are all of the number. */
+	inode_forget(&t, a.number, 2);
+	CHECK_EQ(node->front, a.number);
+	inode_forget(&t, a.number, 2);
+	CHECK_EQ(node->front, 0);
+	CHECK_EQ(inode_add(&t, node, &c), 0);
+	CHECK(c.generation != a.generation && c.generation != b.generation);
+
+	atomic_fetch_add(&top->era, 1);
+	CHECK_EQ(inode_told(&t, top, &root), 0);
+	a = root;
+	CHECK_EQ(inode_add(&t, bk_node_ref(top), &root), 0);
+	CHECK_EQ(root.generation, a.generation);
+	inode_done(&t);
+}
+
+static void numbers_of_one_backend_are_listed_in_steps(void)
+{
+	static struct bk other = {.ops = &ops};
+	struct inode_table t;
+	struct inode_id id;
+	uint64_t at = 0, numbers[3];
+
+	CHECK_EQ(inode_init(&t, new_node(), 10), 0);
+	for (int i = 0; i < 8; i++) {
+		struct bk_node *node = new_node();
+
+		node->bk = i % 2 ? &other : &bk;
+		CHECK_EQ(inode_add(&t, node, &id), 0);
+	}
+	CHECK_EQ(inode_list(&t, &other, &at, numbers, 3), 3);
+	CHECK(numbers[0] == 3 && numbers[1] == 5 && numbers[2] == 7);
+	CHECK_EQ(inode_list(&t, &other, &at, numbers, 3), 1);
+	CHECK_EQ(numbers[0], 9);
+	CHECK_EQ(inode_list(&t, &other, &at, numbers, 3), 0);
+	inode_done(&t);
+}
+
 int main(void)
 {
+	another_era_has_the_number_but_not_the_generation();
+	numbers_of_one_backend_are_listed_in_steps();
 	a_node_has_one_number_until_it_is_forgotten_as_often_as_it_was_looked_up();
 	the_root_and_unknown_numbers_are_not_forgotten();
 	a_full_table_says_so_and_keeps_nothing();

@@ -1,0 +1,200 @@
+/* See backing.h. The ioctls are made here and not by libfuse, which needs a request for them, has
+ * none at the end, and logs each refusal as an error. */
+#include "backing.h"
+
+#include "base/log.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+/* <linux/fuse.h> of Linux 6.9, which is newer than what it has to be built with. */
+struct backing_map {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t padding;
+};
+#define BACKING_OPEN _IOW(229, 1, struct backing_map)
+#define BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+static struct __user_cap_header_struct cap_head(void)
+{
+	return (struct __user_cap_header_struct){.version = _LINUX_CAPABILITY_VERSION_3};
+}
+
+void backing_init(struct backings *b)
+{
+	*b = (struct backings){.fuse_fd = -1};
+	pthread_mutex_init(&b->lock, NULL);
+}
+
+int backing_start(struct backings *b, int fuse_fd)
+{
+	struct __user_cap_header_struct head = cap_head();
+
+	if (syscall(SYS_capget, &head, b->caps) < 0 ||
+	    !(b->caps[0].effective & 1U << CAP_SYS_ADMIN))
+		return -EPERM;
+	b->fuse_fd = fuse_fd;
+	b->on = true;
+	return 0;
+}
+
+/* ---- Ids ---- */
+
+/* Raw calls, since libc's change every thread. */
+static int set_caps(const struct backings *b, bool fsetid)
+{
+	struct __user_cap_header_struct head = cap_head();
+	struct __user_cap_data_struct caps[2] = {b->caps[0], b->caps[1]};
+
+	if (!fsetid)
+		caps[0].effective &= ~(1U << CAP_FSETID);
+	return syscall(SYS_capset, &head, caps) < 0 ? -errno : 0;
+}
+
+static int register_fd(const struct backings *b, int fd)
+{
+	struct backing_map map = {.fd = fd};
+	int id, r = set_caps(b, false);
+
+	if (r < 0)
+		return r;
+	id = ioctl(b->fuse_fd, BACKING_OPEN, &map);
+	if (id < 0)
+		id = -errno;
+	(void)set_caps(b, true);
+	return id;
+}
+
+static void unregister(const struct backings *b, int id)
+{
+	uint32_t arg = id;
+
+	if (ioctl(b->fuse_fd, BACKING_CLOSE, &arg) < 0)
+		log_error("passthrough: backing id %d: %m", id);
+}
+
+/* Refused: what that means for the rest. */
+static void refused_locked(struct backings *b, const char *route, int error)
+{
+	log_debug("route %s: no passthrough: %s", route, strerror(-error));
+	if (error != -EPERM || b->worked)
+		return;
+	log_info("passthrough: off: the kernel does not let this process use it");
+	b->on = false;
+}
+
+/* ---- Choosing ---- */
+
+/* The backend's descriptor of FILE and its stat, where it can be used. */
+static int usable_fd(struct bk_file *file, int flags, bool bypass, struct stat *ret_st)
+{
+	int fd = bypass ? -EOPNOTSUPP : bk_backing_fd(file);
+	int have = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+
+	if (fd < 0)
+		return fd;
+	if (have < 0 || have & O_PATH || (flags & O_ACCMODE) == O_ACCMODE ||
+	    ((have & O_ACCMODE) != O_RDWR && (have & O_ACCMODE) != (flags & O_ACCMODE)))
+		return -EACCES;
+	if (fstat(fd, ret_st) < 0)
+		return -errno;
+	return S_ISREG(ret_st->st_mode) ? fd : -EOPNOTSUPP;
+}
+
+static int join_locked(struct backing *one, const char *route, int fd, const struct stat *st)
+{
+	if (one->id && fd < 0) {
+		log_warning("route %s: a file in passthrough cannot be opened otherwise: %s", route,
+			    strerror(-fd));
+		return -EIO;
+	}
+	if (one->id && (one->dev != st->st_dev || one->ino != st->st_ino)) {
+		log_warning("route %s: a file in passthrough has become another", route);
+		return -ESTALE;
+	}
+	one->opens++;
+	return 0;
+}
+
+static int first_locked(struct backings *b, const struct inode_id *inode, const char *route, int fd,
+			const struct stat *st, struct backing **ret)
+{
+	struct backing *one = malloc(sizeof(*one));
+	int id = 0;
+
+	if (!one)
+		return -ENOMEM;
+	*one = (struct backing){.inode = *inode, .opens = 1};
+	HASH_ADD(hh, b->all, inode, sizeof(one->inode), one);
+	if (!one->hh.tbl) {
+		free(one);
+		return -ENOMEM;
+	}
+	/* A write keeps setuid bits for those who may: only the daemon can tell who writes. */
+	if (fd >= 0 && !(st->st_mode & (S_ISUID | S_ISGID)))
+		id = register_fd(b, fd);
+	if (id < 0)
+		refused_locked(b, route, id);
+	if (id > 0) {
+		one->id = id;
+		one->dev = st->st_dev;
+		one->ino = st->st_ino;
+		b->worked = true;
+	}
+	*ret = one;
+	return 0;
+}
+
+int backing_open(struct backings *b, const struct inode_id *inode, struct bk_file *file, int flags,
+		 bool bypass, struct backing **ret)
+{
+	const struct bk *bk = file->node->bk;
+	struct backing *one = NULL;
+	struct stat st;
+	int fd, r;
+
+	*ret = NULL;
+	if (!b->on || !bk->ops->backing_fd)
+		return 0;
+	fd = usable_fd(file, flags, bypass, &st);
+	pthread_mutex_lock(&b->lock);
+	HASH_FIND(hh, b->all, inode, sizeof(*inode), one);
+	if (one)
+		r = join_locked(one, bk->route, fd, &st);
+	else
+		r = first_locked(b, inode, bk->route, fd, &st, &one);
+	pthread_mutex_unlock(&b->lock);
+	if (r == 0)
+		*ret = one;
+	return r;
+}
+
+/* ---- Closing ---- */
+
+static void forget_locked(struct backings *b, struct backing *one)
+{
+	HASH_DEL(b->all, one);
+	if (one->id)
+		unregister(b, one->id);
+	free(one);
+}
+
+void backing_close(struct backings *b, struct backing *one)
+{
+	if (!one)
+		return;
+	pthread_mutex_lock(&b->lock);
+	if (--one->opens == 0)
+		forget_locked(b, one);
+	pthread_mutex_unlock(&b->lock);
+}
+
+void backing_done(struct backings *b)
+{
+	while (b->all)
+		forget_locked(b, b->all);
+	pthread_mutex_destroy(&b->lock);
+}
