@@ -14,10 +14,11 @@
  * Client to daemon: one REQUEST, then, once STARTED has come, STDIN, STDIN_EOF, SIGNAL, WINSIZE,
  * CLOSE.
  * Daemon to client: for exec, STARTED, then STDOUT, STDERR and CREDIT, then one EXIT, then the end;
- * or one ERROR and the end. For any other request one REPLY or ERROR (PROGRESS may come before).
- * The end of the stream before EXIT kills the command's whole tree, unless it was detached.
- * Requests are bounded by PROTO_MAX_REQUEST and sent in as many REQUEST frames as they need; a
- * frame shorter than PROTO_MAX_PAYLOAD ends them. REPLY likewise.
+ * or one ERROR and the end (of the guest too, in place of STARTED: a user that is not there). For
+ * any other request one REPLY or ERROR (PROGRESS may come before). The end of the stream before
+ * EXIT kills the command's whole tree, unless it was detached. Requests are bounded by
+ * PROTO_MAX_REQUEST and sent in as many REQUEST frames as they need; a frame shorter than
+ * PROTO_MAX_PAYLOAD ends them. REPLY likewise.
  */
 #ifndef AIB_EXEC_PROTOCOL_H
 #define AIB_EXEC_PROTOCOL_H
@@ -99,9 +100,6 @@ int proto_exit_status(const struct proto_exit *e);
  *        cwd: the caller's working directory, an absolute host path with the mount point as its
  *        prefix (else `sandbox` is needed); workdir (-w): overrides it, absolute in the sandbox or,
  *        below the mount point, mapped as cwd is. Only op, version and argv are required.
- *        pwd: the same directory as cwd in the caller's spelling, for PWD. default_sandbox: for a
- *        cwd that has none. With detach there is one REPLY {"job": "name"} in place of STARTED and
- *        what follows it.
  *        pwd: the caller's own spelling of cwd ($PWD), for PWD. default_sandbox: the sandbox where
  *        neither `sandbox` nor cwd names one ($AIB_SANDBOX). detach: answer {"job": NAME} once it
  * has started, and leave it running.

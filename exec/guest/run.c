@@ -10,6 +10,7 @@
 #include "guest.h"
 
 #include "../pump.h"
+#include "environment.h"
 #include "spawn.h"
 #include "tree.h"
 
@@ -56,6 +57,7 @@ static struct {
 	bool stdin_ended;
 	bool ended, reaped_all, exit_sent;
 	struct proto_exit exit;
+	char why[sizeof(((struct spawn_failure *)0)->why)]; /* not empty: told instead of `exit` */
 	size_t credit;
 	/* Monotonic milliseconds; 0: not set. */
 	uint64_t timeout_at, phase_at, kill_at, ended_at, last_output;
@@ -326,6 +328,7 @@ static void read_failure(void)
 	if (n == sizeof(f)) {
 		run.exit.how = f.how;
 		run.exit.value = f.error;
+		memcpy(run.why, f.why, sizeof(run.why));
 	} else if (n == 0) {
 		pump_frame(&to_daemon, PROTO_STARTED, NULL, 0);
 	}
@@ -397,22 +400,33 @@ static void handle(const struct pollfd *p)
 	give_credit();
 }
 
+static void send_end(void)
+{
+	uint8_t payload[PROTO_EXIT_SIZE];
+	char words[PUMP_SPARE - PROTO_HEADER];
+
+	if (*run.why) {
+		snprintf(words, sizeof(words), "the command was not started: %.200s", run.why);
+		pump_frame(&to_daemon, PROTO_ERROR, words, strlen(words));
+	} else {
+		proto_put_exit(payload, &run.exit);
+		pump_frame(&to_daemon, PROTO_EXIT, payload, sizeof(payload));
+	}
+	run.exit_sent = true;
+}
+
 /* Returns when EXIT was sent, or nobody is there to send it to. */
 static void loop(void)
 {
 	struct pollfd p[P_COUNT];
-	uint8_t payload[PROTO_EXIT_SIZE];
 
 	for (;;) {
 		uint64_t now = now_ms();
 
 		handle_time(now);
 		if (run.ended && run.child.failed < 0 && !run.exit_sent && tree_done(now) &&
-		    drained(now) && pump_room(&to_daemon) >= PUMP_SPARE) {
-			proto_put_exit(payload, &run.exit);
-			pump_frame(&to_daemon, PROTO_EXIT, payload, sizeof(payload));
-			run.exit_sent = true;
-		}
+		    drained(now) && pump_room(&to_daemon) >= PUMP_SPARE)
+			send_end();
 		if (run.exit_sent && to_daemon.len == 0)
 			return;
 		if (run.output_broken && tree_done(now) && (run.ended || run.phase == KILLING))
@@ -456,50 +470,85 @@ static int usage(const char *why)
 {
 	fprintf(stderr,
 		"aib-guest: run: %s\nusage: aib-guest run [-t ROWSxCOLS] [-T MS] [-C DIR] "
-		"[-P PWD] [-d] -- CMD [ARG...]\n",
+		"[-P PWD] [-u USER[:GROUP]] [-e NAME=VALUE]... [-d] -- CMD [ARG...]\n",
 		why);
+	return GUEST_USAGE;
+}
+
+/* What the options say of the environment; it changes once all are known. */
+struct variables {
+	char **list; /* in the place of arguments that were read already */
+	size_t n;
+};
+
+static int take_option(char option, char *value, struct variables *vars)
+{
+	char *end;
+
+	switch (option) {
+	case 't':
+		run.conf.tty = true;
+		if (sscanf(value, "%hux%hu", &run.conf.rows, &run.conf.cols) != 2)
+			return usage("-t wants ROWSxCOLS");
+		return 0;
+	case 'T':
+		run.timeout_ms = strtoull(value, &end, 10);
+		return *end ? usage("-T wants milliseconds") : 0;
+	case 'C':
+		run.conf.cwd = value;
+		return 0;
+	case 'P':
+		run.conf.pwd = value;
+		return 0;
+	case 'u':
+		run.conf.user = value;
+		return 0;
+	case 'e':
+		if (*value == '=' || !strchr(value, '='))
+			return usage("-e wants NAME=VALUE");
+		vars->list[vars->n++] = value;
+		return 0;
+	default:
+		return usage("wrong options");
+	}
+}
+
+static int set_environment(const struct variables *vars)
+{
+	if (run.conf.tty)
+		setenv("TERM", "xterm", 0);
+	/* What we have is that of the user whom we leave. */
+	if (run.conf.user)
+		unsetenv("HOME");
+	if (environment_set(vars->list, vars->n) == 0)
+		return 0;
+	fprintf(stderr, "aib-guest: run: out of memory\n");
 	return GUEST_USAGE;
 }
 
 static int parse(int argc, char **argv)
 {
-	char *end;
-	int i;
+	struct variables vars = {.list = argv};
+	int i, r;
 
 	for (i = 0; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0; i++) {
 		if (strcmp(argv[i], "-d") == 0) {
 			run.detach = true;
 			continue;
 		}
-		if (strlen(argv[i]) != 2 || !strchr("tTCP", argv[i][1]) || i + 1 == argc)
+		if (strlen(argv[i]) != 2 || i + 1 == argc)
 			return usage("wrong options");
-		end = "";
 		i++;
-		switch (argv[i - 1][1]) {
-		case 't':
-			run.conf.tty = true;
-			if (sscanf(argv[i], "%hux%hu", &run.conf.rows, &run.conf.cols) != 2)
-				return usage("-t wants ROWSxCOLS");
-			break;
-		case 'T':
-			run.timeout_ms = strtoull(argv[i], &end, 10);
-			break;
-		case 'C':
-			run.conf.cwd = argv[i];
-			break;
-		case 'P':
-			run.conf.pwd = argv[i];
-			break;
-		}
-		if (*end)
-			return usage("-T wants milliseconds");
+		r = take_option(argv[i - 1][1], argv[i], &vars);
+		if (r)
+			return r;
 	}
 	if (i < argc && strcmp(argv[i], "--") == 0)
 		i++;
 	if (i >= argc)
 		return usage("no command");
 	run.conf.argv = argv + i;
-	return 0;
+	return set_environment(&vars);
 }
 
 static int set_up(void)

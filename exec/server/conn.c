@@ -391,6 +391,11 @@ static int sandbox_frame(struct conn *c)
 		c->exited = true;
 		tell_change(c);
 		return 0;
+	case PROTO_ERROR:
+		if (c->heard)
+			return -EPROTO;
+		c->exited = true;
+		return 0;
 	default:
 		return -EPROTO;
 	}
