@@ -74,6 +74,7 @@ static cJSON *make_request(const struct exec_args *args, const char *cwd, uint64
 	add_string(o, "default_sandbox", getenv("AIB_SANDBOX"));
 	if (args->tty)
 		add_terminal(o);
+	cJSON_AddTrueToObject(o, "stream");
 	if (args->detach)
 		cJSON_AddTrueToObject(o, "detach");
 	if (timeout_ms)

@@ -4,6 +4,7 @@
  *   READING   frames of the request gather in `in`
  *   STARTING  a worker starts the command; the client's hangup cancels it
  *   RUNNING   bytes go both ways between the client and the sandbox's stream, scanned but not held
+ *   HANDED    the client has the sandbox's stream itself; its hangup says that the command is over
  *   ENDING    what is in `out` goes to the client, then the connection closes
  *   WAITING   the client asked for the end of the daemon and is answered last
  *
@@ -14,6 +15,7 @@
 
 #include "../../backends/base/log.h"
 #include "../../backends/base/pool.h"
+#include "../pass.h"
 #include "../scan.h"
 
 #include <string.h>
@@ -22,7 +24,7 @@
 
 #define RELAY_SIZE (256 * 1024)
 
-enum state { READING, STARTING, RUNNING, ENDING, WAITING };
+enum state { READING, STARTING, RUNNING, HANDED, ENDING, WAITING };
 
 struct conn {
 	struct server *server;
@@ -73,10 +75,20 @@ static void close_client(struct conn *c)
 	close(fd);
 }
 
+static void tell_change(struct conn *c)
+{
+	struct bk *bk = c->request.route->bk;
+
+	bk->ops->sandbox->changed(bk);
+}
+
 static void conn_free(struct conn *c)
 {
 	struct server *s = c->server;
 
+	/* Before the client can see that we are done with it. */
+	if (c->state == RUNNING || c->state == HANDED)
+		tell_change(c);
 	close_client(c);
 	close_stream(c);
 	if (c->start) {
@@ -162,6 +174,31 @@ static void attach(struct conn *c, struct bk_stream *stream)
 	c->state = RUNNING;
 }
 
+/* Whatever the client said already would have to be sent on: then it stays with us. */
+static bool can_hand_over(const struct conn *c, const struct bk_stream *stream)
+{
+	return c->request.stream && !c->request.exec.detach && stream->ops->take_fd &&
+	       c->in.len == 0 && scan_at_boundary(&c->from_client);
+}
+
+static void hand_over(struct conn *c, struct bk_stream *stream)
+{
+	int fd = stream->ops->take_fd(stream), r = fd;
+	uint8_t header[PROTO_HEADER];
+
+	stream->ops->free(stream);
+	proto_put_header(header, PROTO_STREAM, 0);
+	if (r >= 0)
+		r = pass_send(c->client.fd, header, sizeof(header), fd);
+	/* The guest has to see the end of the client's. */
+	closep(&fd);
+	c->state = HANDED;
+	if (r < 0) {
+		tell_change(c);
+		end_with_error(c, r, &(struct err){""});
+	}
+}
+
 static void start_done(struct task *task)
 {
 	struct start *st = container_of(task, struct start, task);
@@ -176,6 +213,8 @@ static void start_done(struct task *task)
 			err_set(&st->err, 0, "sandbox %s did not start in time",
 				c->request.route->name);
 		end_with_error(c, st->result, &st->err);
+	} else if (can_hand_over(c, st->stream)) {
+		hand_over(c, st->stream);
 	} else {
 		attach(c, st->stream);
 	}
@@ -318,7 +357,7 @@ static bool read_client(struct conn *c)
 	n = recv(c->client.fd, data, room < sizeof(data) ? room : sizeof(data), MSG_DONTWAIT);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
-	if (n == 0)
+	if (n == 0 || c->state == HANDED)
 		return false;
 	if (c->state == ENDING || c->state == WAITING)
 		return true;
@@ -359,13 +398,6 @@ static void client_ready(struct watch *w, uint32_t events)
 }
 
 /* ---- From the sandbox ---- */
-
-static void tell_change(struct conn *c)
-{
-	struct bk *bk = c->request.route->bk;
-
-	bk->ops->sandbox->changed(bk);
-}
 
 static void answer_job(struct conn *c)
 {
