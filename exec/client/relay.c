@@ -151,15 +151,26 @@ static void take_signals(struct relay *r)
 
 /* ---- Frames that come ---- */
 
+/* Words of a sandbox do not control the caller's terminal: neither C0, nor C1 as UTF-8 has it. */
+static void make_printable(char *text)
+{
+	unsigned char *p = (unsigned char *)text;
+
+	for (; *p; p++) {
+		if (*p < ' ' || *p == 0x7f)
+			*p = ' ';
+		else if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+			p[0] = p[1] = ' ';
+	}
+}
+
 static void end_with_text(struct relay *r, enum relay_end end, const uint8_t *text, size_t len)
 {
 	r->result.end = end;
 	r->result.text = strndup((const char *)text, len);
 	r->done = true;
-	/* A sandbox's own words do not control the caller's terminal. */
-	for (char *p = r->result.text; p && *p && r->stream >= 0; p++)
-		if (*p < ' ' || *p > '~')
-			*p = ' ';
+	if (r->result.text)
+		make_printable(r->result.text);
 }
 
 static bool may_come(const struct relay *r, uint8_t type)
