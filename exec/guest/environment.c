@@ -66,6 +66,8 @@ int environment_set(char **vars, size_t n)
 	for (size_t i = 0; i < all; i++)
 		if (i + 1 == all || compare_names(list[i].text, list[i + 1].text) != 0)
 			result[kept++] = list[i].text;
+		else if (list[i].order >= inherited)
+			free(list[i].text);
 	free(list);
 	environ = result;
 	return 0;
