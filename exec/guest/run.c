@@ -10,7 +10,7 @@
 #include "guest.h"
 
 #include "../pump.h"
-#include "environment.h"
+#include "options.h"
 #include "spawn.h"
 #include "tree.h"
 
@@ -19,7 +19,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
@@ -44,10 +43,7 @@ struct source {
 };
 
 static struct {
-	struct spawn_conf conf;
-	uint64_t timeout_ms;
-	bool detach;
-
+	struct options options;
 	struct spawned child;
 	struct source sources[2];
 	int signals; /* signalfd */
@@ -113,7 +109,7 @@ static void input_end(void)
 {
 	run.input_ended = true;
 	run.stdin_ended = true;
-	if (!run.detach)
+	if (!run.options.detach)
 		abandon();
 }
 
@@ -121,7 +117,7 @@ static void output_end(void)
 {
 	run.output_broken = true;
 	to_daemon.len = 0;
-	if (!run.detach)
+	if (!run.options.detach)
 		abandon();
 }
 
@@ -221,7 +217,7 @@ static int take_frame(const struct proto_header *h, const uint8_t *payload)
 			pump_add(&to_command, payload, h->len);
 		return 0;
 	case PROTO_STDIN_EOF:
-		if (!run.conf.tty)
+		if (!run.options.conf.tty)
 			run.stdin_ended = true;
 		return 0;
 	case PROTO_SIGNAL:
@@ -235,13 +231,13 @@ static int take_frame(const struct proto_header *h, const uint8_t *payload)
 		if (h->len != 1 || payload[0] < 1 || payload[0] > 2)
 			return -EPROTO;
 		/* The command gets SIGPIPE, as from any reader that went. */
-		if (!run.conf.tty)
+		if (!run.options.conf.tty)
 			close_source(&run.sources[payload[0] - 1]);
 		return 0;
 	case PROTO_WINSIZE:
 		if (h->len != 4)
 			return -EPROTO;
-		if (run.conf.tty && run.child.in >= 0)
+		if (run.options.conf.tty && run.child.in >= 0)
 			spawn_resize(run.child.in, get_u16(payload), get_u16(payload + 2));
 		return 0;
 	default:
@@ -388,7 +384,7 @@ static void handle(const struct pollfd *p)
 		input_end();
 	if (p[P_STDIN].revents && run.child.in >= 0)
 		write_stdin();
-	if (run.stdin_ended && to_command.len == 0 && !run.conf.tty)
+	if (run.stdin_ended && to_command.len == 0 && !run.options.conf.tty)
 		close_fd(&run.child.in);
 	for (int i = 0; i < 2; i++)
 		if (p[P_OUT + i].revents && run.sources[i].fd >= 0 &&
@@ -446,7 +442,7 @@ static void keep_reading(void)
 	struct pollfd p[2] = {{run.sources[0].fd, POLLIN, 0}, {run.sources[1].fd, POLLIN, 0}};
 	sigset_t none;
 
-	if (run.conf.tty || run.reaped_all || (p[0].fd < 0 && p[1].fd < 0) || fork() != 0)
+	if (run.options.conf.tty || run.reaped_all || (p[0].fd < 0 && p[1].fd < 0) || fork() != 0)
 		return;
 	setsid();
 	sigemptyset(&none);
@@ -464,91 +460,6 @@ static void keep_reading(void)
 				p[i].fd = -1;
 	}
 	_exit(0);
-}
-
-static int usage(const char *why)
-{
-	fprintf(stderr,
-		"aib-guest: run: %s\nusage: aib-guest run [-t ROWSxCOLS] [-T MS] [-C DIR] "
-		"[-P PWD] [-u USER[:GROUP]] [-e NAME=VALUE]... [-d] -- CMD [ARG...]\n",
-		why);
-	return GUEST_USAGE;
-}
-
-/* What the options say of the environment; it changes once all are known. */
-struct variables {
-	char **list; /* in the place of arguments that were read already */
-	size_t n;
-};
-
-static int take_option(char option, char *value, struct variables *vars)
-{
-	char *end;
-
-	switch (option) {
-	case 't':
-		run.conf.tty = true;
-		if (sscanf(value, "%hux%hu", &run.conf.rows, &run.conf.cols) != 2)
-			return usage("-t wants ROWSxCOLS");
-		return 0;
-	case 'T':
-		run.timeout_ms = strtoull(value, &end, 10);
-		return *end ? usage("-T wants milliseconds") : 0;
-	case 'C':
-		run.conf.cwd = value;
-		return 0;
-	case 'P':
-		run.conf.pwd = value;
-		return 0;
-	case 'u':
-		run.conf.user = value;
-		return 0;
-	case 'e':
-		if (*value == '=' || !strchr(value, '='))
-			return usage("-e wants NAME=VALUE");
-		vars->list[vars->n++] = value;
-		return 0;
-	default:
-		return usage("wrong options");
-	}
-}
-
-static int set_environment(const struct variables *vars)
-{
-	if (run.conf.tty)
-		setenv("TERM", "xterm", 0);
-	/* What we have is that of the user whom we leave. */
-	if (run.conf.user)
-		unsetenv("HOME");
-	if (environment_set(vars->list, vars->n) == 0)
-		return 0;
-	fprintf(stderr, "aib-guest: run: out of memory\n");
-	return GUEST_USAGE;
-}
-
-static int parse(int argc, char **argv)
-{
-	struct variables vars = {.list = argv};
-	int i, r;
-
-	for (i = 0; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0; i++) {
-		if (strcmp(argv[i], "-d") == 0) {
-			run.detach = true;
-			continue;
-		}
-		if (strlen(argv[i]) != 2 || i + 1 == argc)
-			return usage("wrong options");
-		i++;
-		r = take_option(argv[i - 1][1], argv[i], &vars);
-		if (r)
-			return r;
-	}
-	if (i < argc && strcmp(argv[i], "--") == 0)
-		i++;
-	if (i >= argc)
-		return usage("no command");
-	run.conf.argv = argv + i;
-	return set_environment(&vars);
 }
 
 static int set_up(void)
@@ -573,11 +484,11 @@ static int set_up(void)
 			return -errno;
 	r = tree_init();
 	if (r == 0)
-		r = spawn(&run.conf, &run.child);
+		r = spawn(&run.options.conf, &run.child);
 	if (r < 0)
 		return r;
-	if (run.timeout_ms)
-		run.timeout_at = now_ms() + run.timeout_ms;
+	if (run.options.timeout_ms)
+		run.timeout_at = now_ms() + run.options.timeout_ms;
 	run.sources[0] = (struct source){run.child.out, PROTO_STDOUT, 0};
 	run.sources[1] = (struct source){run.child.err, PROTO_STDERR, 0};
 	return 0;
@@ -585,7 +496,7 @@ static int set_up(void)
 
 int guest_run(int argc, char **argv)
 {
-	int r = parse(argc, argv);
+	int r = options_parse(argc, argv, &run.options);
 
 	if (r)
 		return r;
