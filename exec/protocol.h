@@ -14,8 +14,18 @@
  * Client to daemon: one REQUEST, then, once STARTED has come, STDIN, STDIN_EOF, SIGNAL, WINSIZE,
  * CLOSE.
  * Daemon to client: for exec, STARTED, then STDOUT, STDERR and CREDIT, then one EXIT, then the end;
- * or one ERROR and the end. For any other request one REPLY or ERROR (PROGRESS may come before).
- * The end of the stream before EXIT kills the command's whole tree, unless it was detached.
+ * or one ERROR and the end (of the guest too, in place of STARTED: a user that is not there). For
+ * any other request one REPLY or ERROR (PROGRESS may come before). The end of the stream before
+ * EXIT kills the command's whole tree, unless it was detached.
+ *
+ * A client whose request says "stream" may get one STREAM in place of all that: the socket that
+ * comes with it leads to the guest itself, and the frames go over that, both ways, as they would
+ * have gone over the connection. The daemon keeps no copy, so its end is the guest's to see. The
+ * connection stays, silent: the command counts as running until the client ends its side of it
+ * (shutdown(2), or its own end). Then the daemon forgets what it cached of the sandbox, and ends
+ * its side: a client that waits for that finds nothing stale. The end of the daemon's side before
+ * that is the end of the mount, and the client ends the command by closing its stream.
+ *
  * Requests are bounded by PROTO_MAX_REQUEST and sent in as many REQUEST frames as they need; a
  * frame shorter than PROTO_MAX_PAYLOAD ends them. REPLY likewise.
  */
@@ -47,6 +57,7 @@ enum proto_type {
 	PROTO_ERROR = 21,    /* UTF-8 text for people: what failed, on what, why, what to do */
 	PROTO_PROGRESS = 22, /* UTF-8 text, a line for people, no newline */
 	PROTO_CREDIT = 23,   /* u32, little-endian: so many bytes more of STDIN may be sent */
+	PROTO_STREAM = 24,   /* empty, with a socket (SCM_RIGHTS): the command's own stream */
 };
 
 /*
@@ -95,16 +106,14 @@ int proto_exit_status(const struct proto_exit *e);
  *   {"op": "exec", "version": 1, "argv": ["make", "test"], "cwd": "/home/me/box/py/workspace",
  *    "pwd": "/home/me/link/workspace", "sandbox": "py", "default_sandbox": "db",
  *    "env": ["K=V"], "user": "1000:1000", "tty": true, "rows": 24, "cols": 80,
- *    "timeout_ms": 30000, "workdir": "/in/the/sandbox", "detach": true}
+ *    "timeout_ms": 30000, "workdir": "/in/the/sandbox", "detach": true, "stream": true}
  *        cwd: the caller's working directory, an absolute host path with the mount point as its
  *        prefix (else `sandbox` is needed); workdir (-w): overrides it, absolute in the sandbox or,
  *        below the mount point, mapped as cwd is. Only op, version and argv are required.
- *        pwd: the same directory as cwd in the caller's spelling, for PWD. default_sandbox: for a
- *        cwd that has none. With detach there is one REPLY {"job": "name"} in place of STARTED and
- *        what follows it.
  *        pwd: the caller's own spelling of cwd ($PWD), for PWD. default_sandbox: the sandbox where
  *        neither `sandbox` nor cwd names one ($AIB_SANDBOX). detach: answer {"job": NAME} once it
  * has started, and leave it running.
+ *        stream: the client understands STREAM.
  *   {"op": "status"}     REPLY {"version", "pid", "mountpoint", "uptime_s", "routes": [{"path",
  *                        "type", "source", "state", "error"}], …}
  *   {"op": "umount", "force": false}   PROGRESS…, then REPLY {} when everything has ended

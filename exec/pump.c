@@ -90,7 +90,8 @@ int pump_input(struct pump_input *in, int fd, struct proto_header *ret, const ui
 				break;
 		}
 		/* Never beyond this frame: the rest stays where back-pressure works. */
-		n = read(fd, in->data + in->len, want - in->len);
+		n = in->read ? in->read(in, fd, in->data + in->len, want - in->len)
+			     : read(fd, in->data + in->len, want - in->len);
 		if (n <= 0)
 			return n == 0 ? 0 : errno == EINTR ? -EAGAIN : -errno;
 		in->len += n;

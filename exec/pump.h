@@ -37,6 +37,8 @@ ssize_t pump_read(struct pump_queue *out, uint8_t type, int fd, size_t max);
 struct pump_input {
 	uint8_t data[PROTO_HEADER + PROTO_MAX_PAYLOAD];
 	size_t len;
+	/* As read(2), for bytes that come with something; NULL: read(2). */
+	ssize_t (*read)(struct pump_input *, int fd, void *data, size_t size);
 };
 
 /*

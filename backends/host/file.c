@@ -195,11 +195,6 @@ int host_fsync(struct bk_req *req, struct bk_file *file, bool datasync)
 	return (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
 }
 
-int host_backing_fd(struct bk_file *file)
-{
-	return FILE_OF(file)->fd;
-}
-
 void host_release(struct bk_file *file)
 {
 	struct host_file *f = FILE_OF(file);

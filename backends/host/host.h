@@ -248,7 +248,6 @@ ssize_t host_read(struct bk_req *, struct bk_file *, void *, size_t, off_t);
 ssize_t host_write(struct bk_req *, struct bk_file *, const void *, size_t, off_t);
 int host_flush(struct bk_req *, struct bk_file *);
 int host_fsync(struct bk_req *, struct bk_file *, bool);
-int host_backing_fd(struct bk_file *);
 void host_release(struct bk_file *);
 off_t host_lseek(struct bk_req *, struct bk_file *, off_t, int);
 int host_fallocate(struct bk_req *, struct bk_file *, int, off_t, off_t);

@@ -2,45 +2,11 @@
 
 #include "base/buf.h"
 #include "protocol.h"
+#include "send.h"
 
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-
-static int send_all(int fd, const void *data, size_t len)
-{
-	for (const char *p = data; len > 0;) {
-		ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		p += n;
-		len -= n;
-	}
-	return 0;
-}
-
-/* In frames, of which one that is not full ends the request. */
-static int send_request(int fd, const char *text)
-{
-	size_t left = strlen(text), n;
-	int r = 0;
-
-	do {
-		uint8_t header[PROTO_HEADER];
-
-		n = left < PROTO_MAX_PAYLOAD ? left : PROTO_MAX_PAYLOAD;
-		proto_put_header(header, PROTO_REQUEST, n);
-		r = send_all(fd, header, sizeof(header));
-		if (r == 0)
-			r = send_all(fd, text, n);
-		text += n;
-		left -= n;
-	} while (r == 0 && n == PROTO_MAX_PAYLOAD);
-	return r;
-}
 
 static int receive_all(int fd, void *data, size_t len, unsigned timeout_ms)
 {
@@ -109,14 +75,11 @@ int ask(int fd, const cJSON *request, unsigned timeout_ms,
 	void (*progress)(void *ctx, const char *text), void *ctx, cJSON **ret, struct err *err)
 {
 	_cleanup_buf_ struct buf reply = BUF_INIT(PROTO_MAX_REQUEST);
-	_cleanup_free_ char *text = cJSON_PrintUnformatted(request);
-	int r;
+	int r = send_request(fd, request, err);
 
-	if (!text)
-		return err_set(err, -ENOMEM, "out of memory");
-	r = send_request(fd, text);
-	if (r == 0)
-		r = receive_answer(fd, timeout_ms, progress, ctx, &reply, err);
+	if (r < 0)
+		return r;
+	r = receive_answer(fd, timeout_ms, progress, ctx, &reply, err);
 	if (r == -EREMOTEIO)
 		return r;
 	if (r < 0)

@@ -29,12 +29,15 @@ static void add_string(cJSON *o, const char *key, const char *value)
 		cJSON_AddStringToObject(o, key, value);
 }
 
-/* The caller's spelling of the working directory, where $PWD has one. */
-static const char *spelled_cwd(void)
+/* The caller's spelling of the working directory CWD (NULL: not known), where $PWD has one. */
+static const char *spelled_cwd(const char *cwd)
 {
 	const char *pwd = getenv("PWD");
 	struct stat a, b;
 
+	/* Mostly they are the same, and each stat of a mount is a question to its daemon. */
+	if (pwd && cwd && strcmp(pwd, cwd) == 0)
+		return pwd;
 	if (!pwd || *pwd != '/' || stat(pwd, &a) < 0 || stat(".", &b) < 0)
 		return NULL;
 	return a.st_dev == b.st_dev && a.st_ino == b.st_ino ? pwd : NULL;
@@ -67,13 +70,14 @@ static cJSON *make_request(const struct exec_args *args, const char *cwd, uint64
 	cJSON_AddItemToObject(o, "argv", string_array(args->argv));
 	cJSON_AddItemToObject(o, "env", string_array(args->env));
 	add_string(o, "cwd", cwd);
-	add_string(o, "pwd", spelled_cwd());
+	add_string(o, "pwd", spelled_cwd(cwd));
 	add_string(o, "workdir", args->workdir);
 	add_string(o, "user", args->user);
 	add_string(o, "sandbox", args->sandbox);
 	add_string(o, "default_sandbox", getenv("AIB_SANDBOX"));
 	if (args->tty)
 		add_terminal(o);
+	cJSON_AddTrueToObject(o, "stream");
 	if (args->detach)
 		cJSON_AddTrueToObject(o, "detach");
 	if (timeout_ms)

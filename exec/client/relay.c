@@ -2,9 +2,13 @@
  * One loop over poll(2). The caller's three descriptors are shared with others, so they are never
  * made non-blocking: they are read and written only when poll says so, and pipes in pieces that
  * cannot block. Input is read only for credit of the guest, so that a signal never waits behind it.
+ *
+ * Where the daemon hands the command's stream over, what comes from it is the sandbox's own word
+ * and hostile: order, lengths and types are checked frame by frame.
  */
 #include "relay.h"
 
+#include "pass.h"
 #include "pump.h"
 #include "terminal.h"
 
@@ -14,6 +18,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 static const int forwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
@@ -21,7 +26,10 @@ static const int forwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUS
 struct relay {
 	struct relay_conf conf;
 	struct relay_result result;
-	bool done, started, input_ended, closed[3];
+	int fd;	    /* where frames go: the connection, or the command's own stream */
+	int stream; /* the latter; -1: the daemon relays */
+	int passed; /* a descriptor that came, for STREAM to take; -1 */
+	bool done, started, input_ended, daemon_lost, closed[3];
 	bool is_pipe[3];
 	size_t credit;
 	int signals;
@@ -88,7 +96,7 @@ static void send_size(struct relay *r)
  */
 static void stop(struct relay *r)
 {
-	struct pollfd p = {.fd = r->conf.fd, .events = POLLOUT};
+	struct pollfd p = {.fd = r->fd, .events = POLLOUT};
 
 	if (r->started && !r->conf.tty) {
 		send_signal(r, SIGSTOP);
@@ -141,13 +149,65 @@ static void take_signals(struct relay *r)
 		take_signal(r, info.ssi_signo);
 }
 
-/* ---- Frames from the daemon ---- */
+/* ---- Frames that come ---- */
+
+/* Words of a sandbox do not control the caller's terminal: neither C0, nor C1 as UTF-8 has it. */
+static void make_printable(char *text)
+{
+	unsigned char *p = (unsigned char *)text;
+
+	for (; *p; p++) {
+		if (*p < ' ' || *p == 0x7f)
+			*p = ' ';
+		else if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+			p[0] = p[1] = ' ';
+	}
+}
 
 static void end_with_text(struct relay *r, enum relay_end end, const uint8_t *text, size_t len)
 {
 	r->result.end = end;
 	r->result.text = strndup((const char *)text, len);
 	r->done = true;
+	if (r->result.text)
+		make_printable(r->result.text);
+}
+
+static bool may_come(const struct relay *r, uint8_t type)
+{
+	switch (type) {
+	case PROTO_STARTED:
+		return !r->started;
+	case PROTO_STDOUT:
+	case PROTO_STDERR:
+	case PROTO_CREDIT:
+		return r->started;
+	case PROTO_EXIT:
+		return true;
+	case PROTO_ERROR:
+		return r->stream < 0 || !r->started;
+	default:
+		return r->stream < 0 && !r->started;
+	}
+}
+
+static ssize_t read_connection(struct pump_input *in, int fd, void *data, size_t size)
+{
+	return pass_recv(fd, data, size, &container_of(in, struct relay, in)->passed);
+}
+
+/* From here on the guest is spoken with, and the connection only watched. */
+static int take_stream(struct relay *r)
+{
+	struct stat st;
+
+	if (r->passed < 0 || fstat(r->passed, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return -EPROTO;
+	if (fcntl(r->passed, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	r->fd = r->stream = TAKE_FD(r->passed);
+	r->in.read = NULL;
+	return 0;
 }
 
 static void started(struct relay *r)
@@ -172,7 +232,11 @@ static void show_progress(const uint8_t *text, size_t len)
 
 static int take_frame(struct relay *r, const struct proto_header *h, const uint8_t *payload)
 {
+	if (!may_come(r, h->type))
+		return -EPROTO;
 	switch (h->type) {
+	case PROTO_STREAM:
+		return take_stream(r);
 	case PROTO_STARTED:
 		started(r);
 		return 0;
@@ -215,7 +279,7 @@ static int read_frames(struct relay *r)
 	int n = 1;
 
 	while (!r->done && r->pending_len == 0) {
-		n = pump_input(&r->in, r->conf.fd, &h, &payload);
+		n = pump_input(&r->in, r->fd, &h, &payload);
 		if (n <= 0)
 			return n == 0 ? -EPIPE : n == -EAGAIN ? 0 : n;
 		n = take_frame(r, &h, payload);
@@ -276,14 +340,15 @@ static void read_input(struct relay *r)
 
 /* ---- The loop ---- */
 
-enum { P_DAEMON, P_SIGNALS, P_INPUT, P_OUTPUT, P_COUNT };
+enum { P_FRAMES, P_DAEMON, P_SIGNALS, P_INPUT, P_OUTPUT, P_COUNT };
 
 static int step(struct relay *r)
 {
 	bool may_read = r->started && !r->input_ended && r->credit > 0 && pump_has_room(&r->out);
 	short events = (r->pending_len ? 0 : POLLIN) | (r->out.len ? POLLOUT : 0);
 	struct pollfd p[P_COUNT] = {
-	    [P_DAEMON] = {events ? r->conf.fd : -1, events, 0},
+	    [P_FRAMES] = {events ? r->fd : -1, events, 0},
+	    [P_DAEMON] = {r->stream >= 0 ? r->conf.fd : -1, POLLIN, 0},
 	    [P_SIGNALS] = {r->signals, POLLIN, 0},
 	    [P_INPUT] = {may_read ? STDIN_FILENO : -1, POLLIN, 0},
 	    [P_OUTPUT] = {r->pending_len ? r->pending_fd : -1, POLLOUT, 0},
@@ -299,11 +364,51 @@ static int step(struct relay *r)
 	if (p[P_INPUT].revents)
 		read_input(r);
 	/* A daemon that ended may have said why: what it wrote is read first. */
-	if (p[P_DAEMON].revents & POLLOUT && pump_write(&r->out, r->conf.fd) < 0)
+	if (p[P_FRAMES].revents & POLLOUT && pump_write(&r->out, r->fd) < 0)
 		r->out.len = 0;
-	if (p[P_DAEMON].revents & ~POLLOUT)
+	if (p[P_FRAMES].revents & ~POLLOUT)
 		e = read_frames(r);
+	if (e == 0 && !r->done && p[P_DAEMON].revents) {
+		r->daemon_lost = true;
+		e = -EPIPE;
+	}
 	return e;
+}
+
+/*
+ * The command is over: the daemon forgets what it cached, and hangs up. Who does not want to wait
+ * for that says so by a signal.
+ */
+static void settle(struct relay *r)
+{
+	struct pollfd p[2] = {{r->conf.fd, POLLIN, 0}, {r->signals, POLLIN, 0}};
+	struct signalfd_siginfo info;
+
+	if (r->stream < 0 || r->daemon_lost)
+		return;
+	close(TAKE_FD(r->stream));
+	shutdown(r->conf.fd, SHUT_WR);
+	while (poll(p, 2, -1) >= 0 || errno == EINTR) {
+		if (p[0].revents)
+			return;
+		if (read(r->signals, &info, sizeof(info)) == sizeof(info) &&
+		    info.ssi_signo != SIGWINCH && info.ssi_signo != SIGCONT)
+			return;
+	}
+}
+
+static void say_lost(const struct relay *r, int e, struct err *err)
+{
+	const char *why = e == -EPIPE ? "it closed the connection" : strerror(-e);
+
+	if (r->stream < 0 || r->daemon_lost)
+		err_set(err, e, "lost the daemon before the command ended (%s); see aib status",
+			why);
+	else
+		err_set(err, e,
+			"the connection to the command was lost (%s); was the sandbox stopped? "
+			"(aib status)",
+			e == -EPIPE ? "end of stream" : why);
 }
 
 static int init(struct relay *r, const struct relay_conf *conf, struct err *err)
@@ -311,6 +416,8 @@ static int init(struct relay *r, const struct relay_conf *conf, struct err *err)
 	struct stat st;
 
 	r->conf = *conf;
+	r->fd = conf->fd;
+	r->in.read = read_connection;
 	r->out = (struct pump_queue){r->out_data, sizeof(r->out_data), 0, 0};
 	for (int fd = 0; fd < 3; fd++)
 		r->is_pipe[fd] =
@@ -329,19 +436,19 @@ int relay_run(const struct relay_conf *conf, struct relay_result *ret, struct er
 
 	if (!r)
 		return err_set(err, -ENOMEM, "out of memory");
-	r->signals = -1;
+	r->signals = r->stream = r->passed = -1;
 	e = init(r, conf, err);
 	if (e == 0) {
 		while (e == 0 && !r->done)
 			e = step(r);
 		terminal_restore();
 		if (e < 0)
-			err_set(err, e,
-				"lost the daemon before the command ended (%s); see aib status",
-				e == -EPIPE ? "it closed the connection" : strerror(-e));
+			say_lost(r, e, err);
+		settle(r);
 	}
-	if (r->signals >= 0)
-		close(r->signals);
+	closep(&r->signals);
+	closep(&r->stream);
+	closep(&r->passed);
 	if (e == 0)
 		*ret = r->result;
 	else

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 struct relay_conf {
-	int fd; /* the connection, after the request; it is made non-blocking */
+	int fd; /* the connection, after the request; it is made non-blocking, and ended */
 	bool tty, no_stdin;
 };
 

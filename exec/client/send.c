@@ -19,21 +19,24 @@ static int send_all(int fd, const void *data, size_t len)
 	return 0;
 }
 
+/* Each frame in one piece: the daemon wakes up once for it. */
 static int send_text(int fd, const char *text)
 {
+	uint8_t *frame = malloc(PROTO_HEADER + PROTO_MAX_PAYLOAD);
 	size_t left = strlen(text), n;
-	uint8_t header[PROTO_HEADER];
 	int r;
 
+	if (!frame)
+		return -ENOMEM;
 	do {
 		n = left < PROTO_MAX_PAYLOAD ? left : PROTO_MAX_PAYLOAD;
-		proto_put_header(header, PROTO_REQUEST, n);
-		r = send_all(fd, header, sizeof(header));
-		if (r == 0)
-			r = send_all(fd, text, n);
+		proto_put_header(frame, PROTO_REQUEST, n);
+		memcpy(frame + PROTO_HEADER, text, n);
+		r = send_all(fd, frame, PROTO_HEADER + n);
 		text += n;
 		left -= n;
 	} while (r == 0 && n == PROTO_MAX_PAYLOAD);
+	free(frame);
 	return r;
 }
 

@@ -12,7 +12,8 @@ static const struct {
 } verbs[] = {
     {"init", guest_init, "init                              be PID 1 of a container"},
     {"run", guest_run,
-     "run [-t ROWSxCOLS] [-T MS] [-C DIR] [-P PWD] [-d] -- CMD [ARG...]\n"
+     "run [-t ROWSxCOLS] [-T MS] [-C DIR] [-P PWD] [-u USER[:GROUP]] [-e NAME=VALUE]... [-d]\n"
+     "                                                -- CMD [ARG...]\n"
      "                                            run one command; frames on stdin and stdout"},
     {"fs", guest_fs,
      "fs VERB ARG...                    change one file; fs --help lists the verbs"},

@@ -10,6 +10,7 @@
 #include "guest.h"
 
 #include "../pump.h"
+#include "options.h"
 #include "spawn.h"
 #include "tree.h"
 
@@ -18,7 +19,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
@@ -43,10 +43,7 @@ struct source {
 };
 
 static struct {
-	struct spawn_conf conf;
-	uint64_t timeout_ms;
-	bool detach;
-
+	struct options options;
 	struct spawned child;
 	struct source sources[2];
 	int signals; /* signalfd */
@@ -56,6 +53,7 @@ static struct {
 	bool stdin_ended;
 	bool ended, reaped_all, exit_sent;
 	struct proto_exit exit;
+	char why[sizeof(((struct spawn_failure *)0)->why)]; /* not empty: told instead of `exit` */
 	size_t credit;
 	/* Monotonic milliseconds; 0: not set. */
 	uint64_t timeout_at, phase_at, kill_at, ended_at, last_output;
@@ -111,7 +109,7 @@ static void input_end(void)
 {
 	run.input_ended = true;
 	run.stdin_ended = true;
-	if (!run.detach)
+	if (!run.options.detach)
 		abandon();
 }
 
@@ -119,7 +117,7 @@ static void output_end(void)
 {
 	run.output_broken = true;
 	to_daemon.len = 0;
-	if (!run.detach)
+	if (!run.options.detach)
 		abandon();
 }
 
@@ -219,7 +217,7 @@ static int take_frame(const struct proto_header *h, const uint8_t *payload)
 			pump_add(&to_command, payload, h->len);
 		return 0;
 	case PROTO_STDIN_EOF:
-		if (!run.conf.tty)
+		if (!run.options.conf.tty)
 			run.stdin_ended = true;
 		return 0;
 	case PROTO_SIGNAL:
@@ -233,13 +231,13 @@ static int take_frame(const struct proto_header *h, const uint8_t *payload)
 		if (h->len != 1 || payload[0] < 1 || payload[0] > 2)
 			return -EPROTO;
 		/* The command gets SIGPIPE, as from any reader that went. */
-		if (!run.conf.tty)
+		if (!run.options.conf.tty)
 			close_source(&run.sources[payload[0] - 1]);
 		return 0;
 	case PROTO_WINSIZE:
 		if (h->len != 4)
 			return -EPROTO;
-		if (run.conf.tty && run.child.in >= 0)
+		if (run.options.conf.tty && run.child.in >= 0)
 			spawn_resize(run.child.in, get_u16(payload), get_u16(payload + 2));
 		return 0;
 	default:
@@ -326,6 +324,7 @@ static void read_failure(void)
 	if (n == sizeof(f)) {
 		run.exit.how = f.how;
 		run.exit.value = f.error;
+		memcpy(run.why, f.why, sizeof(run.why));
 	} else if (n == 0) {
 		pump_frame(&to_daemon, PROTO_STARTED, NULL, 0);
 	}
@@ -385,7 +384,7 @@ static void handle(const struct pollfd *p)
 		input_end();
 	if (p[P_STDIN].revents && run.child.in >= 0)
 		write_stdin();
-	if (run.stdin_ended && to_command.len == 0 && !run.conf.tty)
+	if (run.stdin_ended && to_command.len == 0 && !run.options.conf.tty)
 		close_fd(&run.child.in);
 	for (int i = 0; i < 2; i++)
 		if (p[P_OUT + i].revents && run.sources[i].fd >= 0 &&
@@ -397,22 +396,33 @@ static void handle(const struct pollfd *p)
 	give_credit();
 }
 
+static void send_end(void)
+{
+	uint8_t payload[PROTO_EXIT_SIZE];
+	char words[PUMP_SPARE - PROTO_HEADER];
+
+	if (*run.why) {
+		snprintf(words, sizeof(words), "the command was not started: %.200s", run.why);
+		pump_frame(&to_daemon, PROTO_ERROR, words, strlen(words));
+	} else {
+		proto_put_exit(payload, &run.exit);
+		pump_frame(&to_daemon, PROTO_EXIT, payload, sizeof(payload));
+	}
+	run.exit_sent = true;
+}
+
 /* Returns when EXIT was sent, or nobody is there to send it to. */
 static void loop(void)
 {
 	struct pollfd p[P_COUNT];
-	uint8_t payload[PROTO_EXIT_SIZE];
 
 	for (;;) {
 		uint64_t now = now_ms();
 
 		handle_time(now);
 		if (run.ended && run.child.failed < 0 && !run.exit_sent && tree_done(now) &&
-		    drained(now) && pump_room(&to_daemon) >= PUMP_SPARE) {
-			proto_put_exit(payload, &run.exit);
-			pump_frame(&to_daemon, PROTO_EXIT, payload, sizeof(payload));
-			run.exit_sent = true;
-		}
+		    drained(now) && pump_room(&to_daemon) >= PUMP_SPARE)
+			send_end();
 		if (run.exit_sent && to_daemon.len == 0)
 			return;
 		if (run.output_broken && tree_done(now) && (run.ended || run.phase == KILLING))
@@ -432,7 +442,7 @@ static void keep_reading(void)
 	struct pollfd p[2] = {{run.sources[0].fd, POLLIN, 0}, {run.sources[1].fd, POLLIN, 0}};
 	sigset_t none;
 
-	if (run.conf.tty || run.reaped_all || (p[0].fd < 0 && p[1].fd < 0) || fork() != 0)
+	if (run.options.conf.tty || run.reaped_all || (p[0].fd < 0 && p[1].fd < 0) || fork() != 0)
 		return;
 	setsid();
 	sigemptyset(&none);
@@ -450,56 +460,6 @@ static void keep_reading(void)
 				p[i].fd = -1;
 	}
 	_exit(0);
-}
-
-static int usage(const char *why)
-{
-	fprintf(stderr,
-		"aib-guest: run: %s\nusage: aib-guest run [-t ROWSxCOLS] [-T MS] [-C DIR] "
-		"[-P PWD] [-d] -- CMD [ARG...]\n",
-		why);
-	return GUEST_USAGE;
-}
-
-static int parse(int argc, char **argv)
-{
-	char *end;
-	int i;
-
-	for (i = 0; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0; i++) {
-		if (strcmp(argv[i], "-d") == 0) {
-			run.detach = true;
-			continue;
-		}
-		if (strlen(argv[i]) != 2 || !strchr("tTCP", argv[i][1]) || i + 1 == argc)
-			return usage("wrong options");
-		end = "";
-		i++;
-		switch (argv[i - 1][1]) {
-		case 't':
-			run.conf.tty = true;
-			if (sscanf(argv[i], "%hux%hu", &run.conf.rows, &run.conf.cols) != 2)
-				return usage("-t wants ROWSxCOLS");
-			break;
-		case 'T':
-			run.timeout_ms = strtoull(argv[i], &end, 10);
-			break;
-		case 'C':
-			run.conf.cwd = argv[i];
-			break;
-		case 'P':
-			run.conf.pwd = argv[i];
-			break;
-		}
-		if (*end)
-			return usage("-T wants milliseconds");
-	}
-	if (i < argc && strcmp(argv[i], "--") == 0)
-		i++;
-	if (i >= argc)
-		return usage("no command");
-	run.conf.argv = argv + i;
-	return 0;
 }
 
 static int set_up(void)
@@ -524,11 +484,11 @@ static int set_up(void)
 			return -errno;
 	r = tree_init();
 	if (r == 0)
-		r = spawn(&run.conf, &run.child);
+		r = spawn(&run.options.conf, &run.child);
 	if (r < 0)
 		return r;
-	if (run.timeout_ms)
-		run.timeout_at = now_ms() + run.timeout_ms;
+	if (run.options.timeout_ms)
+		run.timeout_at = now_ms() + run.options.timeout_ms;
 	run.sources[0] = (struct source){run.child.out, PROTO_STDOUT, 0};
 	run.sources[1] = (struct source){run.child.err, PROTO_STDERR, 0};
 	return 0;
@@ -536,7 +496,7 @@ static int set_up(void)
 
 int guest_run(int argc, char **argv)
 {
-	int r = parse(argc, argv);
+	int r = options_parse(argc, argv, &run.options);
 
 	if (r)
 		return r;

@@ -1,6 +1,7 @@
 #include "spawn.h"
 
 #include "../protocol.h"
+#include "user.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
@@ -109,13 +111,16 @@ static int execute(char **argv)
 	}
 }
 
-static void fail(int fd, uint8_t how, int error)
+_Noreturn static void tell(int fd, const struct spawn_failure *f)
 {
-	struct spawn_failure f = {how, error < 256 ? error : EIO};
+	_exit(write(fd, f, sizeof(*f)) < 0 ? PROTO_FAILED : 0);
+}
 
-	if (write(fd, &f, sizeof(f)) < 0)
-		_exit(PROTO_FAILED);
-	_exit(0);
+_Noreturn static void fail(int fd, uint8_t how, int error)
+{
+	struct spawn_failure f = {.how = how, .error = error < 256 ? error : EIO};
+
+	tell(fd, &f);
 }
 
 static int take_streams(const struct spawn_conf *conf, const struct ends *e)
@@ -133,6 +138,26 @@ static int take_streams(const struct spawn_conf *conf, const struct ends *e)
 	return 0;
 }
 
+/*
+ * What the Engine's exec does for a user. The streams are his as well, so that he can open them
+ * again (/dev/stderr); where that is not allowed he has to do without.
+ */
+static void become(const char *words, int failed)
+{
+	static struct user user;
+	struct spawn_failure f = {.how = PROTO_FAILED, .error = EPERM};
+
+	if (user_find(words, &user, f.why) < 0)
+		tell(failed, &f);
+	for (int fd = 0; fd < 3; fd++)
+		if (user.uid != geteuid() && fchown(fd, user.uid, -1) < 0 && errno != EPERM)
+			fail(failed, PROTO_FAILED, errno);
+	if (user_become(&user, f.why) < 0)
+		tell(failed, &f);
+	umask(022);
+	setenv("HOME", user.home, 0);
+}
+
 _Noreturn static void child(const struct spawn_conf *conf, const struct ends *e)
 {
 	const char *pwd = conf->pwd ? conf->pwd : conf->cwd;
@@ -141,6 +166,8 @@ _Noreturn static void child(const struct spawn_conf *conf, const struct ends *e)
 	if (r < 0)
 		fail(e->failed[1], PROTO_FAILED, -r);
 	reset_signals();
+	if (conf->user)
+		become(conf->user, e->failed[1]);
 	if (conf->cwd && chdir(conf->cwd) < 0)
 		fail(e->failed[1], PROTO_NO_CWD, errno);
 	if (pwd)
@@ -148,7 +175,6 @@ _Noreturn static void child(const struct spawn_conf *conf, const struct ends *e)
 	setenv("HOME", "/", 0);
 	r = execute(conf->argv);
 	fail(e->failed[1], r == ENOENT || r == ENOTDIR ? PROTO_NOT_FOUND : PROTO_NOT_EXEC, r);
-	_exit(0);
 }
 
 int spawn(const struct spawn_conf *conf, struct spawned *ret)

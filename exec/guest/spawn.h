@@ -8,8 +8,9 @@
 
 struct spawn_conf {
 	char **argv;
-	const char *cwd; /* NULL: stay */
-	const char *pwd; /* for PWD; NULL: cwd */
+	const char *cwd;  /* NULL: stay */
+	const char *pwd;  /* for PWD; NULL: cwd */
+	const char *user; /* to become, as user_find takes it; NULL: stay */
 	bool tty;
 	uint16_t rows, cols;
 };
@@ -18,6 +19,7 @@ struct spawn_conf {
 struct spawn_failure {
 	uint8_t how;   /* enum proto_how */
 	uint8_t error; /* errno */
+	char why[256]; /* not empty: this is to be said instead of the two */
 };
 
 /* Our ends; all are non-blocking and close at exec. */

@@ -4,64 +4,22 @@
  *   READING   frames of the request gather in `in`
  *   STARTING  a worker starts the command; the client's hangup cancels it
  *   RUNNING   bytes go both ways between the client and the sandbox's stream, scanned but not held
+ *   HANDED    the client has the sandbox's stream itself; its hangup says that the command is over
  *   ENDING    what is in `out` goes to the client, then the connection closes
  *   WAITING   the client asked for the end of the daemon and is answered last
  *
  * Each direction has one buffer with a cap; a side is read only while the buffer towards the other
  * has room, so a slow reader slows its writer down and nothing grows.
  */
-#include "conn.h"
+#include "connection.h"
 
 #include "../../backends/base/log.h"
-#include "../../backends/base/pool.h"
-#include "../scan.h"
 
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#define RELAY_SIZE (256 * 1024)
-
-enum state { READING, STARTING, RUNNING, ENDING, WAITING };
-
-struct conn {
-	struct server *server;
-	struct conn *prev, *next;
-	enum state state;
-	uid_t uid;
-	struct watch client, sandbox; /* fd -1: not watched */
-	struct buf in, out;	      /* from and to the client */
-	struct scan from_client, from_sandbox;
-	bool request_done; /* the last REQUEST frame has come */
-	struct request request;
-	struct bk_stream *stream;
-	struct start *start;
-	bool heard, exited; /* a first frame, and the last one, came from the sandbox */
-};
-
-/* A command's start, on its way through a worker and back. */
-struct start {
-	struct work work;
-	struct task task;
-	struct conn *conn;
-	struct bk_req req;
-	struct bk_stream *stream;
-	struct err err;
-	int result;
-};
-
-static void update(struct conn *c);
-
 /* ---- Ends ---- */
-
-static void close_stream(struct conn *c)
-{
-	if (!c->stream)
-		return;
-	if (c->sandbox.fd >= 0)
-		loop_remove(&c->server->loop, &c->sandbox);
-	c->stream->ops->free(TAKE(c->stream));
-}
 
 static void close_client(struct conn *c)
 {
@@ -73,15 +31,27 @@ static void close_client(struct conn *c)
 	close(fd);
 }
 
+void conn_changed(struct conn *c)
+{
+	struct bk *bk = c->request.route->bk;
+
+	bk->ops->sandbox->changed(bk);
+	if (c->server->conf.changed)
+		c->server->conf.changed(c->server->conf.ctx, bk);
+}
+
 static void conn_free(struct conn *c)
 {
 	struct server *s = c->server;
 
+	/* Before the client can see that we are done with it. */
+	if (c->state == RUNNING || c->state == HANDED)
+		conn_changed(c);
 	close_client(c);
-	close_stream(c);
+	conn_stream_close(c);
 	if (c->start) {
 		/* The worker's return will free the rest. */
-		bk_req_cancel(&c->start->req);
+		conn_start_cancel(c->start);
 		return;
 	}
 	if (c->prev)
@@ -111,11 +81,11 @@ static int put_frame(struct buf *out, uint8_t type, const void *data, size_t len
 }
 
 /* The last words to the client. */
-static void end_with(struct conn *c, uint8_t type, const char *text)
+void conn_end_with(struct conn *c, uint8_t type, const char *text)
 {
 	size_t len = strlen(text);
 
-	close_stream(c);
+	conn_stream_close(c);
 	c->out.cap = PROTO_MAX_REQUEST;
 	while (len >= PROTO_MAX_PAYLOAD) {
 		put_frame(&c->out, type, text, PROTO_MAX_PAYLOAD);
@@ -126,87 +96,9 @@ static void end_with(struct conn *c, uint8_t type, const char *text)
 	c->state = ENDING;
 }
 
-static void end_with_error(struct conn *c, int code, const struct err *err)
+void conn_end_with_error(struct conn *c, int code, const struct err *err)
 {
-	end_with(c, PROTO_ERROR, *err->text ? err->text : strerror(-code));
-}
-
-/* ---- Starting a command ---- */
-
-static void start_run(struct work *work)
-{
-	struct start *st = container_of(work, struct start, work);
-	const struct request *q = &st->conn->request;
-	struct bk *bk = q->route->bk;
-
-	st->result = bk_req_check(&st->req);
-	if (st->result == 0)
-		st->result = bk->ops->sandbox->exec(&st->req, bk, &q->exec, &st->stream, &st->err);
-	loop_post(&st->conn->server->loop, &st->task);
-}
-
-static void sandbox_ready(struct watch *w, uint32_t events);
-
-static void attach(struct conn *c, struct bk_stream *stream)
-{
-	int r;
-
-	c->stream = stream;
-	c->out.cap = RELAY_SIZE;
-	r = loop_add(&c->server->loop, &c->sandbox, stream->ops->fd(stream), EPOLLIN);
-	if (r < 0) {
-		c->sandbox.fd = -1;
-		end_with_error(c, r, &(struct err){""});
-		return;
-	}
-	c->state = RUNNING;
-}
-
-static void start_done(struct task *task)
-{
-	struct start *st = container_of(task, struct start, task);
-	struct conn *c = st->conn;
-
-	c->start = NULL;
-	if (c->client.fd < 0) {
-		if (st->stream)
-			st->stream->ops->free(st->stream);
-	} else if (st->result < 0) {
-		if (st->result == -ETIMEDOUT && !*st->err.text)
-			err_set(&st->err, 0, "sandbox %s did not start in time",
-				c->request.route->name);
-		end_with_error(c, st->result, &st->err);
-	} else {
-		attach(c, st->stream);
-	}
-	bk_req_done(&st->req);
-	free(st);
-	update(c);
-}
-
-static int start_command(struct conn *c, struct err *err)
-{
-	struct server *s = c->server;
-	size_t route = c->request.route - s->conf.routes;
-	struct start *st = calloc(1, sizeof(*st));
-	int r;
-
-	if (!st)
-		return -ENOMEM;
-	st->work.run = start_run;
-	st->task.run = start_done;
-	st->conn = c;
-	bk_req_init(&st->req, c->uid, 0, 0, s->conf.start_timeout_ms);
-	r = pool_submit(s->pools[route], &st->work, false);
-	if (r < 0) {
-		bk_req_done(&st->req);
-		free(st);
-		return err_set(err, r, "sandbox %s: too many commands wait to start",
-			       c->request.route->name);
-	}
-	c->start = st;
-	c->state = STARTING;
-	return 0;
+	conn_end_with(c, PROTO_ERROR, *err->text ? err->text : strerror(-code));
 }
 
 /* ---- Requests ---- */
@@ -215,7 +107,7 @@ static void answer_status(struct conn *c)
 {
 	char *text = status_text(c->server);
 
-	end_with(c, text ? PROTO_REPLY : PROTO_ERROR, text ? text : strerror(ENOMEM));
+	conn_end_with(c, text ? PROTO_REPLY : PROTO_ERROR, text ? text : strerror(ENOMEM));
 	free(text);
 }
 
@@ -239,7 +131,7 @@ static int run_exec(struct conn *c, cJSON *json, struct err *err)
 			       c->server->conf.max_commands);
 	}
 	r = request_parse(&c->server->world, json, &c->request, err);
-	return r < 0 ? r : start_command(c, err);
+	return r < 0 ? r : conn_start(c, err);
 }
 
 static int handle_request(struct conn *c, struct err *err)
@@ -318,13 +210,13 @@ static bool read_client(struct conn *c)
 	n = recv(c->client.fd, data, room < sizeof(data) ? room : sizeof(data), MSG_DONTWAIT);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
-	if (n == 0)
+	if (n == 0 || c->state == HANDED)
 		return false;
 	if (c->state == ENDING || c->state == WAITING)
 		return true;
 	r = take_client(c, data, n, &err);
 	if (r < 0)
-		end_with_error(c, r, &err);
+		conn_end_with_error(c, r, &err);
 	return true;
 }
 
@@ -355,191 +247,13 @@ static void client_ready(struct watch *w, uint32_t events)
 		conn_free(c);
 		return;
 	}
-	update(c);
-}
-
-/* ---- From the sandbox ---- */
-
-static void tell_change(struct conn *c)
-{
-	struct bk *bk = c->request.route->bk;
-
-	bk->ops->sandbox->changed(bk);
-	if (c->server->conf.changed)
-		c->server->conf.changed(c->server->conf.ctx, bk);
-}
-
-static void answer_job(struct conn *c)
-{
-	char text[256];
-
-	snprintf(text, sizeof(text), "{\"job\": \"%s-%lu\"}", c->request.route->name,
-		 ++c->server->jobs);
-	end_with(c, PROTO_REPLY, text);
-}
-
-/* A frame begins. What a command changed is forgotten before its end can be read. */
-static int sandbox_frame(struct conn *c)
-{
-	switch (c->from_sandbox.type) {
-	case PROTO_STARTED:
-	case PROTO_STDOUT:
-	case PROTO_STDERR:
-	case PROTO_CREDIT:
-		return c->exited ? -EPROTO : 0;
-	case PROTO_EXIT:
-		if (c->exited || c->from_sandbox.left != PROTO_EXIT_SIZE)
-			return -EPROTO;
-		c->exited = true;
-		tell_change(c);
-		return 0;
-	default:
-		return -EPROTO;
-	}
-}
-
-static int take_sandbox(struct conn *c, const uint8_t *data, size_t len)
-{
-	while (len > 0) {
-		bool header;
-		ssize_t n = scan_step(&c->from_sandbox, data, len, &header);
-		int r = n < 0 ? n : header ? sandbox_frame(c) : 0;
-
-		if (r < 0)
-			return r;
-		c->heard |= header;
-		if (header && c->request.exec.detach && c->from_sandbox.type == PROTO_STARTED) {
-			buf_done(&c->out);
-			answer_job(c);
-			return 0;
-		}
-		r = buf_add(&c->out, data, n);
-		if (r < 0)
-			return r;
-		data += n;
-		len -= n;
-	}
-	if (c->exited && scan_at_boundary(&c->from_sandbox)) {
-		close_stream(c);
-		c->state = ENDING;
-	}
-	return 0;
-}
-
-/* Where the guest was not started at all, the engine says why, in words in place of frames. What is
- * not printable in them does not reach a terminal. */
-static void engine_words(const struct conn *c, const uint8_t *data, size_t len, struct err *ret)
-{
-	char words[256];
-	size_t n = 0;
-
-	for (; n < len && n < sizeof(words) - 1; n++)
-		words[n] = data[n] >= ' ' && data[n] < 0x7f ? data[n] : ' ';
-	while (n > 0 && words[n - 1] == ' ')
-		n--;
-	words[n] = '\0';
-	err_set(ret, 0, "sandbox %s: the command was not started: %s", c->request.route->name,
-		words);
-}
-
-/* DATA: what came last, and could not be taken. */
-static void sandbox_lost(struct conn *c, int r, const uint8_t *data, size_t len)
-{
-	struct err err;
-
-	tell_change(c);
-	if (!c->heard && len > 0)
-		engine_words(c, data, len, &err);
-	else
-		err_set(&err, r,
-			"sandbox %s: the connection to the command was lost (%s); was the sandbox "
-			"stopped? (aib status)",
-			c->request.route->name, r < 0 ? strerror(-r) : "end of stream");
-	log_warning("%s", err.text);
-	if (!c->heard || scan_at_boundary(&c->from_sandbox)) {
-		buf_consume(&c->out, c->heard ? 0 : c->out.len);
-		end_with_error(c, r, &err);
-		return;
-	}
-	/* In the middle of a frame no other can begin: the client sees the end. */
-	close_stream(c);
-	c->state = ENDING;
-}
-
-static void read_sandbox(struct conn *c)
-{
-	uint8_t data[65536];
-
-	do {
-		size_t room = c->out.cap - c->out.len;
-		ssize_t n;
-		int r;
-
-		if (room == 0)
-			return;
-		n = c->stream->ops->read(c->stream, data,
-					 room < sizeof(data) ? room : sizeof(data));
-		if (n == -EAGAIN)
-			return;
-		r = n > 0 ? take_sandbox(c, data, n) : n;
-		if (n <= 0 || r < 0) {
-			sandbox_lost(c, r, data, n > 0 ? n : 0);
-			return;
-		}
-	} while (c->stream && c->stream->ops->pending(c->stream));
-}
-
-static void write_sandbox(struct conn *c)
-{
-	while (c->in.len > 0) {
-		ssize_t n = c->stream->ops->write(c->stream, c->in.data, c->in.len);
-
-		if (n == -EAGAIN)
-			return;
-		if (n < 0) {
-			/* The reading side knows how it ended. */
-			buf_done(&c->in);
-			return;
-		}
-		buf_consume(&c->in, n);
-	}
-}
-
-static void sandbox_ready(struct watch *w, uint32_t events)
-{
-	struct conn *c = container_of(w, struct conn, sandbox);
-
-	if (events & EPOLLOUT)
-		write_sandbox(c);
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-		read_sandbox(c);
-	update(c);
+	conn_update(c);
 }
 
 /* ---- What to wait for ---- */
 
-/* A stream that nothing is wanted of is not watched at all: its hangup would be reported for ever.
- */
-static void update_sandbox(struct conn *c)
-{
-	struct loop *l = &c->server->loop;
-	uint32_t events = 0;
-
-	write_sandbox(c);
-	if (c->out.len < c->out.cap)
-		events |= EPOLLIN;
-	if (c->in.len > 0)
-		events |= EPOLLOUT;
-	if (c->sandbox.fd < 0 && events)
-		loop_add(l, &c->sandbox, c->stream->ops->fd(c->stream), events);
-	else if (c->sandbox.fd >= 0 && !events)
-		loop_remove(l, &c->sandbox);
-	else if (events)
-		loop_set(l, &c->sandbox, events);
-}
-
 /* Send what can be sent now, then watch for what is missing. May free the connection. */
-static void update(struct conn *c)
+void conn_update(struct conn *c)
 {
 	uint32_t events = 0;
 
@@ -548,14 +262,14 @@ static void update(struct conn *c)
 		return;
 	}
 	if (c->state == RUNNING && c->stream->ops->pending(c->stream) && c->out.len < c->out.cap) {
-		read_sandbox(c);
+		conn_stream_read(c);
 		if (!write_client(c)) {
 			conn_free(c);
 			return;
 		}
 	}
 	if (c->state == RUNNING)
-		update_sandbox(c);
+		conn_stream_update(c);
 	if (c->state == ENDING && c->out.len == 0) {
 		conn_free(c);
 		return;
@@ -583,8 +297,7 @@ int conn_new(struct server *s, int fd, uid_t uid)
 	c->in = BUF_INIT(PROTO_MAX_REQUEST);
 	c->out = BUF_INIT(PROTO_MAX_REQUEST);
 	c->client.ready = client_ready;
-	c->sandbox.ready = sandbox_ready;
-	c->sandbox.fd = -1;
+	conn_stream_init(c);
 	r = loop_add(&s->loop, &c->client, fd, EPOLLIN);
 	if (r < 0) {
 		close(fd);
@@ -614,7 +327,7 @@ void conn_progress(struct server *s, const char *text)
 		next = c->next;
 		if (c->state == WAITING) {
 			put_frame(&c->out, PROTO_PROGRESS, text, strlen(text));
-			update(c);
+			conn_update(c);
 		}
 	}
 }
@@ -626,7 +339,7 @@ void conn_answer_end(struct server *s)
 		struct conn *c = s->conns;
 
 		if (c->state == WAITING && c->client.fd >= 0) {
-			end_with(c, PROTO_REPLY, "{}");
+			conn_end_with(c, PROTO_REPLY, "{}");
 			write_client(c);
 		}
 		conn_free(c);

@@ -250,6 +250,7 @@ static int parse_command(struct request *q, struct err *err)
 	q->exec.env = (const char *const *)q->env;
 	q->exec.tty = get_bool(q->json, "tty");
 	q->exec.detach = get_bool(q->json, "detach");
+	q->stream = get_bool(q->json, "stream");
 	q->exec.rows = rows;
 	q->exec.cols = cols;
 	q->exec.timeout_ms = timeout;

@@ -1,7 +1,8 @@
 /*
  * A daemon without a mount, for tests of aib-exec: the real registry, the real server and the real
  * guest, but the one sandbox, "py", is this machine itself. So the tests can look at what runs, and
- * need neither FUSE nor an engine. exec_daemon MOUNTPOINT GUEST; ends at TERM.
+ * need neither FUSE nor an engine. exec_daemon MOUNTPOINT GUEST [handover]; ends at TERM. With
+ * handover, clients get the stream itself.
  */
 #include "backends/backend.h"
 #include "exec/registry.h"
@@ -43,13 +44,18 @@ static ssize_t stream_write(struct bk_stream *s, const void *data, size_t size)
 	return n < 0 ? -errno : n;
 }
 
+static int stream_take_fd(struct bk_stream *s)
+{
+	return TAKE_FD(container_of(s, struct stream, stream)->fd);
+}
+
 static void stream_free(struct bk_stream *s)
 {
-	close(stream_fd(s));
+	closep(&container_of(s, struct stream, stream)->fd);
 	free(container_of(s, struct stream, stream));
 }
 
-static const struct bk_stream_ops stream_ops = {
+static struct bk_stream_ops stream_ops = {
     .fd = stream_fd,
     .pending = stream_pending,
     .read = stream_read,
@@ -81,6 +87,10 @@ static void guest_argv(const struct bk_exec *e, const char **argv, char size[32]
 	if (e->pwd) {
 		argv[n++] = "-P";
 		argv[n++] = e->pwd;
+	}
+	if (e->user) {
+		argv[n++] = "-u";
+		argv[n++] = e->user;
 	}
 	if (e->detach)
 		argv[n++] = "-d";
@@ -135,8 +145,10 @@ int main(int argc, char **argv)
 	sigset_t set;
 	int sig;
 
-	if (argc != 3)
+	if (argc < 3)
 		return 2;
+	if (argc > 3)
+		stream_ops.take_fd = stream_take_fd;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);

@@ -19,7 +19,7 @@ AIB_EXEC = program("aib-exec")
 
 
 class Box:
-    def __init__(self, world):
+    def __init__(self, world, road):
         self.top = world.dir / "box"
         self.work = world.dir / "work"
         self.work.mkdir()
@@ -28,7 +28,7 @@ class Box:
         self.dir.mkdir(parents=True)
         guest = BUILD / "exec/guest/aib-guest-test"
         self.daemon = subprocess.Popen(
-            [BUILD / "tests/mount/exec_daemon", self.top, guest], stdout=subprocess.PIPE
+            [BUILD / "tests/mount/exec_daemon", self.top, guest, *road], stdout=subprocess.PIPE
         )
         assert self.daemon.stdout.readline() == b"ready\n"
 
@@ -50,9 +50,9 @@ class Box:
             run("rm", "-rf", p)
 
 
-@pytest.fixture
-def box(world):
-    box = Box(world)
+@pytest.fixture(params=[(), ("handover",)], ids=["relayed", "handed-over"])
+def box(world, request):
+    box = Box(world, request.param)
     yield box
     box.close()
 
@@ -79,6 +79,8 @@ def test_streams_are_separate_and_the_status_is_the_commands(box):
         (125, "--nope: no such option", ["--nope"]),
         (125, "-e wants a value", ["-e"]),
         (125, "no command", []),
+        (125, "aib-exec: the command was not started: unable to find user NOBODY: no matching "
+              "entries in passwd file", ["-u", "NOBODY", "true"]),
     ],
 )  # fmt: skip
 def test_exit_status(box, status, text, argv):
@@ -316,6 +318,8 @@ def test_a_terminal_is_given_where_the_caller_has_one(box):
 def test_the_interrupt_key_ends_the_command(box):
     t = Terminal(box, "sh", "-c", "echo ready; sleep 4007")
     t.expect("ready")
+    # A shell that is just about to execute it may lose the signal.
+    wait_for("the command", lambda: not nothing_runs("4007"))
     t.type("\x03")
     wait_for("the end", lambda: nothing_runs("4007"))
     assert t.end() == 130

@@ -18,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+static const char *guest_path = GUEST_PATH;
+
 struct guest {
 	pid_t pid;
 	int in, out;
@@ -29,6 +31,7 @@ struct outcome {
 	struct proto_exit exit;
 	uint64_t credit;
 	char out[1 << 20], err[1 << 16];
+	char error[256]; /* the text of ERROR, which is the end as well */
 	size_t out_len, err_len;
 };
 
@@ -42,7 +45,7 @@ static inline uint64_t test_ms(void)
 
 static inline struct guest guest_start(const char *const *args)
 {
-	const char *argv[64] = {GUEST_PATH, "run"};
+	const char *argv[64] = {guest_path, "run"};
 	int in[2], out[2];
 	struct guest g;
 	size_t n = 2;
@@ -55,7 +58,7 @@ static inline struct guest guest_start(const char *const *args)
 	if (g.pid == 0) {
 		dup2(in[0], 0);
 		dup2(out[1], 1);
-		execv(GUEST_PATH, (char **)argv);
+		execv(guest_path, (char **)argv);
 		_exit(99);
 	}
 	close(in[0]);
@@ -114,7 +117,8 @@ static inline int guest_next(const struct guest *g, struct outcome *r, int timeo
 	CHECK_EQ(proto_get_header(header, &h), 0);
 	CHECK(h.len == 0 || guest_read(g, payload, h.len, timeout_ms));
 	CHECK(!r->exited);
-	CHECK(h.type == PROTO_STARTED || h.type == PROTO_EXIT || r->started);
+	CHECK(h.type == PROTO_STARTED || h.type == PROTO_EXIT || h.type == PROTO_ERROR ||
+	      r->started);
 	switch (h.type) {
 	case PROTO_STARTED:
 		r->started = true;
@@ -137,6 +141,11 @@ static inline int guest_next(const struct guest *g, struct outcome *r, int timeo
 		CHECK_EQ(proto_get_exit(payload, h.len, &r->exit), 0);
 		r->exited = true;
 		break;
+	case PROTO_ERROR:
+		CHECK(!r->started && h.len > 0 && h.len < sizeof(r->error));
+		memcpy(r->error, payload, h.len);
+		r->exited = true;
+		break;
 	default:
 		CHECK(!"a frame that belongs here");
 	}
@@ -150,7 +159,7 @@ static inline void guest_expect(const struct guest *g, struct outcome *r, const 
 		CHECK(guest_next(g, r, 10000) != 0);
 }
 
-/* To the end: EXIT, the end of the stream, and the guest's own status, which is 0. */
+/* To the end: EXIT or ERROR, the end of the stream, and the guest's own status, which is 0. */
 static inline void guest_finish(struct guest *g, struct outcome *r)
 {
 	int status;

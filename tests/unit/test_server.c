@@ -4,6 +4,7 @@
  */
 #include "base/clock.h"
 #include "control/control.h"
+#include "pass.h"
 #include "protocol.h"
 #include "server/server.h"
 #include "test.h"
@@ -53,12 +54,24 @@ static ssize_t stream_write(struct bk_stream *s, const void *data, size_t size)
 	return n < 0 ? -errno : n;
 }
 
+static pid_t handed_pid; /* of the newest guest whose stream was taken */
+
+static int stream_take_fd(struct bk_stream *s)
+{
+	struct local_stream *l = container_of(s, struct local_stream, stream);
+
+	handed_pid = l->pid;
+	return TAKE_FD(l->fd);
+}
+
 static void stream_free(struct bk_stream *s)
 {
 	struct local_stream *l = container_of(s, struct local_stream, stream);
 
-	close(l->fd);
-	waitpid(l->pid, NULL, 0);
+	if (l->fd >= 0) {
+		close(l->fd);
+		waitpid(l->pid, NULL, 0);
+	}
 	free(l);
 	atomic_fetch_sub(&streams, 1);
 }
@@ -68,6 +81,7 @@ static const struct bk_stream_ops stream_ops = {
     .pending = stream_pending,
     .read = stream_read,
     .write = stream_write,
+    .take_fd = stream_take_fd,
     .free = stream_free,
 };
 
@@ -267,6 +281,132 @@ static void a_command_runs_and_the_sandbox_hears_of_its_end_first(void)
 	server_free(s);
 }
 
+#define HANDED(line)                                                                               \
+	"{\"op\": \"exec\", \"stream\": true, \"argv\": [\"/bin/sh\", \"-c\", \"" line "\"], "     \
+	"\"sandbox\": \"py\"}"
+
+/* Wait for STREAM. Returns its socket. */
+static int take_stream(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	uint8_t header[PROTO_HEADER];
+	struct proto_header h;
+	int passed = -1;
+
+	CHECK_EQ(poll(&p, 1, 20000), 1);
+	CHECK_EQ(pass_recv(fd, header, sizeof(header), &passed), sizeof(header));
+	CHECK_EQ(proto_get_header(header, &h), 0);
+	CHECK_EQ(h.type, PROTO_STREAM);
+	CHECK_EQ(h.len, 0);
+	CHECK(passed >= 0);
+	CHECK_EQ(atomic_load(&streams), 0); /* the daemon has no part of it any more */
+	return passed;
+}
+
+static void guest_ends(void)
+{
+	CHECK_EQ(waitpid(handed_pid, NULL, 0), handed_pid);
+}
+
+static int commands(void)
+{
+	int fd = ask("{\"op\": \"status\"}"), n;
+	cJSON *o;
+
+	until(fd, PROTO_REPLY);
+	o = cJSON_Parse(frame.data);
+	n = cJSON_GetObjectItem(o, "commands")->valueint;
+	cJSON_Delete(o);
+	close(fd);
+	return n;
+}
+
+static void a_stream_is_handed_over_and_its_end_acknowledged(void)
+{
+	struct server *s = begin();
+	int before = atomic_load(&changes), fd = ask(HANDED("cat; exit 7")), stream;
+	struct proto_exit e;
+
+	stream = take_stream(fd);
+	until(stream, PROTO_STARTED);
+	CHECK_EQ(commands(), 1);
+	send_frame(stream, PROTO_STDIN, "x", 1);
+	send_frame(stream, PROTO_STDIN_EOF, "", 0);
+	until(stream, PROTO_STDOUT);
+	until(stream, PROTO_EXIT);
+	CHECK_EQ(proto_get_exit((uint8_t *)frame.data, frame.len, &e), 0);
+	CHECK_EQ(e.value, 7);
+	CHECK(!next_frame(stream, &frame));
+	CHECK_EQ(atomic_load(&changes), before);
+	CHECK_EQ(shutdown(fd, SHUT_WR), 0);
+	CHECK(!next_frame(fd, &frame));
+	CHECK_EQ(atomic_load(&changes), before + 1);
+	CHECK_EQ(commands(), 0);
+	close(stream);
+	close(fd);
+	guest_ends();
+	server_free(s);
+}
+
+static void the_end_of_a_client_with_a_stream_is_the_commands(void)
+{
+	struct server *s = begin();
+	int before = atomic_load(&changes), fd = ask(HANDED("sleep 1000 & sleep 1000"));
+	int stream = take_stream(fd);
+
+	until(stream, PROTO_STARTED);
+	close(stream);
+	close(fd);
+	guest_ends();
+	while (atomic_load(&changes) == before)
+		usleep(1000);
+	server_free(s);
+}
+
+static void who_has_a_stream_says_nothing_more_to_the_daemon(void)
+{
+	struct server *s = begin();
+	int fd = ask(HANDED("sleep 1000")), stream = take_stream(fd);
+
+	send_frame(fd, PROTO_STDIN, "x", 1);
+	CHECK(!next_frame(fd, &frame));
+	close(fd);
+	close(stream);
+	guest_ends();
+	server_free(s);
+}
+
+static void the_mounts_end_is_seen_by_who_has_a_stream(void)
+{
+	struct server *s = begin();
+	int fd = ask(HANDED("sleep 1000")), stream = take_stream(fd);
+
+	server_stop(s);
+	CHECK(!next_frame(fd, &frame));
+	close(fd);
+	close(stream);
+	guest_ends();
+	server_free(s);
+}
+
+static void who_speaks_too_early_keeps_the_daemon_between(void)
+{
+	struct server *s = begin();
+	int fd = client();
+	static const char request[] = HANDED("cat");
+	char both[sizeof(request) + 64];
+	size_t n = sizeof(request) - 1;
+
+	proto_put_header((uint8_t *)both, PROTO_REQUEST, n);
+	memcpy(both + PROTO_HEADER, request, n);
+	proto_put_header((uint8_t *)both + PROTO_HEADER + n, PROTO_STDIN_EOF, 0);
+	CHECK_EQ(send(fd, both, n + 2 * PROTO_HEADER, MSG_NOSIGNAL), n + 2 * PROTO_HEADER);
+	until(fd, PROTO_EXIT);
+	close(fd);
+	until_no_streams();
+	server_free(s);
+}
+
 static void a_flood_waits_for_a_slow_client(void)
 {
 	struct server *s = begin();
@@ -432,6 +572,11 @@ int main(void)
 {
 	signal(SIGPIPE, SIG_IGN);
 	a_command_runs_and_the_sandbox_hears_of_its_end_first();
+	a_stream_is_handed_over_and_its_end_acknowledged();
+	the_end_of_a_client_with_a_stream_is_the_commands();
+	who_has_a_stream_says_nothing_more_to_the_daemon();
+	the_mounts_end_is_seen_by_who_has_a_stream();
+	who_speaks_too_early_keeps_the_daemon_between();
 	a_flood_waits_for_a_slow_client();
 	the_clients_end_kills_the_command();
 	the_clients_end_cancels_a_start();

@@ -1,0 +1,56 @@
+/*
+ * A connection as its three files share it: conn.c has the client's side, start.c the start of the
+ * command, stream.c the sandbox's side. All of it runs on the loop's thread but the start itself.
+ */
+#ifndef AIB_EXEC_CONNECTION_H
+#define AIB_EXEC_CONNECTION_H
+
+#include "../scan.h"
+#include "conn.h"
+
+#define RELAY_SIZE (256 * 1024) /* of each direction's buffer */
+
+enum state { READING, STARTING, RUNNING, HANDED, ENDING, WAITING }; /* see conn.c */
+
+struct conn {
+	struct server *server;
+	struct conn *prev, *next;
+	enum state state;
+	uid_t uid;
+	struct watch client, sandbox; /* fd -1: not watched */
+	struct buf in, out;	      /* from and to the client */
+	struct scan from_client, from_sandbox;
+	bool request_done; /* the last REQUEST frame has come */
+	struct request request;
+	struct bk_stream *stream;
+	struct start *start;
+	bool heard, exited; /* a first frame, and the last one, came from the sandbox */
+};
+
+/* ---- conn.c ---- */
+
+/* The last words to the client: a frame of TYPE, or an ERROR. The stream is closed. */
+void conn_end_with(struct conn *c, uint8_t type, const char *text);
+void conn_end_with_error(struct conn *c, int code, const struct err *err);
+/* The sandbox forgets what it cached. */
+void conn_changed(struct conn *c);
+/* Send what can be sent now, then watch for what is missing. May free the connection. */
+void conn_update(struct conn *c);
+
+/* ---- start.c ---- */
+
+/* Give the request's command to a worker. 0 or -errno with text. */
+int conn_start(struct conn *c, struct err *err);
+/* Its connection is gone: it ends as soon as it can, and frees the rest. */
+void conn_start_cancel(struct start *st);
+
+/* ---- stream.c ---- */
+
+void conn_stream_init(struct conn *c); /* none yet */
+void conn_stream_attach(struct conn *c, struct bk_stream *stream);
+void conn_stream_close(struct conn *c); /* where there is one */
+void conn_stream_read(struct conn *c);
+/* Send what can be sent now, then watch for what is missing. */
+void conn_stream_update(struct conn *c);
+
+#endif

@@ -1,0 +1,112 @@
+/*
+ * The start of a connection's command: by a worker of the route, since it may block, and back to
+ * the loop's thread, where the stream is handed to the client or kept.
+ */
+#include "connection.h"
+
+#include "../../backends/base/pool.h"
+#include "../pass.h"
+
+#include <string.h>
+
+/* A command's start, on its way through a worker and back. */
+struct start {
+	struct work work;
+	struct task task;
+	struct conn *conn;
+	struct bk_req req;
+	struct bk_stream *stream;
+	struct err err;
+	int result;
+};
+
+static void start_run(struct work *work)
+{
+	struct start *st = container_of(work, struct start, work);
+	const struct request *q = &st->conn->request;
+	struct bk *bk = q->route->bk;
+
+	st->result = bk_req_check(&st->req);
+	if (st->result == 0)
+		st->result = bk->ops->sandbox->exec(&st->req, bk, &q->exec, &st->stream, &st->err);
+	loop_post(&st->conn->server->loop, &st->task);
+}
+
+/* Whatever the client said already would have to be sent on: then it stays with us. */
+static bool can_hand_over(const struct conn *c, const struct bk_stream *stream)
+{
+	return c->request.stream && !c->request.exec.detach && stream->ops->take_fd &&
+	       c->in.len == 0 && scan_at_boundary(&c->from_client);
+}
+
+static void hand_over(struct conn *c, struct bk_stream *stream)
+{
+	int fd = stream->ops->take_fd(stream), r = fd;
+	uint8_t header[PROTO_HEADER];
+
+	stream->ops->free(stream);
+	proto_put_header(header, PROTO_STREAM, 0);
+	if (r >= 0)
+		r = pass_send(c->client.fd, header, sizeof(header), fd);
+	/* The guest has to see the end of the client's. */
+	closep(&fd);
+	c->state = HANDED;
+	if (r < 0) {
+		conn_changed(c);
+		conn_end_with_error(c, r, &(struct err){""});
+	}
+}
+
+static void start_done(struct task *task)
+{
+	struct start *st = container_of(task, struct start, task);
+	struct conn *c = st->conn;
+
+	c->start = NULL;
+	if (c->client.fd < 0) {
+		if (st->stream)
+			st->stream->ops->free(st->stream);
+	} else if (st->result < 0) {
+		if (st->result == -ETIMEDOUT && !*st->err.text)
+			err_set(&st->err, 0, "sandbox %s did not start in time",
+				c->request.route->name);
+		conn_end_with_error(c, st->result, &st->err);
+	} else if (can_hand_over(c, st->stream)) {
+		hand_over(c, st->stream);
+	} else {
+		conn_stream_attach(c, st->stream);
+	}
+	bk_req_done(&st->req);
+	free(st);
+	conn_update(c);
+}
+
+int conn_start(struct conn *c, struct err *err)
+{
+	struct server *s = c->server;
+	size_t route = c->request.route - s->conf.routes;
+	struct start *st = calloc(1, sizeof(*st));
+	int r;
+
+	if (!st)
+		return -ENOMEM;
+	st->work.run = start_run;
+	st->task.run = start_done;
+	st->conn = c;
+	bk_req_init(&st->req, c->uid, 0, 0, s->conf.start_timeout_ms);
+	r = pool_submit(s->pools[route], &st->work, false);
+	if (r < 0) {
+		bk_req_done(&st->req);
+		free(st);
+		return err_set(err, r, "sandbox %s: too many commands wait to start",
+			       c->request.route->name);
+	}
+	c->start = st;
+	c->state = STARTING;
+	return 0;
+}
+
+void conn_start_cancel(struct start *st)
+{
+	bk_req_cancel(&st->req);
+}
