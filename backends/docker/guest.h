@@ -6,7 +6,9 @@
  *
  * Frames go over one of two ways. `stream`, which works everywhere, is the exec's own. `direct` is
  * a socket of the guest's that the daemon takes from its process (direct.h): nothing is between the
- * two, and opened files come as descriptors. It needs an engine of this machine and root.
+ * two, opened files come as descriptors, and commands can be started (remote_exec on guest_bk, with
+ * "aib-guest", "run"… as arguments; as root of the container). It needs an engine of this machine
+ * and root.
  */
 #ifndef AIB_DOCKER_GUEST_H
 #define AIB_DOCKER_GUEST_H

@@ -30,7 +30,7 @@ static int call_hello(struct server_call *c)
 	c->out.version = REMOTE_VERSION;
 	c->out.flags = bk->ops->flush ? REMOTE_HAS_FLUSH : 0;
 	if (c->s->passes_fds)
-		c->out.flags |= REMOTE_CAN_PASS_FDS;
+		c->out.flags |= REMOTE_CAN_PASS_FDS | (c->s->conf.exec ? REMOTE_CAN_EXEC : 0);
 	c->out.inflight = c->s->inflight;
 	r = bk_getattr(&c->req, root, NULL, &c->out.st);
 	if (r < 0)
@@ -350,6 +350,7 @@ static int (*const calls[REMOTE_N_OPS])(struct server_call *) = {
     [REMOTE_OPENDIR] = call_opendir,
     [REMOTE_READDIR] = call_readdir,
     [REMOTE_FSYNCDIR] = call_fsyncdir,
+    [REMOTE_EXEC] = serve_exec,
 };
 
 int serve_run(struct server_call *c)

@@ -11,6 +11,8 @@ static int check_hello(const struct remote *r, const struct remote_msg *m)
 
 	if (r->stream.takes_fds)
 		flags |= REMOTE_CAN_PASS_FDS;
+	if (m->flags & REMOTE_CAN_PASS_FDS)
+		flags |= REMOTE_CAN_EXEC;
 	return m->magic == REMOTE_MAGIC && m->version == REMOTE_VERSION && !(m->flags & ~flags) &&
 		       m->inflight >= 1 && m->inflight <= REMOTE_MAX_INFLIGHT &&
 		       S_ISDIR(m->st.st_mode)
@@ -42,6 +44,7 @@ static int say_hello(struct bk_req *req, struct remote *r)
 	r->bk.ino_dev = a.msg.st.st_dev;
 	r->bk.root_ino = a.msg.st.st_ino;
 	r->passes_fds = a.msg.flags & REMOTE_CAN_PASS_FDS;
+	r->can_exec = a.msg.flags & REMOTE_CAN_EXEC;
 	if (a.msg.flags & REMOTE_HAS_FLUSH)
 		r->bk.ops = &remote_flush_ops;
 	pthread_mutex_lock(&r->lock);

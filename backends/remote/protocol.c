@@ -122,6 +122,8 @@ const struct format remote_formats[REMOTE_N_OPS] = {
     [REMOTE_READDIR] = {"readdir", .request = {A_DIR, M(U64, cookie), M(U32, size), FLAGS},
 			.answer = {SOME_DATA}},
     [REMOTE_FSYNCDIR] = {"fsyncdir", .request = {A_DIR, FLAGS}},
+    [REMOTE_EXEC] = {"exec", .changes = true, .request = {M(U32, size), FLAGS, SOME_DATA},
+		     .answer = {FLAGS}},
 };
 
 const char *remote_op_name(enum remote_op op)
@@ -141,5 +143,5 @@ bool remote_changes(enum remote_op op)
 
 bool remote_may_have_fd(enum remote_op op)
 {
-	return op == REMOTE_OPEN || op == REMOTE_CREATE;
+	return op == REMOTE_OPEN || op == REMOTE_CREATE || op == REMOTE_EXEC;
 }

@@ -29,6 +29,10 @@
  *   CREATE may have the descriptor of the opened file beside it: REMOTE_HAS_FD in its flags, and
  * one SCM_RIGHTS with the frame's first byte. It is open for at least what was asked, and has the
  * same file description as the server's own. Any other descriptor ends the connection.
+ * - EXEC is allowed where the answer to HELLO says REMOTE_CAN_EXEC as well. Its answer has a
+ *   descriptor, too: a Unix stream socket that is standard input and output of the command. The
+ *   command lives on when the connection ends. Its arguments and environment are one frame's data,
+ *   REMOTE_MAX_DATA at most: who has more starts it in another way.
  */
 #ifndef AIB_REMOTE_PROTOCOL_H
 #define AIB_REMOTE_PROTOCOL_H
@@ -80,6 +84,7 @@ enum remote_op {
 	REMOTE_OPENDIR,
 	REMOTE_READDIR, /* data: struct remote_entry, each; none at the end. `size` bounds it */
 	REMOTE_FSYNCDIR,
+	REMOTE_EXEC, /* data: `size` arguments, each with its NUL, and then the environment */
 	REMOTE_N_OPS,
 };
 
@@ -87,7 +92,9 @@ enum remote_op {
 enum {
 	REMOTE_CAN_PASS_FDS = 1 << 0,	/* HELLO; its answer only where the request had it */
 	REMOTE_HAS_FLUSH = 1 << 1,	/* HELLO's answer: close has something to tell */
-	REMOTE_HAS_FD = 1 << 0,		/* answers to OPEN and CREATE: a descriptor is beside it */
+	REMOTE_CAN_EXEC = 1 << 2,	/* HELLO's answer */
+	REMOTE_HAS_FD = 1 << 0,		/* answers to OPEN, CREATE and EXEC: it is beside it */
+	REMOTE_WITH_ENV = 1 << 0,	/* EXEC: not the server's own environment */
 	REMOTE_WITH_NODES = 1 << 0,	/* READDIR: look each entry up */
 	REMOTE_DATASYNC = 1 << 0,	/* FSYNC, FSYNCDIR */
 	REMOTE_FROM_WRITEBACK = 1 << 0, /* of the caller: struct bk_req's writeback */

@@ -29,6 +29,17 @@ struct remote_conf {
 int remote_new(struct bk_req *req, int in, int out, const char *route,
 	       const struct remote_conf *conf, struct bk **ret, struct err *err);
 
+/*
+ * Start the command ARGV where the server of BK runs, ENV its whole environment (NULL: the
+ * server's), both NULL-terminated; what argv[0] means is the server's. *RET is the socket that is
+ * its standard input and output, with take_fd; its end of the socket is hostile, and may be shared.
+ * The command outlives BK. Blocks (REQ's deadline; cancelled, the command sees the end of its
+ * input). Returns 0, or -errno with text: -EOPNOTSUPP where the server starts none, as wherever
+ * descriptors do not pass; -E2BIG for more than 128 KiB, NULs included; the server's errno.
+ */
+int remote_exec(struct bk_req *req, struct bk *bk, const char *const *argv, const char *const *env,
+		struct bk_stream **ret, struct err *err);
+
 /* The connection is over: every call answers -EIO, and only bk_free is left to do. Any thread. */
 bool remote_is_over(struct bk *bk);
 

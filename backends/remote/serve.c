@@ -316,10 +316,12 @@ static int watch(struct server *s)
 	return arm(s, EPOLL_CTL_ADD);
 }
 
-static int server_init(struct server *s, struct bk *bk, unsigned threads)
+static int server_init(struct server *s, struct bk *bk, const struct remote_serve_conf *conf)
 {
 	s->bk = bk;
-	s->inflight = threads ? threads : DEFAULT_THREADS;
+	if (conf)
+		s->conf = *conf;
+	s->inflight = s->conf.threads ? s->conf.threads : DEFAULT_THREADS;
 	s->nodes.max = SERVER_MAX_NODES;
 	s->files.max = SERVER_MAX_FILES;
 	s->threads = s->waiting = 1;
@@ -363,7 +365,7 @@ int remote_serve(struct bk *bk, int in, int out, const struct remote_serve_conf 
 	remote_stream_init(&stream, in, out);
 	if (s) {
 		s->stream = stream;
-		r = server_init(s, bk, conf ? conf->threads : 0);
+		r = server_init(s, bk, conf);
 		if (r == 0)
 			r = serve(s);
 		server_done(s);

@@ -9,6 +9,14 @@
 
 struct remote_serve_conf {
 	unsigned threads; /* calls that may run at once, 1 to REMOTE_MAX_INFLIGHT; 0: 32 */
+	/*
+	 * Start the command ARGV with a connected Unix stream socket as its standard input and
+	 * output, and give the other end, which is then the server's: 0 or -errno. ENV is its whole
+	 * environment; NULL: the program's own. Both end with NULL. Called on any of the threads.
+	 * NULL: no commands; there are none either where descriptors do not pass.
+	 */
+	int (*exec)(void *ctx, const char *const *argv, const char *const *env, int *ret_fd);
+	void *ctx;
 };
 
 /*

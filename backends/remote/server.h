@@ -9,6 +9,7 @@
 
 #include "ids.h"
 #include "protocol.h"
+#include "serve.h"
 #include "stream.h"
 
 #define SERVER_MAX_NODES (1 << 22)
@@ -23,6 +24,7 @@ struct server_file {
 
 struct server {
 	struct bk *bk;
+	struct remote_serve_conf conf;
 	struct remote_stream stream;
 	unsigned inflight; /* requests that the client may have */
 
@@ -79,5 +81,9 @@ void serve_objects_done(struct server *s);
 
 /* Carry C's request out; 0 with c->out filled, or -errno. */
 int serve_run(struct server_call *c);
+
+/* ---- serve_exec.c ---- */
+
+int serve_exec(struct server_call *c);
 
 #endif

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 static const struct {
 	const char *name;
@@ -34,6 +35,8 @@ static int usage(FILE *to, int status)
 
 int main(int argc, char **argv)
 {
+	/* One that serve started was executed as /proc/self/exe. */
+	(void)prctl(PR_SET_NAME, ".aib-guest");
 	if (argc < 2)
 		return usage(stderr, GUEST_USAGE);
 	if (strcmp(argv[1], "--version") == 0)

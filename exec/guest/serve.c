@@ -1,10 +1,12 @@
 /*
  * The guest transport: the container's whole tree, from its root, served to the daemon by the host
  * backend behind remote_serve. Links are shown as they are stored, since what they may lead to is
- * judged where they are followed. It ends with its stream, has no child and leaves nothing.
+ * judged where they are followed. It ends with its stream and leaves nothing but the commands that
+ * it was told to start, which do not end with it.
  *
  * With --direct it offers a socket beside the stream (remote/offer.h). The daemon takes one of
- * both; then the stream is only the line that its life hangs on.
+ * both; then the stream is only the line that its life hangs on. Over the socket alone it starts
+ * commands, always with itself as the program: their arguments begin with its name and a verb.
  */
 #include "guest.h"
 
@@ -40,15 +42,32 @@ static int take_streams(int *ret_in, int *ret_out)
 	return 0;
 }
 
+/* What is changed for serving, as it was: a command starts with that. */
+static struct {
+	mode_t umask;
+	struct rlimit files;
+	bool has_files;
+} before;
+
 /* Open files and cached nodes are descriptors: as many as this user may have. */
 static void raise_limit(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+	before.has_files = getrlimit(RLIMIT_NOFILE, &before.files) == 0;
+	if (!before.has_files)
 		return;
+	limit = before.files;
 	limit.rlim_cur = limit.rlim_max;
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Nobody waits for what was started: the kernel does. */
+static void ignore_children(void)
+{
+	const struct sigaction act = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT};
+
+	sigaction(SIGCHLD, &act, NULL);
 }
 
 /* Whether files can be made as their callers: root, and not one whom that was taken from. */
@@ -82,6 +101,69 @@ static int make(struct bk **ret, struct err *err)
 		bk_free(bk);
 	else
 		*ret = bk;
+	return r;
+}
+
+/* ---- Commands ---- */
+
+static void default_signals(void)
+{
+	const struct sigaction act = {.sa_handler = SIG_DFL};
+	sigset_t none;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		sigaction(sig, &act, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* The child of a vfork(2), in its parent's memory: system calls only. All other descriptors close
+ * at the execve. */
+_Noreturn static void execute(int socket, const char *const *argv, const char *const *env,
+			      volatile int *failed)
+{
+	setsid();
+	umask(before.umask);
+	if (before.has_files)
+		(void)setrlimit(RLIMIT_NOFILE, &before.files);
+	if (dup2(socket, STDIN_FILENO) >= 0 && dup2(socket, STDOUT_FILENO) >= 0) {
+		default_signals();
+		execve("/proc/self/exe", (char *const *)argv, (char *const *)env);
+	}
+	*failed = errno;
+	_exit(GUEST_USAGE);
+}
+
+/* With every signal blocked, so that no handler runs in the child. */
+static int start(int socket, const char *const *argv, const char *const *env)
+{
+	volatile int failed = 0;
+	sigset_t all, mask;
+	pid_t pid;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &mask);
+	pid = vfork();
+	if (pid == 0)
+		execute(socket, argv, env, &failed);
+	if (pid < 0)
+		failed = errno;
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	return -failed;
+}
+
+static int start_command(void *ctx, const char *const *argv, const char *const *env, int *ret_fd)
+{
+	int fds[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	r = start(fds[1], argv, env ? env : (const char *const *)environ);
+	closep(&fds[1]);
+	if (r < 0)
+		closep(&fds[0]);
+	else
+		*ret_fd = fds[0];
 	return r;
 }
 
@@ -131,6 +213,7 @@ static void *watch_life(void *arg)
 
 static int serve_direct(struct bk *bk, int in, int socket)
 {
+	static const struct remote_serve_conf conf = {.exec = start_command};
 	static struct life life;
 	pthread_t thread;
 	int e;
@@ -141,7 +224,7 @@ static int serve_direct(struct bk *bk, int in, int socket)
 		closep(&socket);
 		return -e;
 	}
-	return remote_serve(bk, socket, socket, NULL);
+	return remote_serve(bk, socket, socket, &conf);
 }
 
 static int serve_either(struct bk *bk, int in, int out)
@@ -170,7 +253,8 @@ int guest_serve(int argc, char **argv)
 	r = take_streams(&in, &out);
 	if (r < 0)
 		return GUEST_USAGE;
-	umask(0);
+	before.umask = umask(0);
+	ignore_children();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	raise_limit();

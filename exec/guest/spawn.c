@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
@@ -154,7 +153,6 @@ static void become(const char *words, int failed)
 			fail(failed, PROTO_FAILED, errno);
 	if (user_become(&user, f.why) < 0)
 		tell(failed, &f);
-	umask(022);
 	setenv("HOME", user.home, 0);
 }
 

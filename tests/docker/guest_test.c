@@ -3,11 +3,15 @@
  * by test_guest.py, which looks into the container meanwhile.
  */
 #include "base/clock.h"
+#include "protocol.h"
+#include "remote/remote.h"
 
 #include "guest_world.h"
 #include "test.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 
 #define SPEED_BYTES (64 << 20)
 #define SPEED_CALLS 5000
@@ -197,6 +201,142 @@ static void case_way(struct docker *d)
 	bk_req_done(&req);
 }
 
+/* ---- Commands over the direct way ---- */
+
+#define COMMANDS 200
+
+/* Start `run` of CMD, with no other variable than A=b. */
+static struct bk_stream *run_command(struct guest *g, bool detach, const char *cmd)
+{
+	const char *const attached[] = {"aib-guest", "run", "--", "/bin/sh", "-c", cmd, NULL};
+	const char *const detached[] = {"aib-guest", "run", "-d", "--", "/bin/sh", "-c", cmd, NULL};
+	const char *const env[] = {"A=b", NULL};
+	struct err err = {""};
+	struct bk_stream *s;
+	int r = remote_exec(NULL, guest_bk(g), detach ? detached : attached, env, &s, &err);
+
+	if (r < 0)
+		fprintf(stderr, "%s\n", err.text);
+	CHECK_EQ(r, 0);
+	return s;
+}
+
+static void read_all(struct bk_stream *s, void *data, size_t size)
+{
+	for (size_t got = 0; got < size;) {
+		struct pollfd p = {.fd = s->ops->fd(s), .events = POLLIN};
+		ssize_t n = s->ops->read(s, (char *)data + got, size - got);
+
+		if (n == -EAGAIN) {
+			CHECK_EQ(poll(&p, 1, 10000), 1);
+			continue;
+		}
+		CHECK(n > 0);
+		got += n;
+	}
+}
+
+/* To its end: the status, what it wrote in OUT (terminated, at most SIZE - 1 bytes). */
+static int finish_command(struct bk_stream *s, char *out, size_t size)
+{
+	uint8_t bytes[PROTO_HEADER], payload[PROTO_MAX_PAYLOAD];
+	struct proto_header head = {.type = 0};
+	struct proto_exit end;
+	size_t len = 0;
+
+	while (head.type != PROTO_EXIT) {
+		read_all(s, bytes, sizeof(bytes));
+		CHECK_EQ(proto_get_header(bytes, &head), 0);
+		read_all(s, payload, head.len);
+		if (head.type != PROTO_STDOUT)
+			continue;
+		CHECK(len + head.len < size);
+		memcpy(out + len, payload, head.len);
+		len += head.len;
+	}
+	out[len] = '\0';
+	CHECK_EQ(proto_get_exit(payload, head.len, &end), 0);
+	s->ops->free(s);
+	return proto_exit_status(&end);
+}
+
+static uint64_t clock_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static unsigned count_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	CHECK(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void many_commands(struct guest *g)
+{
+	uint64_t us[COMMANDS];
+	char out[64], cmd[32];
+
+	for (int i = 0; i < COMMANDS; i++) {
+		uint64_t start = clock_us();
+
+		snprintf(cmd, sizeof(cmd), "exit %d", i % 256);
+		CHECK_EQ(finish_command(run_command(g, false, cmd), out, sizeof(out)), i % 256);
+		us[i] = clock_us() - start;
+	}
+	qsort(us, COMMANDS, sizeof(us[0]), by_value);
+	fprintf(stderr, "%d commands: median %.1f ms, the slowest %.1f ms\n", COMMANDS,
+		us[COMMANDS / 2] / 1000.0, us[COMMANDS - 1] / 1000.0);
+}
+
+static void case_exec(struct docker *d)
+{
+	struct bk_stream *left, *kept;
+	unsigned fds;
+	struct guest *g;
+	uint8_t line[PROTO_HEADER + 2];
+	char out[4096];
+
+	CHECK_EQ(world_connect(d, &g), 0);
+	fds = count_fds();
+	/* What a command starts with is the container's, and nothing of serve's. */
+	left = run_command(g, false, "echo $A $HOME; umask; ulimit -Sn");
+	CHECK_EQ(finish_command(left, out, sizeof(out)), 0);
+	printf("%s", out);
+	many_commands(g);
+	CHECK_EQ(count_fds(), fds);
+	/* The end of its stream ends a command that is not detached. */
+	left = run_command(g, false, "exec sleep 1000");
+	left->ops->free(left);
+	left = run_command(g, true, "exec sleep 2000");
+	left->ops->free(left);
+	pause_at("look");
+	/* That of the connection ends none. */
+	kept = run_command(g, false, "echo started; read line; echo $line; exit 7");
+	guest_close(g);
+	pause_at("closed");
+	proto_put_header(line, PROTO_STDIN, 2);
+	memcpy(line + PROTO_HEADER, "x\n", 2);
+	CHECK_EQ(kept->ops->write(kept, line, sizeof(line)), sizeof(line));
+	CHECK_EQ(finish_command(kept, out, sizeof(out)), 7);
+	CHECK_STR(out, "started\nx\n");
+}
+
 static double seconds_since(uint64_t start)
 {
 	uint64_t ms = clock_ms() - start;
@@ -245,7 +385,7 @@ int main(int argc, char **argv)
 	} cases[] = {
 	    {"files", case_files},	 {"readonly", case_readonly}, {"killed", case_killed},
 	    {"no_guest", case_no_guest}, {"direct", case_direct},     {"way", case_way},
-	    {"speed", case_speed},
+	    {"exec", case_exec},	 {"speed", case_speed},
 	};
 	struct docker *d = world_route();
 

@@ -118,6 +118,29 @@ def test_where_the_way_is_not_direct_it_says_why(engine, container, world):
         assert "Operation not permitted" in p.stdout
 
 
+def processes(engine, name):
+    lines = engine.docker("top", name, "-eo", "pid,stat,args").stdout.splitlines()[1:]
+    return [line.split(None, 2)[1:] for line in lines]
+
+
+def test_commands_start_through_serve_and_outlive_it(engine, container):
+    name = container()
+    p = start("exec", AIB_TEST_CONTAINER=name, AIB_TEST_WAY="direct")
+    files = engine.docker("exec", name, "sh", "-c", "umask; ulimit -Sn").stdout
+    assert "".join(p.stdout.readline() for _ in range(3)) == "b /\n" + files
+    reach(p, "look")
+    wait_for("an end", lambda: not any("sleep 1000" in args for _, args in processes(engine, name)))
+    assert any("sleep 2000" in args for _, args in processes(engine, name))
+    assert not any(stat.startswith("Z") for stat, _ in processes(engine, name))
+    go_on(p)
+    reach(p, "closed")
+    wait_for("the guest's end", lambda: not any(" serve" in args for _, args in processes(engine, name)))
+    go_on(p)
+    _, errors = p.communicate("", timeout=60 * SLOW)
+    print(errors)
+    assert p.returncode == 0, errors
+
+
 def test_serve_ends_with_its_input_and_prints_only_frames(engine, container):
     name = container(flags=("-v", f"{BIN / 'aib-guest'}:/g:ro"))
     for user in ("0:0", "1000:1000"):
