@@ -85,7 +85,7 @@ struct dnode {
 	bool gone; /* its name is no longer this file's */
 	struct owner owner;
 	/* What it stands for over the guest (live.h): both or none; references. */
-	struct conn *conn;
+	struct channel *conn;
 	struct bk_node *remote;
 	uint64_t remote_ino, start; /* its number, and the container's start, when last known */
 	bool by_remote;
@@ -200,10 +200,10 @@ int docker_setattr(struct bk_req *, struct bk_node *, struct bk_file *, const st
 int docker_readlink(struct bk_req *, struct bk_node *, char *);
 /* The link at PATH, whose stored target is TARGET, as the mount shows it, into BUF (PATH_MAX):
  * its length. C: what it leads over is asked of the guest; NULL: of the engine. */
-int link_show(struct bk_req *req, struct docker *d, struct conn *c, const char *path,
+int link_show(struct bk_req *req, struct docker *d, struct channel *c, const char *path,
 	      const char *target, char *buf);
 /* Drop what nodes have of other connections than C. */
-void live_forget(struct docker *d, struct conn *c);
+void live_forget(struct docker *d, struct channel *c);
 
 /* ---- content.c: a file's content between the container and its spool ---- */
 /* For a reader: the content, with the bytes up to END here. *ret comes with a reference. */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* The open file of C that FILE is, or NULL. */
-static struct bk_file *inner_of(struct conn *c, struct bk_file *file)
+static struct bk_file *inner_of(struct channel *c, struct bk_file *file)
 {
 	struct bk_file *inner = file ? atomic_load(&dfile_of(file)->inner) : NULL;
 
@@ -14,8 +14,8 @@ static struct bk_file *inner_of(struct conn *c, struct bk_file *file)
 }
 
 /* The remote node of NODE: that of FILE, which has it whatever became of the name. */
-static int resolve_open(struct bk_req *req, struct docker *d, struct conn *c, struct bk_node *node,
-			struct bk_file *inner, struct bk_node **ret)
+static int resolve_open(struct bk_req *req, struct docker *d, struct channel *c,
+			struct bk_node *node, struct bk_file *inner, struct bk_node **ret)
 {
 	if (!inner)
 		return live_resolve(req, d, c, dnode_of(node), ret);
@@ -37,7 +37,7 @@ static bool is_only_here(struct docker *d, struct dnode *node)
 	return (gone && spooled) || content_local(node);
 }
 
-int live_getattr(struct bk_req *req, struct conn *c, struct bk_node *node, struct bk_file *file,
+int live_getattr(struct bk_req *req, struct channel *c, struct bk_node *node, struct bk_file *file,
 		 struct stat *ret_st)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
@@ -54,7 +54,7 @@ int live_getattr(struct bk_req *req, struct conn *c, struct bk_node *node, struc
 	return r;
 }
 
-int live_setattr(struct bk_req *req, struct conn *c, struct bk_node *node, struct bk_file *file,
+int live_setattr(struct bk_req *req, struct channel *c, struct bk_node *node, struct bk_file *file,
 		 const struct bk_setattr *attr, struct stat *ret_st)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
@@ -71,7 +71,7 @@ int live_setattr(struct bk_req *req, struct conn *c, struct bk_node *node, struc
 	return r;
 }
 
-int live_statfs(struct bk_req *req, struct conn *c, struct bk_node *node, struct statvfs *ret)
+int live_statfs(struct bk_req *req, struct channel *c, struct bk_node *node, struct statvfs *ret)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
 	int r = live_resolve(req, docker_of(node), c, dnode_of(node), &remote);
@@ -81,7 +81,7 @@ int live_statfs(struct bk_req *req, struct conn *c, struct bk_node *node, struct
 
 /* ---- Links ---- */
 
-int live_readlink(struct bk_req *req, struct conn *c, struct bk_node *node, char *buf)
+int live_readlink(struct bk_req *req, struct channel *c, struct bk_node *node, char *buf)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
 	struct docker *d = docker_of(node);
@@ -100,10 +100,10 @@ int live_readlink(struct bk_req *req, struct conn *c, struct bk_node *node, char
 	return link_show(req, d, c, path, target, buf);
 }
 
-static int walk_to(struct bk_req *req, struct conn *c, const char *path, struct bk_node **ret,
+static int walk_to(struct bk_req *req, struct channel *c, const char *path, struct bk_node **ret,
 		   struct stat *ret_st)
 {
-	struct bk_node *at = bk_root(conn_bk(c));
+	struct bk_node *at = bk_root(channel_bk(c));
 	size_t pos = 0, n, len = strlen(path);
 	const char *p;
 	int r = bk_getattr(req, at, NULL, ret_st);
@@ -130,7 +130,7 @@ static int walk_to(struct bk_req *req, struct conn *c, const char *path, struct 
 	return r;
 }
 
-int live_look(struct bk_req *req, struct docker *d, struct conn *c, const char *path,
+int live_look(struct bk_req *req, struct docker *d, struct channel *c, const char *path,
 	      mode_t *ret_type, char **ret_link)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *at = NULL;
@@ -151,7 +151,7 @@ int live_look(struct bk_req *req, struct docker *d, struct conn *c, const char *
 
 /* ---- Extended attributes ---- */
 
-ssize_t live_getxattr(struct bk_req *req, struct conn *c, struct bk_node *node, const char *name,
+ssize_t live_getxattr(struct bk_req *req, struct channel *c, struct bk_node *node, const char *name,
 		      void *value, size_t size)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
@@ -160,7 +160,7 @@ ssize_t live_getxattr(struct bk_req *req, struct conn *c, struct bk_node *node, 
 	return r < 0 ? r : bk_getxattr(req, remote, name, value, size);
 }
 
-ssize_t live_listxattr(struct bk_req *req, struct conn *c, struct bk_node *node, char *list,
+ssize_t live_listxattr(struct bk_req *req, struct channel *c, struct bk_node *node, char *list,
 		       size_t size)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
@@ -169,7 +169,7 @@ ssize_t live_listxattr(struct bk_req *req, struct conn *c, struct bk_node *node,
 	return r < 0 ? r : bk_listxattr(req, remote, list, size);
 }
 
-int live_setxattr(struct bk_req *req, struct conn *c, struct bk_node *node, const char *name,
+int live_setxattr(struct bk_req *req, struct channel *c, struct bk_node *node, const char *name,
 		  const void *value, size_t size, int flags)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
@@ -178,7 +178,7 @@ int live_setxattr(struct bk_req *req, struct conn *c, struct bk_node *node, cons
 	return r < 0 ? r : bk_setxattr(req, remote, name, value, size, flags);
 }
 
-int live_removexattr(struct bk_req *req, struct conn *c, struct bk_node *node, const char *name)
+int live_removexattr(struct bk_req *req, struct channel *c, struct bk_node *node, const char *name)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
 	int r = live_resolve(req, docker_of(node), c, dnode_of(node), &remote);

@@ -24,9 +24,9 @@ static void file_free(struct dfile *f)
 	free(f);
 }
 
-static void file_give(struct dfile *f, struct conn *c, struct bk_file *inner)
+static void file_give(struct dfile *f, struct channel *c, struct bk_file *inner)
 {
-	f->conn = conn_ref(c);
+	f->conn = channel_ref(c);
 	atomic_store(&f->inner, inner);
 }
 
@@ -39,7 +39,7 @@ static bool is_kernel_made(struct docker *d, struct dnode *node)
 	       (path_below(path, "/proc") || path_below(path, "/sys"));
 }
 
-int live_open(struct bk_req *req, struct conn *c, struct bk_node *node, int flags,
+int live_open(struct bk_req *req, struct channel *c, struct bk_node *node, int flags,
 	      struct bk_file **ret)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
@@ -67,7 +67,7 @@ int live_open(struct bk_req *req, struct conn *c, struct bk_node *node, int flag
 	return 0;
 }
 
-int live_create(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name,
+int live_create(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name,
 		mode_t mode, int flags, struct bk_node **ret_node, struct bk_file **ret_file,
 		struct stat *ret_st)
 {
@@ -95,7 +95,7 @@ int live_create(struct bk_req *req, struct conn *c, struct bk_node *dir, const c
 	return 0;
 }
 
-int live_opendir(struct bk_req *req, struct conn *c, struct bk_node *node, struct bk_file **ret)
+int live_opendir(struct bk_req *req, struct channel *c, struct bk_node *node, struct bk_file **ret)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
 	struct docker *d = docker_of(node);
@@ -123,7 +123,7 @@ void live_release(struct bk_file *file)
 	struct dfile *f = dfile_of(file);
 
 	bk_release(f->inner);
-	conn_unref(f->conn);
+	channel_unref(f->conn);
 	file_free(f);
 }
 
@@ -139,7 +139,7 @@ static bool stays(struct docker *d, struct dnode *node)
 	return gone || content_local(node);
 }
 
-static int upgrade_gated(struct bk_req *req, struct conn *c, struct bk_file *file)
+static int upgrade_gated(struct bk_req *req, struct channel *c, struct bk_file *file)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
 	struct docker *d = docker_of(file->node);
@@ -159,7 +159,7 @@ static int upgrade_gated(struct bk_req *req, struct conn *c, struct bk_file *fil
 	return 0;
 }
 
-int live_upgrade(struct bk_req *req, struct conn *c, struct bk_file *file)
+int live_upgrade(struct bk_req *req, struct channel *c, struct bk_file *file)
 {
 	struct dnode *node = dnode_of(file->node);
 	int r;

@@ -3,7 +3,7 @@
 
 #include <linux/fs.h>
 
-int live_lookup(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name,
+int live_lookup(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name,
 		struct bk_node **ret_node, struct stat *ret_st)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
@@ -18,7 +18,7 @@ int live_lookup(struct bk_req *req, struct conn *c, struct bk_node *dir, const c
 	return live_adopt(d, c, dnode_of(dir), name, remote, ret_st, ret_node);
 }
 
-int live_mknod(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name,
+int live_mknod(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name,
 	       mode_t mode, dev_t rdev, struct bk_node **ret_node, struct stat *ret_st)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
@@ -33,7 +33,7 @@ int live_mknod(struct bk_req *req, struct conn *c, struct bk_node *dir, const ch
 	return live_adopt(d, c, dnode_of(dir), name, remote, ret_st, ret_node);
 }
 
-int live_mkdir(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name,
+int live_mkdir(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name,
 	       mode_t mode, struct bk_node **ret_node, struct stat *ret_st)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
@@ -48,7 +48,7 @@ int live_mkdir(struct bk_req *req, struct conn *c, struct bk_node *dir, const ch
 	return live_adopt(d, c, dnode_of(dir), name, remote, ret_st, ret_node);
 }
 
-int live_symlink(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name,
+int live_symlink(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name,
 		 const char *target, struct bk_node **ret_node, struct stat *ret_st)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
@@ -63,7 +63,7 @@ int live_symlink(struct bk_req *req, struct conn *c, struct bk_node *dir, const 
 	return live_adopt(d, c, dnode_of(dir), name, remote, ret_st, ret_node);
 }
 
-int live_link(struct bk_req *req, struct conn *c, struct bk_node *node, struct bk_node *dir,
+int live_link(struct bk_req *req, struct channel *c, struct bk_node *node, struct bk_node *dir,
 	      const char *name, struct bk_node **ret_node, struct stat *ret_st)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *file = NULL, *in = NULL;
@@ -92,7 +92,7 @@ static void name_gone(struct docker *d, struct dnode *dir, const char *name)
 	pthread_mutex_unlock(&d->nodes.lock);
 }
 
-static int remove_name(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name,
+static int remove_name(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name,
 		       int (*remove)(struct bk_req *, struct bk_node *, const char *))
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
@@ -106,17 +106,17 @@ static int remove_name(struct bk_req *req, struct conn *c, struct bk_node *dir, 
 	return r;
 }
 
-int live_unlink(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name)
+int live_unlink(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name)
 {
 	return remove_name(req, c, dir, name, bk_unlink);
 }
 
-int live_rmdir(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name)
+int live_rmdir(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name)
 {
 	return remove_name(req, c, dir, name, bk_rmdir);
 }
 
-int live_rename(struct bk_req *req, struct conn *c, struct bk_node *dir, const char *name,
+int live_rename(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name,
 		struct bk_node *new_dir, const char *new_name, unsigned flags)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *from = NULL, *to = NULL;

@@ -25,7 +25,7 @@ struct live_ref live_take_locked(struct docker *d, struct dnode *node)
 void live_drop(struct live_ref ref)
 {
 	bk_node_unref(ref.remote);
-	conn_unref(ref.conn);
+	channel_unref(ref.conn);
 }
 
 static struct dnode *find_remote_locked(struct docker *d, const struct bk_node *remote)
@@ -37,19 +37,19 @@ static struct dnode *find_remote_locked(struct docker *d, const struct bk_node *
 }
 
 /* REMOTE is taken. What NODE had is the caller's to drop. */
-static struct live_ref give_locked(struct docker *d, struct dnode *node, struct conn *c,
+static struct live_ref give_locked(struct docker *d, struct dnode *node, struct channel *c,
 				   struct bk_node *remote, uint64_t remote_ino)
 {
 	struct live_ref had = live_take_locked(d, node);
 	struct dnode *other;
 
-	node->conn = conn_ref(c);
+	node->conn = channel_ref(c);
 	node->remote = remote;
 	node->remote_ino = remote_ino;
 	/* What is open of it is of the layer of before. */
-	if (node->start && node->start != conn_start(c) && S_ISREG(node->type))
+	if (node->start && node->start != channel_start(c) && S_ISREG(node->type))
 		atomic_fetch_add(&node->base.era, 1);
-	node->start = conn_start(c);
+	node->start = channel_start(c);
 	DL_APPEND2(d->nodes.live, node, live_prev, live_next);
 	if (S_ISLNK(node->type))
 		return had;
@@ -65,7 +65,7 @@ static struct live_ref give_locked(struct docker *d, struct dnode *node, struct 
 	return had;
 }
 
-void live_forget(struct docker *d, struct conn *c)
+void live_forget(struct docker *d, struct channel *c)
 {
 	struct dnode *n, *next;
 	struct live_ref *old;
@@ -123,7 +123,7 @@ static int push_step_locked(struct step **steps, size_t *n, struct dnode *node)
 }
 
 /* The nodes from NODE up to one that C knows, and that one's remote node. */
-static int way_up(struct docker *d, struct conn *c, struct dnode *node, struct step **ret,
+static int way_up(struct docker *d, struct channel *c, struct dnode *node, struct step **ret,
 		  size_t *ret_n, struct bk_node **ret_from)
 {
 	struct step *steps = NULL;
@@ -138,7 +138,7 @@ static int way_up(struct docker *d, struct conn *c, struct dnode *node, struct s
 		*ret_from = bk_node_ref(node->remote);
 	pthread_mutex_unlock(&d->nodes.lock);
 	if (r == 0 && !*ret_from)
-		*ret_from = bk_root(conn_bk(c));
+		*ret_from = bk_root(channel_bk(c));
 	if (r < 0) {
 		steps_done(steps, n);
 		return r;
@@ -154,7 +154,7 @@ static bool is_same_locked(const struct dnode *node, mode_t type, uint64_t ino)
 	return node->type == type && (!node->remote_ino || node->remote_ino == ino);
 }
 
-static int take_step(struct bk_req *req, struct docker *d, struct conn *c, const struct step *s,
+static int take_step(struct bk_req *req, struct docker *d, struct channel *c, const struct step *s,
 		     struct bk_node **at)
 {
 	struct live_ref had = {NULL, NULL};
@@ -176,7 +176,7 @@ static int take_step(struct bk_req *req, struct docker *d, struct conn *c, const
 	return r;
 }
 
-int live_resolve(struct bk_req *req, struct docker *d, struct conn *c, struct dnode *node,
+int live_resolve(struct bk_req *req, struct docker *d, struct channel *c, struct dnode *node,
 		 struct bk_node **ret)
 {
 	struct bk_node *at = NULL;
@@ -223,7 +223,7 @@ static struct dnode *move_locked(struct docker *d, struct dnode *n, struct dnode
 }
 
 /* What is at NAME in DIR, with a reference, where it can be REMOTE's; else it has lost the name. */
-static struct dnode *claim_place_locked(struct docker *d, struct conn *c, struct dnode *dir,
+static struct dnode *claim_place_locked(struct docker *d, struct channel *c, struct dnode *dir,
 					const char *name, const struct bk_node *remote,
 					const struct stat *st)
 {
@@ -245,7 +245,7 @@ struct adoption {
 };
 
 /* NAME and REMOTE are taken. */
-static int adopt_locked(struct docker *d, struct conn *c, struct dnode *dir, char *name,
+static int adopt_locked(struct docker *d, struct channel *c, struct dnode *dir, char *name,
 			struct bk_node *remote, const struct stat *st, struct adoption *a)
 {
 	struct dnode *n = S_ISLNK(st->st_mode) ? NULL : find_remote_locked(d, remote);
@@ -272,7 +272,7 @@ static int adopt_locked(struct docker *d, struct conn *c, struct dnode *dir, cha
 	return 0;
 }
 
-int live_adopt(struct docker *d, struct conn *c, struct dnode *dir, const char *name,
+int live_adopt(struct docker *d, struct channel *c, struct dnode *dir, const char *name,
 	       struct bk_node *remote, struct stat *st, struct bk_node **ret)
 {
 	struct adoption a = {.spare = node_new(d, st->st_mode & S_IFMT)};

@@ -15,7 +15,7 @@
 
 /* On the way from a link's directory along its target. */
 struct walk {
-	struct conn *conn; /* whose guest is asked; NULL: the engine */
+	struct channel *conn; /* whose guest is asked; NULL: the engine */
 	char at[PATH_MAX]; /* where it has come; "" is the root */
 	char rest[PATH_MAX];
 	size_t pos; /* of what is left in `rest` */
@@ -186,7 +186,7 @@ static int show(struct docker *d, const char *path, char *buf)
 	return n;
 }
 
-static int contained(struct bk_req *req, struct docker *d, struct conn *c, const char *path,
+static int contained(struct bk_req *req, struct docker *d, struct channel *c, const char *path,
 		     const char *target, char *buf)
 {
 	size_t n = strlen(target);
@@ -210,7 +210,7 @@ static int contained(struct bk_req *req, struct docker *d, struct conn *c, const
 	return n;
 }
 
-int link_show(struct bk_req *req, struct docker *d, struct conn *c, const char *path,
+int link_show(struct bk_req *req, struct docker *d, struct channel *c, const char *path,
 	      const char *target, char *buf)
 {
 	size_t n = strlen(target);

@@ -48,6 +48,7 @@ struct sandbox {
 	uid_t uid;
 	gid_t gid;
 	double cpus;
+	char home[256]; /* "HOME=…" as the container's configuration has it, or "" */
 	bool foreign;	/* the engine's machine cannot run our guest */
 	char *data_dir; /* where the engine keeps its data, if that is on this machine */
 	struct gate gate;

@@ -16,8 +16,8 @@ struct turn {
 	struct bk_req *req;
 	struct docker *d;
 	int (*enter)(struct bk_req *req, struct gate *g); /* the gate of names */
-	bool repeats;	   /* it changes nothing: asked again where the connection ends in it */
-	struct conn *conn; /* over it; NULL: by archives, with the gate held */
+	bool repeats;	      /* it changes nothing: asked again where the connection ends in it */
+	struct channel *conn; /* over it; NULL: by archives, with the gate held */
 	bool running;
 	ssize_t r;
 };
@@ -57,8 +57,8 @@ static bool turn(struct turn *t)
 	if (t->running)
 		idmap_req(&t->d->idmap, t->req);
 	if (t->running && t->conn) {
-		again = t->repeats && t->r == -EIO && conn_is_over(t->conn);
-		conn_unref(TAKE(t->conn));
+		again = t->repeats && t->r == -EIO && channel_is_over(t->conn);
+		channel_unref(TAKE(t->conn));
 		t->repeats = false;
 	} else if (t->running) {
 		gate_leave(&t->d->names);
@@ -79,7 +79,7 @@ static bool turn(struct turn *t)
 				  .enter = (enter_gate),                                           \
 				  .repeats = (repeat)};                                            \
 		while (turn(&t_)) {                                                                \
-			_unused_ struct conn *c = t_.conn;                                         \
+			_unused_ struct channel *c = t_.conn;                                      \
 			t_.r = c ? (live) : (archive);                                             \
 		}                                                                                  \
 		t_.r;                                                                              \

@@ -11,7 +11,7 @@
 /* How long archives serve before a guest is tried again, ms. */
 #define RETRY_MS 1000
 
-struct conn {
+struct channel {
 	atomic_uint refs;
 	struct guest *guest;
 	uint64_t start;
@@ -19,13 +19,13 @@ struct conn {
 
 /* ---- Connections ---- */
 
-struct conn *conn_ref(struct conn *c)
+struct channel *channel_ref(struct channel *c)
 {
 	atomic_fetch_add(&c->refs, 1);
 	return c;
 }
 
-void conn_unref(struct conn *c)
+void channel_unref(struct channel *c)
 {
 	if (!c || atomic_fetch_sub(&c->refs, 1) != 1)
 		return;
@@ -33,24 +33,25 @@ void conn_unref(struct conn *c)
 	free(c);
 }
 
-struct bk *conn_bk(struct conn *c)
+struct bk *channel_bk(struct channel *c)
 {
 	return guest_bk(c->guest);
 }
 
-bool conn_is_over(struct conn *c)
+bool channel_is_over(struct channel *c)
 {
 	return guest_is_over(c->guest);
 }
 
-uint64_t conn_start(struct conn *c)
+uint64_t channel_start(struct channel *c)
 {
 	return c->start;
 }
 
-static int connect_guest(struct bk_req *req, struct docker *d, struct conn **ret, struct err *err)
+static int connect_guest(struct bk_req *req, struct docker *d, struct channel **ret,
+			 struct err *err)
 {
-	struct conn *c = calloc(1, sizeof(*c));
+	struct channel *c = calloc(1, sizeof(*c));
 	struct sandbox_look look;
 	int r;
 
@@ -90,22 +91,22 @@ void transport_done(struct transport *t)
 	gate_done(&t->gate);
 }
 
-static bool serves(struct conn *c, const struct sandbox_look *now)
+static bool serves(struct channel *c, const struct sandbox_look *now)
 {
-	return c && !conn_is_over(c) && now->state == SANDBOX_RUNNING && c->start == now->starts;
+	return c && !channel_is_over(c) && now->state == SANDBOX_RUNNING && c->start == now->starts;
 }
 
 /* The connection that serves, with a reference, or NULL; TRY: it is worth looking for another. */
-static struct conn *current(struct docker *d, bool *ret_try)
+static struct channel *current(struct docker *d, bool *ret_try)
 {
 	struct transport *t = &d->transport;
 	struct sandbox_look now;
-	struct conn *c = NULL;
+	struct channel *c = NULL;
 
 	sandbox_look(&d->sb, &now);
 	pthread_mutex_lock(&t->lock);
 	if (serves(t->conn, &now))
-		c = conn_ref(t->conn);
+		c = channel_ref(t->conn);
 	*ret_try = !c && (t->conn || now.changes != t->tried_at || clock_ms() >= t->retry_ms);
 	pthread_mutex_unlock(&t->lock);
 	return c;
@@ -113,13 +114,13 @@ static struct conn *current(struct docker *d, bool *ret_try)
 
 bool transport_is_live(struct docker *d)
 {
-	struct conn *c;
+	struct channel *c;
 	bool try;
 
 	if (d->transport.mode == TRANSPORT_ARCHIVE)
 		return false;
 	c = current(d, &try);
-	conn_unref(c);
+	channel_unref(c);
 	return c != NULL;
 }
 
@@ -128,7 +129,7 @@ static void use_archives(struct docker *d, const char *why)
 {
 	struct transport *t = &d->transport;
 	struct sandbox_look now;
-	struct conn *old;
+	struct channel *old;
 
 	sandbox_look(&d->sb, &now);
 	pthread_mutex_lock(&t->lock);
@@ -141,27 +142,27 @@ static void use_archives(struct docker *d, const char *why)
 	pthread_mutex_unlock(&t->lock);
 	if (old)
 		atomic_fetch_add(&d->sb.generation, 1);
-	conn_unref(old);
+	channel_unref(old);
 }
 
-static void use_guest(struct docker *d, struct conn *c)
+static void use_guest(struct docker *d, struct channel *c)
 {
 	struct transport *t = &d->transport;
-	struct conn *old;
+	struct channel *old;
 
 	pthread_mutex_lock(&t->lock);
 	old = t->conn;
-	t->conn = conn_ref(c);
+	t->conn = channel_ref(c);
 	t->why[0] = '\0';
 	pthread_mutex_unlock(&t->lock);
-	conn_unref(old);
+	channel_unref(old);
 	live_forget(d, c);
 	log_info("route %s: files over the guest, %s", d->bk.route, guest_way(c->guest));
 }
 
 void transport_end(struct docker *d)
 {
-	conn_unref(TAKE(d->transport.conn));
+	channel_unref(TAKE(d->transport.conn));
 	live_forget(d, NULL);
 }
 
@@ -177,7 +178,7 @@ static int no_guest(struct docker *d, int r, const struct err *err)
 	return 0;
 }
 
-static int change_over(struct bk_req *req, struct docker *d, struct conn *c, struct err *err)
+static int change_over(struct bk_req *req, struct docker *d, struct channel *c, struct err *err)
 {
 	int r = gate_enter(req, &d->names);
 
@@ -193,9 +194,9 @@ static int change_over(struct bk_req *req, struct docker *d, struct conn *c, str
 }
 
 /* The gate is ours. 0 with *RET NULL: archives. */
-static int find_guest(struct bk_req *req, struct docker *d, struct conn **ret)
+static int find_guest(struct bk_req *req, struct docker *d, struct channel **ret)
 {
-	_cleanup_(conn_unrefp) struct conn *c = NULL;
+	_cleanup_(channel_unrefp) struct channel *c = NULL;
 	struct err err = {""};
 	int r;
 
@@ -213,7 +214,7 @@ static int find_guest(struct bk_req *req, struct docker *d, struct conn **ret)
 	return 0;
 }
 
-int transport_get(struct bk_req *req, struct docker *d, struct conn **ret)
+int transport_get(struct bk_req *req, struct docker *d, struct channel **ret)
 {
 	struct transport *t = &d->transport;
 	bool try = false;

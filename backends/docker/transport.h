@@ -1,5 +1,5 @@
 /*
- * How a route reaches its files now: over the guest of its running container (`struct conn`, a
+ * How a route reaches its files now: over the guest of its running container (`struct channel`, a
  * connection that whoever uses it keeps by a reference), or, where there is none, by archives.
  *
  * Whoever begins an operation asks transport_get. That connects where the container runs, changes
@@ -17,7 +17,7 @@
 #include "wait.h"
 
 struct docker;
-struct conn;
+struct channel;
 
 enum transport_mode { TRANSPORT_AUTO, TRANSPORT_GUEST, TRANSPORT_ARCHIVE };
 
@@ -27,9 +27,9 @@ struct transport {
 	struct gate gate; /* one changes over */
 	pthread_mutex_t lock;
 	/* guarded by lock */
-	struct conn *conn; /* a reference; NULL: archives */
-	uint64_t retry_ms; /* not tried before, unless the sandbox has changed since: */
-	uint64_t tried_at; /* its `changes` at the last try */
+	struct channel *conn; /* a reference; NULL: archives */
+	uint64_t retry_ms;    /* not tried before, unless the sandbox has changed since: */
+	uint64_t tried_at;    /* its `changes` at the last try */
 	char why[sizeof(((struct err *)0)->text)]; /* why archives */
 };
 
@@ -44,20 +44,20 @@ void transport_done(struct transport *t);
  * where only a guest will do (transport=guest) start the container. -EINTR, -ETIMEDOUT, or why
  * there is no guest where there has to be one. The caller holds no gate.
  */
-int transport_get(struct bk_req *req, struct docker *d, struct conn **ret);
+int transport_get(struct bk_req *req, struct docker *d, struct channel **ret);
 /* With the gate of names held: archives are not the way any more. */
 bool transport_is_live(struct docker *d);
 
 /* `key value` lines for the sandbox's status. */
 int transport_status(struct docker *d, struct buf *out);
 
-struct conn *conn_ref(struct conn *c);
-void conn_unref(struct conn *c); /* takes NULL */
-DEFINE_CLEANUP(struct conn *, conn_unref)
+struct channel *channel_ref(struct channel *c);
+void channel_unref(struct channel *c); /* takes NULL */
+DEFINE_CLEANUP(struct channel *, channel_unref)
 /* The container's tree, alive as long as the reference. */
-struct bk *conn_bk(struct conn *c);
-bool conn_is_over(struct conn *c);
+struct bk *channel_bk(struct channel *c);
+bool channel_is_over(struct channel *c);
 /* Which start of the container it belongs to. */
-uint64_t conn_start(struct conn *c);
+uint64_t channel_start(struct channel *c);
 
 #endif
