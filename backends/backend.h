@@ -115,7 +115,8 @@ struct bk {
 	bool readonly;	   /* wrappers answer EROFS for every change */
 	bool no_host_exec; /* its files may not be executed on the host (EACCES) */
 	bool direct_io;	   /* sizes are not known before the read: bypass the page cache */
-	uint32_t entry_ttl_ms, attr_ttl_ms, negative_ttl_ms; /* how long the kernel may remember */
+	/* How long the kernel may remember; may change at any time. */
+	_Atomic uint32_t entry_ttl_ms, attr_ttl_ms, negative_ttl_ms;
 	/* All of that can become void at once (bk_sandbox_ops.changed): it holds only where the
 	 * front end can make the kernel forget, and is 0 where it cannot. */
 	bool recall;

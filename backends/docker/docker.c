@@ -84,9 +84,11 @@ static int make(const struct bk_mount *mount, const char *route, bool attach, co
 		free(d);
 		return r;
 	}
-	/* A command may change anything at any moment: nothing may be believed without asking. */
+	/* A command may change anything: it holds until one ends. Of archives nothing may be believed
+	 * without asking, since they do so for a second themselves. */
 	d->bk.blocking = true;
 	d->bk.no_host_exec = true;
+	d->bk.recall = true;
 	d->bk.entry_ttl_ms = d->bk.attr_ttl_ms = 0;
 	r = docker_conf_parse(&d->conf, mount, attach, options, binds, err);
 	if (r < 0)

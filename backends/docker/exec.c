@@ -165,6 +165,7 @@ static void docker_changed(struct bk *bk)
 	struct docker *d = container_of(bk, struct docker, bk);
 
 	atomic_fetch_add(&d->sb.generation, 1);
+	transport_forget(d);
 }
 
 static int docker_ctl(struct bk_req *req, struct bk *bk, const char *verb, struct err *err)

@@ -124,6 +124,23 @@ bool transport_is_live(struct docker *d)
 	return c != NULL;
 }
 
+/* How long the kernel may remember. */
+static void set_ttl(struct docker *d, uint32_t ms)
+{
+	d->bk.entry_ttl_ms = d->bk.attr_ttl_ms = d->bk.negative_ttl_ms = ms;
+}
+
+void transport_forget(struct docker *d)
+{
+	struct channel *c;
+	bool try;
+
+	c = current(d, &try);
+	if (c)
+		remote_changed(channel_bk(c));
+	channel_unref(c);
+}
+
 /* Archives serve, because of WHY. What they knew may be old: the guest's changes pass them by. */
 static void use_archives(struct docker *d, const char *why)
 {
@@ -134,6 +151,7 @@ static void use_archives(struct docker *d, const char *why)
 	sandbox_look(&d->sb, &now);
 	pthread_mutex_lock(&t->lock);
 	old = TAKE(t->conn);
+	set_ttl(d, 0);
 	t->retry_ms = clock_ms() + RETRY_MS;
 	t->tried_at = now.changes;
 	if (strcmp(t->why, why) != 0 && (old || *t->why))
@@ -153,6 +171,7 @@ static void use_guest(struct docker *d, struct channel *c)
 	pthread_mutex_lock(&t->lock);
 	old = t->conn;
 	t->conn = channel_ref(c);
+	set_ttl(d, channel_bk(c)->attr_ttl_ms);
 	t->why[0] = '\0';
 	pthread_mutex_unlock(&t->lock);
 	channel_unref(old);

@@ -48,6 +48,9 @@ int transport_get(struct bk_req *req, struct docker *d, struct channel **ret);
 /* With the gate of names held: archives are not the way any more. */
 bool transport_is_live(struct docker *d);
 
+/* What was read ahead may have changed. */
+void transport_forget(struct docker *d);
+
 /* `key value` lines for the sandbox's status. */
 int transport_status(struct docker *d, struct buf *out);
 
