@@ -134,9 +134,9 @@ static int no_answer(struct sandbox *sb, struct relay *relay, int r, struct err 
 static int choose_way(struct bk_req *req, struct sandbox *sb, const char *exec_id,
 		      enum guest_way way, struct guest *g, int *fd, struct err *err)
 {
-	struct remote_offer offer;
+	struct remote_offer offer = {.fd = -1};
 	struct err why = {""};
-	int direct, r = read_offer(req, *fd, &offer);
+	int direct = -1, r = read_offer(req, *fd, &offer);
 
 	if (r < 0)
 		return no_answer(sb, g->relay, r, err);
