@@ -186,9 +186,8 @@ static int link_exec(struct maker *m)
 			return err_set(m->err, -EINVAL, "route %s: exec: %s has no sandbox",
 				       m->r->list[i].path, exec);
 		m->r->list[i].exec = to->bk ? to : NULL;
-		/* What a command changes there is to be seen when it ends, so nothing is
-		 * remembered. */
-		m->r->list[i].bk->entry_ttl_ms = m->r->list[i].bk->attr_ttl_ms = 0;
+		/* What a command changes there is to be seen when it ends. */
+		m->r->list[i].bk->recall = true;
 	}
 	return 0;
 }
