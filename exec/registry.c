@@ -5,9 +5,9 @@
  */
 #include "registry.h"
 
+#include "json.h"
 #include "registry_paths.h"
 
-#include <cjson/cJSON.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
@@ -88,24 +88,19 @@ static int lock_info(const char *dir, int *ret)
 
 static int write_info(int fd, const char *mountpoint)
 {
-	cJSON *info = cJSON_CreateObject();
-	char *text = NULL;
-	int r = -ENOMEM;
+	_cleanup_buf_ struct buf text = BUF_INIT(REGISTRY_MAX_INFO - 1);
+	int r = buf_adds(&text, "{\"mountpoint\":");
 
-	if (cJSON_AddStringToObject(info, "mountpoint", mountpoint) &&
-	    cJSON_AddNumberToObject(info, "pid", getpid()) &&
-	    cJSON_AddNumberToObject(info, "uid", geteuid()))
-		text = cJSON_PrintUnformatted(info);
-	cJSON_Delete(info);
-	if (!text)
+	if (r == 0)
+		r = json_add_string(&text, mountpoint);
+	if (r == 0)
+		r = buf_addf(&text, ",\"pid\":%d,\"uid\":%u}", getpid(), geteuid());
+	if (r < 0)
 		return r;
-	if (ftruncate(fd, 0) < 0 || fchmod(fd, 0644) < 0 ||
-	    pwrite(fd, text, strlen(text), 0) != (ssize_t)strlen(text))
-		r = errno ? -errno : -EIO;
-	else
-		r = 0;
-	free(text);
-	return r;
+	if (ftruncate(fd, 0) < 0 || fchmod(fd, 0644) < 0)
+		return -errno;
+	errno = EIO;
+	return pwrite(fd, text.data, text.len, 0) == (ssize_t)text.len ? 0 : -errno;
 }
 
 int registry_add(const char *mountpoint, struct registry_entry *ret, struct err *err)

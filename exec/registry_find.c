@@ -4,11 +4,11 @@
  */
 #include "registry.h"
 
+#include "json.h"
 #include "registry_paths.h"
 
 #include "base/buf.h"
 
-#include <cjson/cJSON.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <mntent.h>
@@ -50,21 +50,18 @@ static bool lives(int fd)
 
 static int parse_info(const char *text, struct registry_mount *m)
 {
-	cJSON *json = cJSON_Parse(text);
-	const cJSON *mountpoint = cJSON_GetObjectItemCaseSensitive(json, "mountpoint");
-	const cJSON *pid = cJSON_GetObjectItemCaseSensitive(json, "pid");
-	const cJSON *uid = cJSON_GetObjectItemCaseSensitive(json, "uid");
-	int r = -EINVAL;
+	long long pid, uid;
+	int r = json_get_string(text, "mountpoint", &m->mountpoint);
 
-	if (cJSON_IsString(mountpoint) && *mountpoint->valuestring == '/' && cJSON_IsNumber(pid) &&
-	    cJSON_IsNumber(uid)) {
-		m->mountpoint = strdup(mountpoint->valuestring);
-		m->pid = pid->valueint;
-		m->uid = (uid_t)uid->valuedouble;
-		r = m->mountpoint ? 0 : -ENOMEM;
-	}
-	cJSON_Delete(json);
-	return r;
+	if (r == 0)
+		r = json_get_number(text, "pid", &pid);
+	if (r == 0)
+		r = json_get_number(text, "uid", &uid);
+	if (r < 0 || *m->mountpoint != '/')
+		return r < 0 ? r : -EINVAL;
+	m->pid = pid;
+	m->uid = uid;
+	return 0;
 }
 
 /* The entry NAME of the open directory RUNTIME_FD, whose path is RUNTIME. */

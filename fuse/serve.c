@@ -112,14 +112,6 @@ static int make_routes(struct daemon *d, struct err *err)
 	return routes_new(d->c, &d->mount, &d->preparing, &progress, &d->routes, err);
 }
 
-/* What a sandbox changes in a directory that is bound into it, nobody tells the backend. */
-static void recall_bound(struct routes *r)
-{
-	for (size_t i = 0; i < r->n; i++)
-		if (r->list[i].exec && r->list[i].bk)
-			r->list[i].bk->recall = true;
-}
-
 /* The control tree is a route as any other; what it shows are the routes before it. */
 static int add_control(struct daemon *d)
 {
@@ -267,8 +259,6 @@ static int start(struct daemon *d, struct err *err)
 		return -ENOMEM;
 	}
 	r = make_routes(d, err);
-	if (r == 0)
-		recall_bound(&d->routes);
 	if (r == 0)
 		r = add_control(d);
 	if (r == 0)

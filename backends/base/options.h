@@ -39,8 +39,4 @@ int options_parse(const struct option *table, const cJSON *obj, void *conf, stru
 /* Free the strings and JSON values in CONF that TABLE names. */
 void options_free(const struct option *table, void *conf);
 
-/* One value each. Return 0 or -EINVAL. */
-int option_size(const char *s, uint64_t *ret_bytes);
-int option_duration(const char *s, uint64_t *ret_ms);
-
 #endif

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <string.h>
 
 const char args_help[] =
@@ -177,10 +178,25 @@ static int make_argv(struct exec_args *args, const struct choices *how, char **r
 	return 0;
 }
 
+/* The option that getopt_long did not like. C libraries differ in where optind is then. */
+static const char *wrong_option(int argc, char **argv, char *letter)
+{
+	const char *last = optind <= argc ? argv[optind - 1] : NULL;
+
+	if (last && strncmp(last, "--", 2) == 0)
+		return last;
+	for (const struct option *o = long_options; o->name && optopt > UCHAR_MAX; o++)
+		if (o->val == optopt)
+			return o->name;
+	letter[1] = optopt;
+	return letter;
+}
+
 int args_parse(int argc, char **argv, struct exec_args *ret, struct err *err)
 {
 	struct exec_args args = {.status_fd = -1};
 	struct choices how = {0};
+	char letter[] = "-?";
 	int c, r = 0;
 
 	optind = 0; /* from the start, also where somebody parsed before */
@@ -189,10 +205,10 @@ int args_parse(int argc, char **argv, struct exec_args *ret, struct err *err)
 	       (c = getopt_long(argc, argv, "+:tTndlihc:e:w:u:", long_options, NULL)) != -1) {
 		if (c == ':')
 			r = err_set(err, -EINVAL, "%s wants a value; see aib-exec --help",
-				    argv[optind - 1]);
+				    wrong_option(argc, argv, letter));
 		else if (c == '?')
 			r = err_set(err, -EINVAL, "%s: no such option; see aib-exec --help",
-				    argv[optind - 1]);
+				    wrong_option(argc, argv, letter));
 		else
 			r = take_option(c, &args, &how, err);
 	}

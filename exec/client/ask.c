@@ -75,7 +75,8 @@ int ask(int fd, const cJSON *request, unsigned timeout_ms,
 	void (*progress)(void *ctx, const char *text), void *ctx, cJSON **ret, struct err *err)
 {
 	_cleanup_buf_ struct buf reply = BUF_INIT(PROTO_MAX_REQUEST);
-	int r = send_request(fd, request, err);
+	_cleanup_free_ char *text = cJSON_PrintUnformatted(request);
+	int r = text ? send_request(fd, text, err) : err_set(err, -ENOMEM, "out of memory");
 
 	if (r < 0)
 		return r;

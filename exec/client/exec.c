@@ -6,27 +6,84 @@
 #include "send.h"
 #include "terminal.h"
 
+#include "json.h"
 #include "registry.h"
 
 #include <string.h>
 #include <sys/stat.h>
 
-/* base/options.h and <getopt.h> both have a struct option: only this is needed of the first. */
-#include "base/options.h"
+#include "base/units.h"
 
-static cJSON *string_array(const char *const *strings)
+/* ---- The request ---- */
+
+struct text {
+	struct buf buf;
+	int error; /* the first; what comes after it does not matter */
+};
+
+static void add(struct text *out, const char *s)
 {
-	cJSON *array = cJSON_CreateArray();
+	int r = buf_adds(&out->buf, s);
 
-	for (; array && strings && *strings; strings++)
-		cJSON_AddItemToArray(array, cJSON_CreateString(*strings));
-	return array;
+	if (r < 0 && !out->error)
+		out->error = r;
 }
 
-static void add_string(cJSON *o, const char *key, const char *value)
+static void add_quoted(struct text *out, const char *s)
 {
-	if (value && *value)
-		cJSON_AddStringToObject(o, key, value);
+	int r = json_add_string(&out->buf, s);
+
+	if (r < 0 && !out->error)
+		out->error = r;
+}
+
+static void add_key(struct text *out, const char *key)
+{
+	add(out, out->buf.len > 1 ? "," : "");
+	add_quoted(out, key);
+	add(out, ":");
+}
+
+static void add_string(struct text *out, const char *key, const char *value)
+{
+	if (!value || !*value)
+		return;
+	add_key(out, key);
+	add_quoted(out, value);
+}
+
+static void add_number(struct text *out, const char *key, unsigned long long n)
+{
+	char digits[24];
+
+	snprintf(digits, sizeof(digits), "%llu", n);
+	add_key(out, key);
+	add(out, digits);
+}
+
+static void add_true(struct text *out, const char *key)
+{
+	add_key(out, key);
+	add(out, "true");
+}
+
+/* FIRST may be NULL. */
+static void add_strings(struct text *out, const char *key, const char *first,
+			const char *const *strings)
+{
+	const char *comma = "";
+
+	add_key(out, key);
+	add(out, "[");
+	if (first) {
+		add_quoted(out, first);
+		comma = ",";
+	}
+	for (; strings && *strings; strings++, comma = ",") {
+		add(out, comma);
+		add_quoted(out, *strings);
+	}
+	add(out, "]");
 }
 
 /* The caller's spelling of the working directory CWD (NULL: not known), where $PWD has one. */
@@ -43,46 +100,52 @@ static const char *spelled_cwd(const char *cwd)
 	return a.st_dev == b.st_dev && a.st_ino == b.st_ino ? pwd : NULL;
 }
 
-static void add_terminal(cJSON *o)
+static void add_terminal(struct text *out)
 {
-	const char *term = getenv("TERM");
 	uint16_t rows, cols;
-	char *entry;
 
 	terminal_size(&rows, &cols);
-	cJSON_AddTrueToObject(o, "tty");
-	cJSON_AddNumberToObject(o, "rows", rows);
-	cJSON_AddNumberToObject(o, "cols", cols);
-	/* First, so that -e can say otherwise. */
-	if (term && asprintf(&entry, "TERM=%s", term) >= 0) {
-		cJSON_InsertItemInArray(cJSON_GetObjectItem(o, "env"), 0,
-					cJSON_CreateString(entry));
-		free(entry);
-	}
+	add_true(out, "tty");
+	add_number(out, "rows", rows);
+	add_number(out, "cols", cols);
 }
 
-static cJSON *make_request(const struct exec_args *args, const char *cwd, uint64_t timeout_ms)
+/* The caller's TERM comes before what -e says. *ret is the caller's. */
+static int caller_term(const struct exec_args *args, char **ret)
 {
-	cJSON *o = cJSON_CreateObject();
+	const char *term = args->tty ? getenv("TERM") : NULL;
 
-	cJSON_AddStringToObject(o, "op", "exec");
-	cJSON_AddNumberToObject(o, "version", PROTO_VERSION);
-	cJSON_AddItemToObject(o, "argv", string_array(args->argv));
-	cJSON_AddItemToObject(o, "env", string_array(args->env));
-	add_string(o, "cwd", cwd);
-	add_string(o, "pwd", spelled_cwd(cwd));
-	add_string(o, "workdir", args->workdir);
-	add_string(o, "user", args->user);
-	add_string(o, "sandbox", args->sandbox);
-	add_string(o, "default_sandbox", getenv("AIB_SANDBOX"));
+	*ret = NULL;
+	return term && asprintf(ret, "TERM=%s", term) < 0 ? -ENOMEM : 0;
+}
+
+static int make_request(const struct exec_args *args, const char *cwd, uint64_t timeout_ms,
+			struct text *out)
+{
+	_cleanup_free_ char *term = NULL;
+
+	if (caller_term(args, &term) < 0)
+		return -ENOMEM;
+	add(out, "{");
+	add_string(out, "op", "exec");
+	add_number(out, "version", PROTO_VERSION);
+	add_strings(out, "argv", NULL, args->argv);
+	add_strings(out, "env", term, args->env);
+	add_string(out, "cwd", cwd);
+	add_string(out, "pwd", spelled_cwd(cwd));
+	add_string(out, "workdir", args->workdir);
+	add_string(out, "user", args->user);
+	add_string(out, "sandbox", args->sandbox);
+	add_string(out, "default_sandbox", getenv("AIB_SANDBOX"));
 	if (args->tty)
-		add_terminal(o);
-	cJSON_AddTrueToObject(o, "stream");
+		add_terminal(out);
+	add_true(out, "stream");
 	if (args->detach)
-		cJSON_AddTrueToObject(o, "detach");
+		add_true(out, "detach");
 	if (timeout_ms)
-		cJSON_AddNumberToObject(o, "timeout_ms", timeout_ms);
-	return o;
+		add_number(out, "timeout_ms", timeout_ms);
+	add(out, "}");
+	return out->error;
 }
 
 /* ---- The end ---- */
@@ -90,25 +153,19 @@ static cJSON *make_request(const struct exec_args *args, const char *cwd, uint64
 /* One answer that cannot be mistaken, where a status of 125 or 143 may be the command's own. */
 static void tell_status(int fd, const struct relay_result *res, const char *error)
 {
+	_cleanup_buf_ struct buf text = BUF_INIT(SIZE_MAX / 2);
 	bool ran = res && res->end == RELAY_EXIT;
-	cJSON *o = cJSON_CreateObject();
-	char *text;
+	char exited[8] = "null", signalled[8] = "null";
 
-	cJSON_AddItemToObject(o, "exit_code",
-			      ran && res->exit.how == PROTO_EXITED
-				  ? cJSON_CreateNumber(res->exit.value)
-				  : cJSON_CreateNull());
-	cJSON_AddItemToObject(o, "signal",
-			      ran && res->exit.how == PROTO_SIGNALLED
-				  ? cJSON_CreateNumber(res->exit.value)
-				  : cJSON_CreateNull());
-	cJSON_AddBoolToObject(o, "timed_out", ran && res->exit.timed_out);
-	cJSON_AddItemToObject(o, "error", error ? cJSON_CreateString(error) : cJSON_CreateNull());
-	text = cJSON_PrintUnformatted(o);
-	if (text)
-		dprintf(fd, "%s\n", text);
-	free(text);
-	cJSON_Delete(o);
+	if (ran && res->exit.how == PROTO_EXITED)
+		snprintf(exited, sizeof(exited), "%u", res->exit.value);
+	if (ran && res->exit.how == PROTO_SIGNALLED)
+		snprintf(signalled, sizeof(signalled), "%u", res->exit.value);
+	if (error)
+		json_add_string(&text, error);
+	dprintf(fd, "{\"exit_code\":%s,\"signal\":%s,\"timed_out\":%s,\"error\":%s}\n", exited,
+		signalled, ran && res->exit.timed_out ? "true" : "false",
+		error && text.data ? text.data : "null");
 }
 
 static int explain_exit(const struct exec_args *args, const struct relay_result *res,
@@ -132,18 +189,15 @@ static int explain_exit(const struct exec_args *args, const struct relay_result 
 
 static int print_job(const char *reply, struct err *err)
 {
-	cJSON *o = cJSON_Parse(reply);
-	const cJSON *job = cJSON_GetObjectItemCaseSensitive(o, "job");
-	int status = CLIENT_FAILED;
+	_cleanup_free_ char *job = NULL;
 
-	if (!cJSON_IsString(job))
+	if (json_get_string(reply, "job", &job) < 0)
 		err_set(err, 0, "the daemon's reply names no job");
-	else if (puts(job->valuestring) < 0 || fflush(stdout) != 0)
+	else if (puts(job) < 0 || fflush(stdout) != 0)
 		err_set(err, 0, "cannot write the job's name: %m");
 	else
-		status = 0;
-	cJSON_Delete(o);
-	return status;
+		return 0;
+	return CLIENT_FAILED;
 }
 
 static int finish(const struct exec_args *args, const struct relay_result *res, struct err *err)
@@ -168,8 +222,8 @@ static int start(const struct exec_args *args, struct err *err)
 	_cleanup_registry_mount_ struct registry_mount mount = {0};
 	_cleanup_free_ char *cwd = getcwd(NULL, 0);
 	_cleanup_close_ int fd = -1;
+	struct text request = {.buf = BUF_INIT(SIZE_MAX / 2)};
 	uint64_t timeout_ms = 0;
-	cJSON *request;
 	int r;
 
 	if (args->timeout && option_duration(args->timeout, &timeout_ms) < 0)
@@ -183,9 +237,12 @@ static int start(const struct exec_args *args, struct err *err)
 	fd = registry_connect(&mount, err);
 	if (fd < 0)
 		return fd;
-	request = make_request(args, cwd, timeout_ms);
-	r = send_request(fd, request, err);
-	cJSON_Delete(request);
+	r = make_request(args, cwd, timeout_ms, &request);
+	if (r < 0)
+		return err_set(err, r,
+			       r == -E2BIG ? "arguments and environment are too long"
+					   : "out of memory");
+	r = send_request(fd, request.buf.data, err);
 	return r < 0 ? r : TAKE_FD(fd);
 }
 

@@ -40,23 +40,19 @@ static int send_text(int fd, const char *text)
 	return r;
 }
 
-int send_request(int fd, const cJSON *request, struct err *err)
+int send_request(int fd, const char *request, struct err *err)
 {
-	char *text = cJSON_PrintUnformatted(request);
 	int r;
 
-	if (!text)
-		return err_set(err, -ENOMEM, "out of memory");
-	if (strlen(text) > PROTO_MAX_REQUEST)
+	if (strlen(request) > PROTO_MAX_REQUEST)
 		r = err_set(err, -E2BIG,
 			    "arguments and environment are too long (at most %d bytes)",
 			    PROTO_MAX_REQUEST);
 	else
-		r = send_text(fd, text);
+		r = send_text(fd, request);
 	if (r == -EPIPE || r == -ECONNRESET)
 		r = 0;
 	else if (r < 0 && r != -E2BIG)
 		err_set(err, r, "cannot write to the daemon: %s", strerror(-r));
-	free(text);
 	return r;
 }

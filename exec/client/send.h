@@ -4,12 +4,10 @@
 
 #include "base/err.h"
 
-#include <cjson/cJSON.h>
-
 /*
- * Send REQUEST over FD, a connection of registry_connect that blocks. 0 or -errno with text. A
- * daemon that hung up is no failure: it may have said why, which is for the reader to find.
+ * Send REQUEST, JSON, over FD, a connection of registry_connect that blocks. 0 or -errno with text.
+ * A daemon that hung up is no failure: it may have said why, which is for the reader to find.
  */
-int send_request(int fd, const cJSON *request, struct err *err);
+int send_request(int fd, const char *request, struct err *err);
 
 #endif

@@ -10,7 +10,7 @@
 #include "guest.h"
 
 #include "../pump.h"
-#include "options.h"
+#include "run_options.h"
 #include "spawn.h"
 #include "tree.h"
 
@@ -43,7 +43,7 @@ struct source {
 };
 
 static struct {
-	struct options options;
+	struct run_options options;
 	struct spawned child;
 	struct source sources[2];
 	int signals; /* signalfd */
@@ -496,7 +496,7 @@ static int set_up(void)
 
 int guest_run(int argc, char **argv)
 {
-	int r = options_parse(argc, argv, &run.options);
+	int r = run_options_parse(argc, argv, &run.options);
 
 	if (r)
 		return r;

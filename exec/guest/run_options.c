@@ -1,4 +1,4 @@
-#include "options.h"
+#include "run_options.h"
 
 #include "environment.h"
 #include "guest.h"
@@ -22,7 +22,7 @@ struct variables {
 	size_t n;
 };
 
-static int take_option(char option, char *value, struct options *o, struct variables *vars)
+static int take_option(char option, char *value, struct run_options *o, struct variables *vars)
 {
 	char *end;
 
@@ -54,7 +54,7 @@ static int take_option(char option, char *value, struct options *o, struct varia
 	}
 }
 
-static int set_environment(const struct options *o, const struct variables *vars)
+static int set_environment(const struct run_options *o, const struct variables *vars)
 {
 	if (o->conf.tty)
 		setenv("TERM", "xterm", 0);
@@ -67,9 +67,9 @@ static int set_environment(const struct options *o, const struct variables *vars
 	return GUEST_USAGE;
 }
 
-int options_parse(int argc, char **argv, struct options *ret)
+int run_options_parse(int argc, char **argv, struct run_options *ret)
 {
-	struct options o = {0};
+	struct run_options o = {0};
 	struct variables vars = {.list = argv};
 	int i, r;
 

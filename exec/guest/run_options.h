@@ -1,10 +1,10 @@
 /* The command line of `aib-guest run`. */
-#ifndef AIB_EXEC_GUEST_OPTIONS_H
-#define AIB_EXEC_GUEST_OPTIONS_H
+#ifndef AIB_EXEC_GUEST_RUN_OPTIONS_H
+#define AIB_EXEC_GUEST_RUN_OPTIONS_H
 
 #include "spawn.h"
 
-struct options {
+struct run_options {
 	struct spawn_conf conf; /* its strings are argv's */
 	uint64_t timeout_ms;	/* 0: none */
 	bool detach;
@@ -14,6 +14,6 @@ struct options {
  * Parse what follows the verb, and make this process's environment the command's. Values of
  * variables are wiped from ARGV. 0, or GUEST_USAGE with text on standard error.
  */
-int options_parse(int argc, char **argv, struct options *ret);
+int run_options_parse(int argc, char **argv, struct run_options *ret);
 
 #endif
