@@ -57,7 +57,8 @@ enum proto_type {
 	PROTO_ERROR = 21,    /* UTF-8 text for people: what failed, on what, why, what to do */
 	PROTO_PROGRESS = 22, /* UTF-8 text, a line for people, no newline */
 	PROTO_CREDIT = 23,   /* u32, little-endian: so many bytes more of STDIN may be sent */
-	PROTO_STREAM = 24,   /* empty, with a socket (SCM_RIGHTS): the command's own stream */
+	PROTO_STREAM =
+	    24, /* the sandbox's name, with a socket (SCM_RIGHTS): the command's own stream */
 };
 
 /*

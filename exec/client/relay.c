@@ -26,9 +26,10 @@ static const int forwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUS
 struct relay {
 	struct relay_conf conf;
 	struct relay_result result;
-	int fd;	    /* where frames go: the connection, or the command's own stream */
-	int stream; /* the latter; -1: the daemon relays */
-	int passed; /* a descriptor that came, for STREAM to take; -1 */
+	int fd;	       /* where frames go: the connection, or the command's own stream */
+	int stream;    /* the latter; -1: the daemon relays */
+	char *sandbox; /* whose it is */
+	int passed;    /* a descriptor that came, for STREAM to take; -1 */
 	bool done, started, input_ended, daemon_lost, closed[3];
 	bool is_pipe[3];
 	size_t credit;
@@ -167,8 +168,12 @@ static void make_printable(char *text)
 static void end_with_text(struct relay *r, enum relay_end end, const uint8_t *text, size_t len)
 {
 	r->result.end = end;
-	r->result.text = strndup((const char *)text, len);
 	r->done = true;
+	if (!r->sandbox)
+		r->result.text = strndup((const char *)text, len);
+	else if (asprintf(&r->result.text, "sandbox %s: %.*s", r->sandbox, (int)len,
+			  (const char *)text) < 0)
+		r->result.text = NULL;
 	if (r->result.text)
 		make_printable(r->result.text);
 }
@@ -197,7 +202,7 @@ static ssize_t read_connection(struct pump_input *in, int fd, void *data, size_t
 }
 
 /* From here on the guest is spoken with, and the connection only watched. */
-static int take_stream(struct relay *r)
+static int take_stream(struct relay *r, const uint8_t *name, size_t len)
 {
 	struct stat st;
 
@@ -207,7 +212,8 @@ static int take_stream(struct relay *r)
 		return -errno;
 	r->fd = r->stream = TAKE_FD(r->passed);
 	r->in.read = NULL;
-	return 0;
+	r->sandbox = strndup((const char *)name, len);
+	return r->sandbox ? 0 : -ENOMEM;
 }
 
 static void started(struct relay *r)
@@ -236,7 +242,7 @@ static int take_frame(struct relay *r, const struct proto_header *h, const uint8
 		return -EPROTO;
 	switch (h->type) {
 	case PROTO_STREAM:
-		return take_stream(r);
+		return take_stream(r, payload, h->len);
 	case PROTO_STARTED:
 		started(r);
 		return 0;
@@ -448,6 +454,7 @@ int relay_run(const struct relay_conf *conf, struct relay_result *ret, struct er
 	}
 	closep(&r->signals);
 	closep(&r->stream);
+	free(r->sandbox);
 	closep(&r->passed);
 	if (e == 0)
 		*ret = r->result;

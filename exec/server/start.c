@@ -7,6 +7,7 @@
 #include "../../backends/base/pool.h"
 #include "../pass.h"
 
+#include <limits.h>
 #include <string.h>
 
 /* A command's start, on its way through a worker and back. */
@@ -41,13 +42,16 @@ static bool can_hand_over(const struct conn *c, const struct bk_stream *stream)
 
 static void hand_over(struct conn *c, struct bk_stream *stream)
 {
+	const char *name = c->request.route->name;
+	size_t len = strnlen(name, NAME_MAX);
 	int fd = stream->ops->take_fd(stream), r = fd;
-	uint8_t header[PROTO_HEADER];
+	uint8_t frame[PROTO_HEADER + NAME_MAX];
 
 	stream->ops->free(stream);
-	proto_put_header(header, PROTO_STREAM, 0);
+	proto_put_header(frame, PROTO_STREAM, len);
+	memcpy(frame + PROTO_HEADER, name, len);
 	if (r >= 0)
-		r = pass_send(c->client.fd, header, sizeof(header), fd);
+		r = pass_send(c->client.fd, frame, PROTO_HEADER + len, fd);
 	/* The guest has to see the end of the client's. */
 	closep(&fd);
 	c->state = HANDED;
