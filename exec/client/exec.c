@@ -238,11 +238,8 @@ static int start(const struct exec_args *args, struct err *err)
 	if (fd < 0)
 		return fd;
 	r = make_request(args, cwd, timeout_ms, &request);
-	if (r < 0)
-		return err_set(err, r,
-			       r == -E2BIG ? "arguments and environment are too long"
-					   : "out of memory");
-	r = send_request(fd, request.buf.data, err);
+	r = r < 0 ? err_set(err, r, "out of memory") : send_request(fd, request.buf.data, err);
+	buf_done(&request.buf);
 	return r < 0 ? r : TAKE_FD(fd);
 }
 
