@@ -20,10 +20,11 @@ enum { N_FILES = 1600 };
 static struct {
 	struct bk bk, other;
 	struct bk_node nodes[N_FILES];
-	mode_t modes[N_FILES];
-	off_t sizes[N_FILES];
-	int fd; /* what backing_fd gives, or -1 */
-	bool direct_io;
+	_Atomic mode_t modes[N_FILES];
+	_Atomic off_t sizes[N_FILES];
+	pthread_mutex_t lock; /* guards fd */
+	int fd;		      /* what backing_fd gives, or -1 */
+	atomic_bool direct_io;
 	atomic_int lookups, getattrs, reads;
 } t;
 
@@ -80,7 +81,9 @@ static int t_open(struct bk_req *req, struct bk_node *node, int flags, struct bk
 
 	f->base =
 	    (struct bk_file){.node = bk_node_ref(node), .flags = flags, .direct_io = t.direct_io};
+	pthread_mutex_lock(&t.lock);
 	f->fd = t.fd < 0 ? -1 : dup(t.fd);
+	pthread_mutex_unlock(&t.lock);
 	*ret = &f->base;
 	return 0;
 }
@@ -150,10 +153,21 @@ static const char *path_of(int n)
 	return path;
 }
 
+/* FD, which is taken, is the descriptor of files that are opened from now on; -1: they have none.
+ */
+static void set_fd(int fd)
+{
+	pthread_mutex_lock(&t.lock);
+	closep(&t.fd);
+	t.fd = fd;
+	pthread_mutex_unlock(&t.lock);
+}
+
 static void start(void)
 {
 	memset(&t, 0, sizeof(t));
 	t.fd = -1;
+	pthread_mutex_init(&t.lock, NULL);
 	CHECK_EQ(bk_init(&t.bk, &t_ops, "/"), 0);
 	CHECK_EQ(bk_init(&t.other, &t_ops, "/other"), 0);
 	t.bk.entry_ttl_ms = t.bk.attr_ttl_ms = t.bk.negative_ttl_ms = 60000;
@@ -172,7 +186,7 @@ static void finish(void)
 {
 	void *r;
 
-	closep(&t.fd);
+	set_fd(-1);
 	fs_exit(fs);
 	pthread_join(server, &r);
 	CHECK_EQ((intptr_t)r, 0);
@@ -432,7 +446,7 @@ static void in_a_new_era_a_file_has_another_backing(void)
 	start();
 	t.modes[FILE1] = S_IFREG | 0644;
 	t.sizes[FILE1] = 4;
-	t.fd = memfd("fast");
+	set_fd(memfd("fast"));
 	before = open_file(FILE1);
 	same = open_file(FILE1);
 	CHECK_EQ(pread(before, data, 8, 0), 4);
@@ -443,14 +457,13 @@ static void in_a_new_era_a_file_has_another_backing(void)
 		return;
 	}
 	CHECK_EQ(t.reads, 0);
-	closep(&t.fd);
-	t.fd = memfd("else");
+	set_fd(memfd("else"));
 	CHECK(open(path_of(FILE1), O_RDONLY) < 0 && errno == ESTALE); /* not a file it may become */
-	closep(&t.fd);
+	set_fd(-1);
 	CHECK(open(path_of(FILE1), O_RDONLY) < 0 && errno == EIO);
 
 	atomic_fetch_add(&t.nodes[FILE1].era, 1);
-	t.fd = memfd("anew");
+	set_fd(memfd("anew"));
 	after = open_file(FILE1);
 	CHECK_EQ(pread(after, data, 8, 0), 4);
 	CHECK_EQ(memcmp(data, "anew", 4), 0);
@@ -461,7 +474,7 @@ static void in_a_new_era_a_file_has_another_backing(void)
 	close(same);
 	CHECK_EQ(pread(after, data, 8, 0), 4);
 	CHECK_EQ(memcmp(data, "anew", 4), 0);
-	closep(&t.fd);
+	set_fd(-1);
 	atomic_fetch_add(&t.nodes[FILE1].era, 1);
 	slow = open_file(FILE1);
 	CHECK_EQ(pread(slow, data, 8, 0), 4);
@@ -481,15 +494,14 @@ static void access_that_a_descriptor_has_not_is_not_given(void)
 	t.sizes[FILE1] = 4;
 	rw = memfd("fast");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", rw);
-	t.fd = open(path, O_RDONLY | O_CLOEXEC);
+	set_fd(open(path, O_RDONLY | O_CLOEXEC));
 	fd = open(path_of(FILE1), O_RDWR);
 	CHECK(fd >= 0);
 	CHECK_EQ(pread(fd, data, 8, 0), 4);
 	CHECK_EQ(memcmp(data, "slow", 4), 0);
 	CHECK(pwrite(fd, "x", 1, 0) < 0 && errno == EROFS);
 	close(fd);
-	closep(&t.fd);
-	t.fd = open(path, O_PATH | O_CLOEXEC);
+	set_fd(open(path, O_PATH | O_CLOEXEC));
 	fd = open_file(FILE1);
 	CHECK_EQ(pread(fd, data, 8, 0), 4);
 	CHECK_EQ(memcmp(data, "slow", 4), 0);
@@ -509,7 +521,7 @@ static void a_file_of_unknown_size_is_read_past_it_and_never_in_passthrough(void
 	start();
 	t.modes[FILE1] = S_IFREG | 0644;
 	t.direct_io = true;
-	t.fd = memfd("fast");
+	set_fd(memfd("fast"));
 	fd = open_file(FILE1);
 	CHECK_EQ(read(fd, data, 8), 4);
 	CHECK_EQ(memcmp(data, "slow", 4), 0);
