@@ -55,15 +55,18 @@ static int begin_args(const struct bk_exec *x, struct run_args *a)
 	return 0;
 }
 
+/* Of an image that names none, root with all groups that /etc/group gives him. */
 static const char *user_of(const struct docker *d, const struct bk_exec *x)
 {
-	return x->user ? x->user : *d->sb.user ? d->sb.user : "0:0";
+	return x->user ? x->user : *d->sb.user ? d->sb.user : "0";
 }
 
 /* What an engine does for a command that it starts. */
 static void add_identity(const struct docker *d, const struct bk_exec *x, struct run_args *a)
 {
 	add_pair(a, "-u", user_of(d, x));
+	if (!x->cwd && !d->conf.workdir)
+		add_pair(a, "-C", *d->sb.workdir ? d->sb.workdir : "/");
 	if (*d->sb.home)
 		add_pair(a, "-e", d->sb.home);
 	for (size_t i = 0; x->env && x->env[i]; i++)

@@ -149,14 +149,23 @@ void sandbox_look(struct sandbox *sb, struct sandbox_look *ret)
 	pthread_mutex_unlock(&sb->lock);
 }
 
-static void learn_home_locked(struct sandbox *sb, const cJSON *inspect)
+static void keep(char *to, size_t size, const char *text)
+{
+	if (!*to && strlen(text) < size)
+		strcpy(to, text);
+}
+
+/* What an engine gives commands, and a guest has to be told. It never changes. */
+static void learn_config_locked(struct sandbox *sb, const cJSON *inspect)
 {
 	const cJSON *v, *config = cJSON_GetObjectItemCaseSensitive(inspect, "Config");
+	const cJSON *dir = cJSON_GetObjectItemCaseSensitive(config, "WorkingDir");
 
+	if (cJSON_IsString(dir))
+		keep(sb->workdir, sizeof(sb->workdir), dir->valuestring);
 	cJSON_ArrayForEach (v, cJSON_GetObjectItemCaseSensitive(config, "Env")) {
-		if (!*sb->home && cJSON_IsString(v) && strncmp(v->valuestring, "HOME=", 5) == 0 &&
-		    strlen(v->valuestring) < sizeof(sb->home))
-			strcpy(sb->home, v->valuestring);
+		if (cJSON_IsString(v) && strncmp(v->valuestring, "HOME=", 5) == 0)
+			keep(sb->home, sizeof(sb->home), v->valuestring);
 	}
 }
 
@@ -182,7 +191,7 @@ int sandbox_refresh(struct bk_req *req, struct sandbox *sb, struct err *err)
 	pthread_mutex_lock(&sb->lock);
 	if (cJSON_IsString(id))
 		snprintf(sb->id, sizeof(sb->id), "%.64s", id->valuestring);
-	learn_home_locked(sb, inspect);
+	learn_config_locked(sb, inspect);
 	set_init_locked(sb, cJSON_IsNumber(pid) && pid->valueint > 0 ? pid->valueint : 0);
 	pthread_mutex_unlock(&sb->lock);
 	r = reach_inspect(sb, inspect);

@@ -13,6 +13,8 @@
 #include "engine.h"
 #include "wait.h"
 
+#include <limits.h>
+
 enum sandbox_state {
 	SANDBOX_NONE, /* not there (yet, or any more) */
 	SANDBOX_CREATED,
@@ -48,7 +50,8 @@ struct sandbox {
 	uid_t uid;
 	gid_t gid;
 	double cpus;
-	char home[256]; /* "HOME=…" as the container's configuration has it, or "" */
+	/* As the container's configuration has them, or "": "HOME=…", and where commands start. */
+	char home[256], workdir[PATH_MAX];
 	bool foreign;	/* the engine's machine cannot run our guest */
 	char *data_dir; /* where the engine keeps its data, if that is on this machine */
 	struct gate gate;

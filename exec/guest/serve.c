@@ -70,20 +70,22 @@ static void ignore_children(void)
 	sigaction(SIGCHLD, &act, NULL);
 }
 
-/* Whether files can be made as their callers: root, and not one whom that was taken from. */
-static bool can_switch_user(void)
+/* Whether this is root, and not one whom any of CAPABILITIES (CAP_TO_MASK, below 32) was taken
+ * from. */
+static bool is_root_with(uint32_t capabilities)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct caps[2];
-	const uint32_t both = CAP_TO_MASK(CAP_SETUID) | CAP_TO_MASK(CAP_SETGID);
 
 	return geteuid() == 0 && syscall(SYS_capget, &head, caps) == 0 &&
-	       (caps[0].effective & both) == both;
+	       (caps[0].effective & capabilities) == capabilities;
 }
+
+#define SWITCH_USER (CAP_TO_MASK(CAP_SETUID) | CAP_TO_MASK(CAP_SETGID))
 
 static int make(struct bk **ret, struct err *err)
 {
-	const struct bk_mount mount = {.can_switch_user = can_switch_user()};
+	const struct bk_mount mount = {.can_switch_user = is_root_with(SWITCH_USER)};
 	struct host_conf conf = {
 	    .path = strdup("/"), .symlinks = strdup("verbatim"), .blocking = strdup("no")};
 	struct bk *bk;
@@ -214,7 +216,7 @@ static void *watch_life(void *arg)
 
 static int serve_direct(struct bk *bk, int in, int socket)
 {
-	static const struct remote_serve_conf conf = {.exec = start_command};
+	struct remote_serve_conf conf = {.threads = 0};
 	static struct life life;
 	pthread_t thread;
 	int e;
@@ -225,6 +227,10 @@ static int serve_direct(struct bk *bk, int in, int socket)
 		closep(&socket);
 		return -e;
 	}
+	/* A command that cannot become its user, or whose tree could not be ended: the engine can.
+	 */
+	if (is_root_with(SWITCH_USER | CAP_TO_MASK(CAP_KILL)))
+		conf.exec = start_command;
 	return remote_serve(bk, socket, socket, &conf);
 }
 

@@ -3,6 +3,7 @@ groups, environment, capabilities, limits, namespaces. The guest is started once
 `aib-guest serve` is, and starts the commands."""
 
 import struct
+import re
 import subprocess
 
 import pytest
@@ -83,6 +84,12 @@ class Box:
         return out, end[1], ""
 
 
+def without_soft_limit(text):
+    """The Engine's own runtime raises its soft limit of open files, and now and then forgets to lower
+    it again for what it starts."""
+    return re.sub(r"(Max open files +)\d+", r"\1", text)
+
+
 @pytest.mark.parametrize(
     "flags",
     [
@@ -104,8 +111,8 @@ def test_it_is_what_the_engines_exec_gives(engine, container, world, flags):
         ours = box.ours(default if user is None else user, "sh", "-c", LOOK, env=home + extra)
         assert theirs.returncode == 0, theirs.stderr
         assert ours[1:] == (0, ""), user
-        differ = set(ours[0].splitlines()) ^ set(theirs.stdout.splitlines())
-        assert ours[0] == theirs.stdout, (user, differ)
+        a, b = without_soft_limit(ours[0]), without_soft_limit(theirs.stdout)
+        assert a == b, (user, set(a.splitlines()) ^ set(b.splitlines()))
 
 
 def test_a_terminal(engine, container, world):

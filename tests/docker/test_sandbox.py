@@ -15,6 +15,17 @@ IMAGE = "aib-test:busybox"
 pytestmark = pytest.mark.usefixtures("engine")
 
 
+@pytest.fixture(params=["auto", "archive"])
+def mount(mount, request):
+    """Each test over the guest, where the container runs, and by archives alone."""
+
+    def make(*routes, **kw):
+        said = f",transport={request.param}"
+        return mount(*(r + said if "=docker:" in r or "=container:" in r else r for r in routes), **kw)
+
+    return make
+
+
 def names(engine, world):
     """The containers of mounts of this test, by name."""
     about = [engine.inspect(c) for c in engine.containers("label=aib.mount")]
@@ -182,6 +193,7 @@ def test_a_read_only_root_is_read_and_never_written_in_silence(mount, container)
     assert p.returncode == 125 and "read-only root" in p.stderr
 
 
+@pytest.mark.parametrize("mount", ["archive"], indirect=True)
 def test_nothing_is_lost_below_a_tmpfs(mount, container):
     name = container(flags=("--tmpfs", "/scratch"))
     box = mount(f"/c=container:{name}")
