@@ -1,7 +1,7 @@
 /*
  * Attributes of nodes: what the container has, with what was not written back yet.
  */
-#include "docker.h"
+#include "live.h"
 
 bool content_local(struct dnode *node)
 {
@@ -103,6 +103,7 @@ int docker_lookup(struct bk_req *req, struct bk_node *dir, const char *name,
 
 	if (node) {
 		have = &node->base;
+		(void)live_leave(d, node);
 		if (node->type == S_IFREG && stat_local(d, node, ret_st) == 0) {
 			ret_st->st_ino = node->ino;
 			*ret_node = TAKE(have);

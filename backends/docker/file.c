@@ -84,6 +84,8 @@ int docker_open(struct bk_req *req, struct bk_node *base, int flags, struct bk_f
 
 	if (node->type != S_IFREG)
 		return S_ISDIR(node->type) ? -EISDIR : -ENXIO;
+	if (live_leave(d, node)) /* to be looked up again, as another of the kernel's inodes */
+		return -ESTALE;
 	/* First a handle: it keeps the content that is fetched. */
 	f = handle_new(d, node, flags);
 	if (!f)

@@ -49,6 +49,9 @@ struct live_ref {
 	struct channel *conn;
 	struct bk_node *remote;
 };
+/* Archives serve NODE from now on: whether it was live, so that what the kernel has open of it is
+ * void. */
+bool live_leave(struct docker *d, struct dnode *node);
 struct live_ref live_take_locked(struct docker *d, struct dnode *node);
 void live_drop(struct live_ref ref);
 

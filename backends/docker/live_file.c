@@ -43,6 +43,7 @@ int live_open(struct bk_req *req, struct channel *c, struct bk_node *node, int f
 	      struct bk_file **ret)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
+	unsigned era = atomic_load(&node->era);
 	struct docker *d = docker_of(node);
 	struct bk_file *inner;
 	struct dfile *f;
@@ -51,6 +52,8 @@ int live_open(struct bk_req *req, struct channel *c, struct bk_node *node, int f
 	if (dnode_of(node)->type != S_IFREG)
 		return S_ISDIR(dnode_of(node)->type) ? -EISDIR : -ENXIO;
 	r = live_resolve(req, d, c, dnode_of(node), &remote);
+	if (r == 0 && atomic_load(&node->era) != era) /* to be looked up again first */
+		r = -ESTALE;
 	if (r < 0)
 		return r;
 	f = file_new(node, flags);

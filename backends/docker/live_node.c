@@ -86,6 +86,19 @@ void live_forget(struct docker *d, struct channel *c)
 	free(old);
 }
 
+bool live_leave(struct docker *d, struct dnode *node)
+{
+	struct live_ref had;
+
+	pthread_mutex_lock(&d->nodes.lock);
+	had = live_take_locked(d, node);
+	if (had.remote && S_ISREG(node->type))
+		atomic_fetch_add(&node->base.era, 1);
+	pthread_mutex_unlock(&d->nodes.lock);
+	live_drop(had);
+	return had.remote != NULL;
+}
+
 /* ---- From a place to the remote node ---- */
 
 /* A step of the way down: a node without a remote one, below one that has it. */

@@ -211,7 +211,7 @@ int sandbox_check_alive(struct bk_req *req, struct sandbox *sb, const char *miss
 	struct engine_stat st = {0};
 	int r;
 
-	if (strcmp(missing, "/") == 0)
+	if (strcmp(missing, "/") == 0 || get_state(sb) == SANDBOX_NONE)
 		return gone(sb);
 	if (clock_ms() - atomic_load(&sb->alive_ms) < 1000)
 		return 0;

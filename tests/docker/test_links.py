@@ -12,9 +12,9 @@ IMAGE = "aib-test:busybox"
 pytestmark = pytest.mark.usefixtures("engine")
 
 
-@pytest.fixture
-def bb(mount):
-    return mount(f"/bb=docker:{IMAGE}")
+@pytest.fixture(params=["auto", "archive"])
+def bb(mount, request):
+    return mount(f"/bb=docker:{IMAGE},transport={request.param}")
 
 
 def make(box, line):

@@ -302,6 +302,46 @@ def test_open_files_of_before_a_restart_fail_and_new_ones_work(engine, live):
         f.close()
 
 
+def test_open_files_of_a_container_that_stops_or_goes(engine, mount, container):
+    """They keep the layer that they were opened on until their name is looked up again; then EIO, at once."""
+    for verb in ("stop", "rm"):
+        name = container()
+        box = mount(f"/bb=container:{name}")
+        (box / "bb/root/x").write_text("x" * 9999)
+        become(box, "guest")
+        f = open(box / "bb/root/x", "r+b", buffering=0)
+        m = mmap.mmap(f.fileno(), 0)
+        assert m[0:1] == b"x"
+        engine.docker(*(("stop", "-t", "0", name) if verb == "stop" else ("rm", "-f", name)))
+        for _ in range(3):  # its own layer, or an error; never another's bytes, never a hang
+            try:
+                assert os.pread(f.fileno(), 1, 5) in (b"x",)
+            except OSError as e:
+                assert e.errno == errno.EIO
+        if verb == "stop":
+            assert (box / "bb/root/x").read_text() == "x" * 9999
+            assert status(box)["transport"] == "archive"
+        else:
+            with pytest.raises(OSError) as e:
+                wait_for("the end", lambda: os.stat(box / "bb/root/x") and False)
+            assert e.value.errno == errno.EIO
+        m.close()
+        with contextlib.suppress(OSError):
+            f.close()
+        box.umount()
+
+
+def test_a_file_mapped_and_written_is_in_the_sandbox(live):
+    path = live / "bb/workspace/m"
+    path.write_bytes(b"." * 8192)
+    with open(path, "r+b") as f, mmap.mmap(f.fileno(), 0) as m:
+        m[4096:4099] = b"abc"
+        m.flush()
+        assert live.exec("sh", "-c", "dd if=/workspace/m bs=1 skip=4096 count=3 2>/dev/null", cwd="bb").stdout == "abc"
+        assert live.exec("sh", "-c", "printf xyz | dd of=/workspace/m bs=1 seek=4096 conv=notrunc 2>/dev/null", cwd="bb").returncode == 0
+        assert m[4096:4099] == b"xyz"
+
+
 def test_nothing_is_left_in_a_container_or_the_daemon(engine, mount, container):
     name = container()
     box = mount(f"/bb=container:{name}")
