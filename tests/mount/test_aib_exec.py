@@ -79,7 +79,7 @@ def test_streams_are_separate_and_the_status_is_the_commands(box):
         (125, "--nope: no such option", ["--nope"]),
         (125, "-e wants a value", ["-e"]),
         (125, "no command", []),
-        (125, "aib-exec: the command was not started: unable to find user NOBODY: no matching "
+        (125, "the command was not started: unable to find user NOBODY: no matching "
               "entries in passwd file", ["-u", "NOBODY", "true"]),
     ],
 )  # fmt: skip

@@ -55,12 +55,13 @@ static void exit_frame(uint8_t value)
 static void play(const struct script *s, int connection, int stream, int given)
 {
 	int to = s->no_stream ? connection : stream;
-	uint8_t header[PROTO_HEADER];
+	uint8_t header[PROTO_HEADER + 2];
 	char sink[4096];
 
 	signal(SIGPIPE, SIG_IGN);
 	if (!s->no_stream) {
-		proto_put_header(header, PROTO_STREAM, 0);
+		proto_put_header(header, PROTO_STREAM, 2);
+		memcpy(header + PROTO_HEADER, "py", 2);
 		if (given < 0)
 			CHECK_EQ(write(connection, header, sizeof(header)), sizeof(header));
 		else
@@ -213,7 +214,7 @@ static void its_words_do_not_reach_the_terminal_as_they_are(void)
 	      15);
 	a = say();
 	CHECK_EQ(a->result.end, RELAY_ERROR);
-	CHECK_STR(a->text, "a [2Jb c  d\xc3\xa9 ");
+	CHECK_STR(a->text, "sandbox py: a [2Jb c  d\xc3\xa9 ");
 }
 
 static void a_stream_without_a_socket_is_refused(void)

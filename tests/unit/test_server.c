@@ -297,7 +297,9 @@ static int take_stream(int fd)
 	CHECK_EQ(pass_recv(fd, header, sizeof(header), &passed), sizeof(header));
 	CHECK_EQ(proto_get_header(header, &h), 0);
 	CHECK_EQ(h.type, PROTO_STREAM);
-	CHECK_EQ(h.len, 0);
+	CHECK_EQ(h.len, 2);
+	CHECK_EQ(recv(fd, header, 2, 0), 2);
+	CHECK(memcmp(header, "py", 2) == 0); /* the sandbox's name */
 	CHECK(passed >= 0);
 	CHECK_EQ(atomic_load(&streams), 0); /* the daemon has no part of it any more */
 	return passed;
