@@ -48,7 +48,15 @@ static void wake_waiter(void *arg)
 	pthread_mutex_lock(&w->r->lock);
 	w->cancelled = true;
 	pthread_cond_broadcast(w->cond);
+	remote_conn_nudge_locked(w->r);
 	pthread_mutex_unlock(&w->r->lock);
+}
+
+static bool is_late(const struct bk_req *req)
+{
+	uint64_t at = req ? req->deadline_ms : 0;
+
+	return at && clock_ms() >= at;
 }
 
 /* -ETIMEDOUT where REQ's deadline has passed. */
@@ -59,7 +67,7 @@ static int wait_once_locked(struct remote *r, struct bk_req *req, pthread_cond_t
 
 	if (!at)
 		return -pthread_cond_wait(cond, &r->lock);
-	if (clock_ms() >= at)
+	if (is_late(req))
 		return -ETIMEDOUT;
 	(void)pthread_cond_timedwait(cond, &r->lock, &ts);
 	return 0;
@@ -173,6 +181,42 @@ static bool slot_is_answered(void *arg)
 	return ((struct slot *)arg)->state == SLOT_ANSWERED;
 }
 
+static int sleep_at_locked(struct remote *r, struct bk_req *req, struct slot *slot)
+{
+	int e;
+
+	slot->waited = true;
+	e = wait_once_locked(r, req, &slot->answered);
+	slot->waited = false;
+	return e;
+}
+
+/* Until SLOT is answered; whoever finds that nobody receives does, for all. */
+static int wait_for_answer(struct remote *r, struct bk_req *req, struct slot *slot)
+{
+	struct waiter w = {.r = r, .cond = &slot->answered};
+	int e = 0;
+
+	bk_req_on_cancel(req, wake_waiter, &w);
+	pthread_mutex_lock(&r->lock);
+	while (e == 0 && !slot_is_answered(slot)) {
+		if (r->over)
+			e = -EIO;
+		else if (w.cancelled)
+			e = -EINTR;
+		else if (is_late(req))
+			e = -ETIMEDOUT;
+		else if (!r->receiving)
+			remote_conn_receive_locked(r, req, slot_is_answered, slot);
+		else
+			e = sleep_at_locked(r, req, slot);
+	}
+	remote_conn_hand_on_locked(r);
+	pthread_mutex_unlock(&r->lock);
+	bk_req_on_cancel(req, NULL, NULL);
+	return e;
+}
+
 struct arrived {
 	unsigned error;
 	uint8_t *payload;
@@ -215,7 +259,7 @@ int remote_call_finish(struct remote *r, struct bk_req *req, struct slot *slot, 
 	uint64_t id = slot->id;
 	enum remote_op op = slot->op;
 	struct arrived in;
-	int e = wait_for(r, req, &slot->answered, slot_is_answered, slot);
+	int e = wait_for_answer(r, req, slot);
 
 	/* What came in the last moment counts. */
 	if (leave_slot(r, slot, &in))
@@ -256,7 +300,7 @@ int remote_call_plain(struct remote *r, struct bk_req *req, enum remote_op op, s
 	return remote_call_run(r, req, op, m, &a);
 }
 
-/* ---- Answers, on the connection's thread ---- */
+/* ---- Answers, by who receives ---- */
 
 /* Nobody waits for M any more: what it gave goes back. */
 static void drop_answer(struct remote *r, enum remote_op op, const struct remote_msg *m)

@@ -84,7 +84,7 @@ static void init(struct remote *r)
 	/* What was read ahead may be so old already when the kernel gets it. */
 	r->bk.entry_ttl_ms -= CLIENT_AHEAD_MS;
 	r->bk.attr_ttl_ms -= CLIENT_AHEAD_MS;
-	r->wake = -1;
+	r->wake = r->nudge = -1;
 	r->n_slots = 1; /* for the hello */
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_mutex_init(&r->sending, NULL);

@@ -1,8 +1,9 @@
 /*
  * The inside of the client end. A caller's thread takes a slot, sends its request and waits at the
- * slot; one thread of the connection's own (conn.c) receives answers and puts them there, and sends
- * what the stream did not take at once. So nothing that a caller does waits for the peer but at its
- * slot, where it leaves when cancelled or late.
+ * slot. One thread at a time receives answers and puts them at their slots: a caller that waits, or
+ * one thread of the connection's own (conn.c), which also sends what the stream did not take at
+ * once. So nothing that a caller does waits for the peer but at its slot, where it leaves when
+ * cancelled or late.
  *
  * Locks: all three are leaves; none is held while another is taken, nor across a call of
  * bk_req_check or bk_req_on_cancel (whose callback takes `lock`).
@@ -30,7 +31,8 @@ struct slot {
 	unsigned error;	  /* the answer's */
 	uint8_t *payload; /* the answer's, owned */
 	size_t len;
-	int fd; /* the answer's, owned; -1 for none */
+	int fd;	     /* the answer's, owned; -1 for none */
+	bool waited; /* its caller sleeps at `answered` */
 	pthread_cond_t answered;
 };
 
@@ -62,9 +64,13 @@ struct remote {
 	struct remote_node *root;
 	atomic_uint_fast64_t epoch; /* moves with every change that goes through here */
 
-	pthread_mutex_t lock; /* guards the next four */
+	pthread_mutex_t lock; /* guards the next six */
 	struct slot slots[CLIENT_SLOTS];
-	unsigned n_slots; /* that may be used */
+	/* One thread at a time receives, for all: a caller that waits for its answer, so that no
+	 * other thread has to wake it; the connection's where no caller has done so lately. */
+	bool receiving;
+	uint64_t received_ms; /* when a caller last did */
+	unsigned n_slots;     /* that may be used */
 	pthread_cond_t slot_free;
 	bool over;
 
@@ -76,10 +82,10 @@ struct remote {
 	pthread_mutex_t nodes_lock;
 	struct remote_node *nodes; /* by id; weak */
 
-	/* The connection's thread, and what it alone uses. */
-	pthread_t thread;
+	pthread_t thread; /* the connection's */
 	bool has_thread;
-	int wake; /* an eventfd */
+	int wake, nudge; /* eventfds: wake that thread; wake a caller that receives */
+	/* Of who receives. */
 	struct remote_input input;
 	uint8_t head_bytes[REMOTE_HEADER];
 	struct remote_head head; /* of the frame whose payload is coming */
@@ -100,6 +106,14 @@ void remote_conn_stop(struct remote *r);
 int remote_conn_fail(struct remote *r, const char *why);
 /* Send a frame; data as in the message. Does not wait: what the stream does not take is kept. */
 void remote_conn_send(struct remote *r, enum remote_op op, uint64_t id, const struct remote_msg *m);
+/* With remote.lock held and nobody receiving: receive until DONE(ARG), which is called with it, or
+ * REQ's deadline, or a nudge. It is let go meanwhile. */
+void remote_conn_receive_locked(struct remote *r, struct bk_req *req, bool (*done)(void *),
+				void *arg);
+/* Who receives is to look whether it still has to. With remote.lock held. */
+void remote_conn_nudge_locked(struct remote *r);
+/* With remote.lock held: whoever received has stopped; another caller that waits is to go on. */
+void remote_conn_hand_on_locked(struct remote *r);
 /* The server's COUNT of node ID is to go, some time soon. */
 void remote_conn_forget(struct remote *r, uint64_t id, uint64_t count);
 

@@ -18,16 +18,31 @@
 /* Forgets are sent when so many have come together, or so long after the first. */
 #define FORGETS 128
 #define FORGET_MS 20
+/* After so long without a caller that received, the connection's thread does. */
+#define IDLE_MS 10
 /* Frames that are received before sending has its turn. */
 #define FRAMES_AT_ONCE 64
 
-static void wake_up(struct remote *r)
+static void set_event(int fd)
 {
 	const uint64_t one = 1;
 
 	/* It fails where the counter is full, and then it is set. */
-	if (write(r->wake, &one, sizeof(one)) < 0)
+	if (write(fd, &one, sizeof(one)) < 0)
 		return;
+}
+
+static void clear_event(int fd)
+{
+	uint64_t count;
+
+	if (read(fd, &count, sizeof(count)) < 0)
+		return;
+}
+
+static void wake_up(struct remote *r)
+{
+	set_event(r->wake);
 }
 
 static bool is_over(struct remote *r)
@@ -54,6 +69,7 @@ int remote_conn_fail(struct remote *r, const char *why)
 	if (first) {
 		log_error("route %s: the connection to its server ended: %s", r->bk.route, why);
 		remote_stream_shutdown(&r->stream);
+		set_event(r->nudge);
 		wake_up(r);
 	}
 	return -EIO;
@@ -190,6 +206,76 @@ static int receive(struct remote *r)
 	return e == -EAGAIN ? 0 : e;
 }
 
+static void fail(struct remote *r, int e)
+{
+	remote_conn_fail(r, e == -EPROTO ? "it broke the protocol" : strerror(-e));
+}
+
+/* ---- In, by a caller ---- */
+
+void remote_conn_nudge_locked(struct remote *r)
+{
+	if (r->receiving)
+		set_event(r->nudge);
+}
+
+void remote_conn_hand_on_locked(struct remote *r)
+{
+	for (unsigned i = 0; i < r->n_slots && !r->receiving; i++)
+		if (r->slots[i].state == SLOT_SENT && r->slots[i].waited) {
+			pthread_cond_signal(&r->slots[i].answered);
+			return;
+		}
+}
+
+/* Frames until DONE, or none is left here. */
+static int receive_until(struct remote *r, bool (*done)(void *), void *arg)
+{
+	bool enough = false;
+	int e = 0;
+
+	while (e == 0 && !enough) {
+		e = receive_frame(r);
+		pthread_mutex_lock(&r->lock);
+		enough = done(arg);
+		pthread_mutex_unlock(&r->lock);
+	}
+	return e;
+}
+
+/* 0 where something may have come, -ETIMEDOUT, -EINTR after a nudge. */
+static int wait_for_input(struct remote *r, struct bk_req *req)
+{
+	struct pollfd p[] = {{.fd = r->stream.in, .events = POLLIN},
+			     {.fd = r->nudge, .events = POLLIN}};
+	uint64_t left = bk_req_left_ms(req, 60000);
+
+	if (poll(p, ARRAY_SIZE(p), left) == 0)
+		return -ETIMEDOUT;
+	if (!p[1].revents)
+		return 0;
+	clear_event(r->nudge);
+	return -EINTR;
+}
+
+void remote_conn_receive_locked(struct remote *r, struct bk_req *req, bool (*done)(void *),
+				void *arg)
+{
+	int e;
+
+	r->receiving = true;
+	pthread_mutex_unlock(&r->lock);
+	/* What came with an earlier frame is here already. */
+	do
+		e = receive_until(r, done, arg);
+	while (e == -EAGAIN && wait_for_input(r, req) == 0);
+	if (e < 0 && e != -EAGAIN)
+		fail(r, e);
+	pthread_mutex_lock(&r->lock);
+	r->receiving = false;
+	r->received_ms = clock_ms();
+}
+
 /* ---- The thread ---- */
 
 struct waiting {
@@ -219,29 +305,56 @@ static int send_waiting(struct remote *r, bool forgets)
 	return e;
 }
 
+/* Whether this thread receives, since nobody else does or has lately. */
+static bool begin_receiving(struct remote *r)
+{
+	bool mine;
+
+	pthread_mutex_lock(&r->lock);
+	mine = !r->receiving && clock_ms() - r->received_ms >= IDLE_MS;
+	r->receiving |= mine;
+	pthread_mutex_unlock(&r->lock);
+	return mine;
+}
+
+static void end_receiving(struct remote *r)
+{
+	pthread_mutex_lock(&r->lock);
+	r->receiving = false;
+	r->received_ms = clock_ms();
+	remote_conn_hand_on_locked(r);
+	pthread_mutex_unlock(&r->lock);
+}
+
 /* One round: wait for something to do, and do it. */
 static int turn(struct remote *r, uint64_t *forgets_at)
 {
 	struct waiting w = what_waits(r);
+	bool mine = begin_receiving(r), due;
 	struct pollfd p[] = {
-	    {.fd = r->stream.in, .events = POLLIN},
+	    {.fd = mine ? r->stream.in : -1, .events = POLLIN},
 	    {.fd = r->wake, .events = POLLIN},
 	    {.fd = w.out ? r->stream.out : -1, .events = POLLOUT},
 	};
-	uint64_t count;
-	bool due;
-	int e = 0;
+	int e = mine ? receive(r) : 0; /* what is here already */
 
 	if (!w.forgets)
 		*forgets_at = 0;
 	else if (*forgets_at == 0)
 		*forgets_at = clock_ms() + FORGET_MS;
 	due = *forgets_at && clock_ms() >= *forgets_at;
-	(void)poll(p, ARRAY_SIZE(p), due ? 0 : w.forgets ? FORGET_MS : -1);
-	if (p[1].revents && read(r->wake, &count, sizeof(count)) < 0)
-		e = -errno;
+	if (e == 0)
+		(void)poll(p, ARRAY_SIZE(p),
+			   due	       ? 0
+			   : !mine     ? IDLE_MS
+			   : w.forgets ? FORGET_MS
+				       : -1);
+	if (p[1].revents)
+		clear_event(r->wake);
 	if (e == 0 && p[0].revents)
 		e = receive(r);
+	if (mine)
+		end_receiving(r);
 	if (e == 0 && (p[2].revents || due))
 		e = send_waiting(r, due);
 	return e;
@@ -256,7 +369,7 @@ static void *thread_main(void *arg)
 	while (e == 0 && !is_over(r))
 		e = turn(r, &forgets_at);
 	if (e < 0)
-		remote_conn_fail(r, e == -EPROTO ? "it broke the protocol" : strerror(-e));
+		fail(r, e);
 	return NULL;
 }
 
@@ -268,7 +381,8 @@ int remote_conn_start(struct remote *r)
 	r->out.cap = MAX_OUT;
 	r->forgets.cap = FORGETS * REMOTE_FORGET_SIZE;
 	r->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (r->wake < 0)
+	r->nudge = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r->wake < 0 || r->nudge < 0)
 		return -errno;
 	/* Signals are for the main thread. */
 	sigfillset(&all);
@@ -289,6 +403,7 @@ void remote_conn_stop(struct remote *r)
 		pthread_join(r->thread, NULL);
 	}
 	closep(&r->wake);
+	closep(&r->nudge);
 	remote_stream_done(&r->stream);
 	remote_input_done(&r->input);
 	free(TAKE(r->payload));
