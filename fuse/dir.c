@@ -79,18 +79,20 @@ static void run_read(struct call *c)
 	reply_data(c, r < 0 ? r : (ssize_t)l.len, l.data);
 }
 
-static void start_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi,
-		       void (*run)(struct call *))
+static void start_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		       struct fuse_file_info *fi, void (*run)(struct call *))
 {
 	struct call c = {.size = size < MAX_LISTING ? size : MAX_LISTING, .off = off};
 
 	call_begin_file(&c, req, fi);
+	settle_listed(&c.fs->settle, &c.handle->listing);
+	c.inode.number = ino;
 	call_go(&c, run);
 }
 
 void dir_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	start_read(req, size, off, fi, run_read);
+	start_read(req, ino, size, off, fi, run_read);
 }
 
 /* ---- With attributes ---- */
@@ -191,6 +193,8 @@ static void run_read_plus(struct call *c)
 	char *data = call_scratch(c->size);
 	int r = -ENOMEM;
 
+	if (c->node->bk->recall)
+		settle_listing(&c->fs->settle, &c->handle->listing, c->node->bk, c->inode.number);
 	if (data)
 		r = bk_readdir(&c->req, c->handle->file, c->off, gather, &g);
 	if (r == 0 && entries.len == 0)
@@ -208,5 +212,5 @@ static void run_read_plus(struct call *c)
 void dir_read_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		   struct fuse_file_info *fi)
 {
-	start_read(req, size, off, fi, run_read_plus);
+	start_read(req, ino, size, off, fi, run_read_plus);
 }

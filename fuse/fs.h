@@ -14,6 +14,7 @@
 #include "pools.h"
 #include "recall.h"
 #include "session.h"
+#include "settle.h"
 #include "watch.h"
 
 struct fs {
@@ -26,6 +27,7 @@ struct fs {
 	struct handle_table handles;
 	struct backings backings;
 	struct recall recall;
+	struct settle settle;
 	struct pools pools;
 	struct watch watch;
 };

@@ -8,6 +8,7 @@
 #define AIB_FUSE_HANDLE_H
 
 #include "backend.h"
+#include "settle.h"
 
 struct handle_table {
 	pthread_mutex_t lock; /* guards all below; a leaf */
@@ -19,6 +20,7 @@ struct handle {
 	struct bk_file *file;
 	uint64_t number;	 /* the kernel's, of a regular file; else 0 */
 	struct backing *backing; /* from the answer to RELEASE, or NULL: see backing.h */
+	struct listing listing;	 /* of a directory */
 	atomic_uint refs;
 	struct handle_table *table;
 	struct handle *prev, *next; /* guarded by the table's lock */

@@ -107,6 +107,7 @@ void io_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	/* Now, not when the file is released: the kernel's inode may be opened otherwise already.
 	 */
 	backing_close(&c.fs->backings, TAKE(c.handle->backing));
+	settle_listed(&c.fs->settle, &c.handle->listing);
 	handle_unref(c.handle); /* that of open; the call has its own */
 	call_go_always(&c, run_release);
 }

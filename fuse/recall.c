@@ -5,6 +5,9 @@
 
 #include "base/clock.h"
 
+/* How long a recall waits for a listing to be taken up; the kernel needs microseconds. */
+#define SETTLE_MS 200
+
 void recall_init(struct recall *r)
 {
 	pthread_mutex_init(&r->lock, NULL);
@@ -50,7 +53,7 @@ int recall_dirs(struct recall *r, const struct bk *bk, uint64_t *numbers)
 
 /* ---- Telling ---- */
 
-static void drop_names(struct fs *fs)
+void recall_names(struct fs *fs)
 {
 #ifdef HAVE_EPOCH
 	if (fs->recall.epoch)
@@ -93,7 +96,8 @@ void fs_changed(struct fs *fs, struct bk *bk)
 	if (!atomic_load(&fs->recall.ready))
 		return;
 	atomic_fetch_add(&fs->recall.count, 1);
-	drop_names(fs);
+	if (!settle_wait(&fs->settle, bk, SETTLE_MS))
+		recall_names(fs);
 	drop_dirs(fs, bk);
 	drop_open(fs, bk);
 }

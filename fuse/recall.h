@@ -10,6 +10,8 @@
 
 #include "backend.h"
 
+struct fs;
+
 #define RECALL_RING 1024
 
 struct recall {
@@ -31,6 +33,8 @@ struct recall {
 void recall_init(struct recall *r);
 void recall_done(struct recall *r);
 
+/* Drop all names that the kernel has taken up. */
+void recall_names(struct fs *fs);
 /* The kernel is about to be told attributes of directory NUMBER of BK for TTL_MS. */
 void recall_told(struct recall *r, const struct bk *bk, uint64_t number, uint32_t ttl_ms);
 /*

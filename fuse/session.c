@@ -159,6 +159,7 @@ int fs_new(struct bk *root, const struct fs_conf *conf, struct fs **ret)
 			handle_init(&fs->handles, conf->max_open);
 			backing_init(&fs->backings);
 			recall_init(&fs->recall);
+			settle_init(&fs->settle, fs);
 			pools_init(&fs->pools, &pool);
 			watch_init(&fs->watch);
 			*ret = fs;
@@ -242,6 +243,8 @@ int fs_run(struct fs *fs)
 {
 	int r = watch_start(&fs->watch);
 
+	if (r == 0)
+		r = settle_start(&fs->settle);
 	if (r < 0)
 		return r;
 	r = loop_run(fs);
@@ -266,6 +269,7 @@ void fs_free(struct fs *fs)
 {
 	if (!fs)
 		return;
+	settle_end(&fs->settle);
 	if (!fs->stuck) {
 		handle_done(&fs->handles, CANCEL_MS);
 		backing_done(&fs->backings);
@@ -274,10 +278,12 @@ void fs_free(struct fs *fs)
 		fuse_session_unmount(fs->se);
 	if (fs->stuck)
 		return;
+	settle_stop(&fs->settle);
 	if (fs->se)
 		fuse_session_destroy(fs->se);
 	inode_done(&fs->inodes);
 	recall_done(&fs->recall);
+	settle_done(&fs->settle);
 	pools_done(&fs->pools);
 	watch_done(&fs->watch);
 	close(fs->ended);
