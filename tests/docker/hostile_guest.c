@@ -22,9 +22,11 @@
 #include <sys/sysmacros.h>
 
 #define FRAME (REMOTE_HEADER + REMOTE_MAX_PAYLOAD)
-/* Ids are made up from real ones: so many of their upper bits are no index or generation. */
-#define ALIAS_SHIFT 56
-#define REAL_ID ((UINT64_C(1) << ALIAS_SHIFT) - 1)
+/* Other ids of a node: above its own, the type (S_IF… >> 12) that it is told to have there (0: its
+ * own), and a number. */
+#define TYPE_SHIFT 56
+#define NUMBER_SHIFT 60
+#define REAL_ID ((UINT64_C(1) << TYPE_SHIFT) - 1)
 #define KNOWN 32
 
 int __real_remote_stream_write(struct remote_stream *s, struct iovec *iov, int n, int fd);
@@ -35,14 +37,15 @@ int __wrap_serve_forget_all(struct server *s, const struct remote_msg *m);
 
 enum kind {
 	KIND_ATTRS = 'a',
-	KIND_NODES = 'n',  /* one file for another, directories in themselves, one with many ids */
-	KIND_DIRS = 'd',   /* listings */
-	KIND_LINKS = 'l',  /* files that are links, and where they lead */
-	KIND_ERRORS = 'e', /* none where there is one, and the other way */
-	KIND_VALUES = 'x', /* data, sizes, offsets */
-	KIND_FDS = 'f',	   /* descriptors of other files */
-	KIND_BAD_FDS = 'F', /* a break, as what follows */
-	KIND_BYTES = 'B', /* frames that are none */
+	KIND_NODES = 'n', /* one file for another, directories in themselves, one with many ids */
+	KIND_DIRS = 'd',  /* listings */
+	KIND_LINKS = 'l', /* files that are links, and where they lead */
+	KIND_TWO_FACED = 't', /* nothing but names that are now directories, now links up and out */
+	KIND_ERRORS = 'e',    /* none where there is one, and the other way */
+	KIND_VALUES = 'x',    /* data, sizes, offsets */
+	KIND_FDS = 'f',	      /* descriptors of other files */
+	KIND_BAD_FDS = 'F',   /* a break, as what follows */
+	KIND_BYTES = 'B',     /* frames that are none */
 	KIND_STALLS = 's',
 };
 
@@ -57,6 +60,8 @@ static struct {
 	} known[KNOWN];
 	unsigned n_known;
 	uint64_t root;
+	_Atomic uint64_t spared;   /* the id of a request that is answered as it should be */
+	_Atomic mode_t types[256]; /* by the low byte of a request's id: told of its node; or 0 */
 } me;
 
 /* ---- Chance ---- */
@@ -100,27 +105,31 @@ static void learn(const struct remote_msg *m)
 {
 	unsigned i = me.n_known < KNOWN ? me.n_known++ : rnd(KNOWN);
 
-	me.known[i].id = m->node & REAL_ID;
+	me.known[i].id = m->node;
 	me.known[i].st = m->st;
+}
+
+/* A file that changes its type is a break: it gets another id for each. */
+static void set_type(struct remote_msg *m, mode_t type, unsigned number)
+{
+	m->st.st_mode = (m->st.st_mode & 07777) | type;
+	m->node = (m->node & REAL_ID) | (uint64_t)(type >> 12) << TYPE_SHIFT |
+		  (uint64_t)number << NUMBER_SHIFT;
 }
 
 static void lie_of_type(struct remote_msg *m)
 {
 	static const mode_t types[] = {S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO,
 				       S_IFCHR, S_IFBLK, S_IFSOCK};
-	mode_t type = types[rnd(ARRAY_SIZE(types))];
 
-	/* A node with another id for each type: one that changes its type is a break. */
-	m->st.st_mode = (m->st.st_mode & 07777) | type;
+	set_type(m, types[rnd(ARRAY_SIZE(types))], 0);
 	m->st.st_rdev = makedev(1, rnd(12));
-	m->node = (m->node & REAL_ID) | (uint64_t)(type >> 12) << ALIAS_SHIFT;
 }
 
 static void lie_of_attrs(struct stat *st)
 {
-	static const uint64_t numbers[] = {0,	      1,	    2,
-					   3,	      4095,	    INT32_MAX,
-					   UINT32_MAX, 1ULL << 40, INT64_MAX - 1, INT64_MAX};
+	static const uint64_t numbers[] = {
+	    0, 1, 2, 3, 4095, INT32_MAX, UINT32_MAX, 1ULL << 40, INT64_MAX - 1, INT64_MAX};
 	uint64_t n = numbers[rnd(ARRAY_SIZE(numbers))];
 
 	switch (rnd(10)) {
@@ -158,31 +167,31 @@ static void lie_of_node(struct remote_msg *m)
 {
 	unsigned i = rnd(KNOWN);
 
-	if (rnd(4) == 0 && me.root) {
-		m->node = me.root;
-		m->st.st_mode = S_IFDIR | 0755;
-	} else if (i < me.n_known) {
+	if (i < me.n_known) {
 		m->node = me.known[i].id;
 		m->st = me.known[i].st;
 	}
+	if (!m->node || rnd(4) == 0) {
+		m->node = me.root;
+		m->st.st_mode = S_IFDIR | 0755;
+	}
 	if (rnd(3) == 0)
-		m->node = (m->node & REAL_ID) | (32 + rnd(8)) << ALIAS_SHIFT;
+		set_type(m, m->st.st_mode & S_IFMT, rnd(8));
 }
 
 /* A name that is a directory for one and a link for the next is how a link would lead out. */
 static void lie_of_link(struct remote_msg *m)
 {
-	mode_t type = rnd(2) ? S_IFLNK : S_IFDIR;
-
-	m->node = (m->node & REAL_ID) | (uint64_t)(16 + (type >> 12)) << ALIAS_SHIFT;
-	m->st.st_mode = type | 0755;
+	set_type(m, rnd(2) ? S_IFLNK : S_IFDIR, 0);
 }
 
 static void lie_of_file(enum remote_op op, struct remote_msg *m)
 {
 	bool may_link = op == REMOTE_LOOKUP && does(KIND_LINKS);
 
-	if (op == REMOTE_LOOKUP && does(KIND_NODES) && rnd(4) == 0)
+	if (op == REMOTE_LOOKUP && does(KIND_TWO_FACED))
+		lie_of_link(m);
+	else if (op == REMOTE_LOOKUP && does(KIND_NODES) && rnd(4) == 0)
 		lie_of_node(m);
 	else if (op == REMOTE_LOOKUP && does(KIND_ATTRS) && rnd(4) == 0)
 		lie_of_type(m);
@@ -198,11 +207,25 @@ static void lie_of_target(struct remote_msg *m)
 {
 	static char target[PATH_MAX];
 	static const char *const formats[] = {
-	    "%s", "../../../../../../../../..%s", "a/../../../../../../../../..%s", "a/../..%s",
-	    "a/b/../../../..%s", "../a/../../../..%s", "/proc/self/root%s", "/proc/1/root%s",
+	    "%s",
+	    "../../../../../../../../..%s",
+	    "a/../../../../../../../../..%s",
+	    "a/../..%s",
+	    "a/b/../../../..%s",
+	    "../a/../../../..%s",
+	    "/proc/self/root%s",
+	    "/proc/1/root%s",
 	};
+	/* From what is a directory for who looks where they lead, and a link to the root for the
+	 * kernel. */
+	static const char *const up[] = {"/", "b/../m/secret", "b/../h/secret",
+					 "b/../../state/secret"};
 	size_t n = 0;
 
+	if (does(KIND_TWO_FACED)) {
+		m->text = up[rnd(ARRAY_SIZE(up))];
+		return;
+	}
 	switch (rnd(5)) {
 	case 0:
 		target[0] = '\0';
@@ -366,9 +389,10 @@ static int open_fifo(void)
 /* Of a regular file, and open for what was asked: what the daemon has to judge by the device. */
 static int other_file(int mode)
 {
-	static const char *const paths[] = {"/proc/self/mem", "/proc/self/environ", "/dev/shm/h",
-					    "/tmp/.hostile-file", "/.aib-guest",
-					    "/sys/kernel/mm/transparent_hugepage/enabled"};
+	static const char *const paths[] = {
+	    "/proc/self/mem", "/proc/self/environ",
+	    "/dev/shm/h",     "/tmp/.hostile-file",
+	    "/.aib-guest",    "/sys/kernel/mm/transparent_hugepage/enabled"};
 	int fd;
 
 	if (rnd(6) == 0) {
@@ -429,16 +453,20 @@ static void lie_of_success(struct remote_head *h, struct remote_msg *m)
 		return; /* it would have to be of the node's type */
 	h->error = 0;
 	lie_of_node(m);
-	if (!m->node)
-		m->node = me.root;
-	if (h->op == REMOTE_MKDIR || !m->st.st_mode)
-		m->st.st_mode = S_IFDIR | 0755;
+	if (h->op == REMOTE_MKDIR || h->op == REMOTE_SYMLINK)
+		set_type(m, h->op == REMOTE_MKDIR ? S_IFDIR : S_IFLNK, 1);
 	lie_of_target(m);
 }
 
 static void lie(struct remote_head *h, struct remote_msg *m)
 {
-	if (h->error && h->op == REMOTE_READLINK && does(KIND_LINKS)) {
+	bool links = does(KIND_LINKS) || does(KIND_TWO_FACED);
+
+	if (h->error && h->op == REMOTE_LOOKUP && does(KIND_TWO_FACED) && me.n_known) {
+		h->error = 0;
+		lie_of_node(m);
+	}
+	if (h->error && h->op == REMOTE_READLINK && links) {
 		h->error = 0; /* it is told to be a link */
 		lie_of_target(m);
 	} else if (does(KIND_ERRORS) && rnd(6) == 0) {
@@ -449,7 +477,7 @@ static void lie(struct remote_head *h, struct remote_msg *m)
 	} else if (h->error) {
 		return;
 	} else if (h->op == REMOTE_READLINK) {
-		if (does(KIND_LINKS))
+		if (links)
 			lie_of_target(m);
 	} else if (h->op == REMOTE_READDIR) {
 		if (does(KIND_DIRS))
@@ -528,6 +556,7 @@ static size_t tell(uint8_t *frame, size_t len, int *fd)
 	static uint8_t honest[FRAME];
 	struct remote_msg m = {.data = NULL};
 	struct remote_head h;
+	mode_t type;
 
 	memcpy(honest, frame, len);
 	(void)remote_decode_head(honest, &h);
@@ -539,6 +568,12 @@ static size_t tell(uint8_t *frame, size_t len, int *fd)
 	}
 	if (m.node)
 		learn(&m);
+	type = me.types[h.id & 0xff];
+	if ((h.op == REMOTE_GETATTR || h.op == REMOTE_SETATTR) && type)
+		m.st.st_mode = (m.st.st_mode & 07777) | type;
+	/* Where the root's names were lies too, there would be little below them. */
+	if (me.spared == h.id && rnd(50))
+		return len;
 	if (one_in(me.lie))
 		lie(&h, &m);
 	*fd = h.error ? -1 : lie_of_fd(&h, &m, *fd);
@@ -571,8 +606,11 @@ int __wrap_remote_stream_write(struct remote_stream *s, struct iovec *iov, int n
 
 int __wrap_serve_resolve(struct server_call *c)
 {
+	me.types[c->head.id & 0xff] = (c->in.node >> TYPE_SHIFT & 0xf) << 12;
 	c->in.node &= REAL_ID;
 	c->in.node2 &= REAL_ID;
+	if (c->head.op == REMOTE_LOOKUP && c->in.node == me.root)
+		me.spared = c->head.id;
 	return __real_serve_resolve(c);
 }
 

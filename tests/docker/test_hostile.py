@@ -214,7 +214,10 @@ class Hostile:
 
 @pytest.fixture(params=["direct", "stream"])
 def hostile(request, engine, container, mount, world):
-    return Hostile(engine, container, mount, world, request.param)
+    h = Hostile(engine, container, mount, world, request.param)
+    yield h
+    if not h.box.ended and h.box.mounted:
+        print((h.box / ".aib/log").read_text(errors="replace")[-3000:])
 
 
 def attack(h, lie, brk, kinds, least):
@@ -244,3 +247,20 @@ def test_broken_frames(hostile):
 
 def test_stalls(hostile):
     attack(hostile, 20, 200, "aes", 50)
+
+
+def test_links_lead_nowhere_else_whatever_is_told_of_the_way(hostile):
+    h = hostile
+    h.tell(1, 0, "t")
+    h.kill_guest()
+    end = time.monotonic() + 2 * SECONDS
+    answers, dirs = set(), [h.box / "bb/w", h.box / "bb/w/c"]
+    for i in range(int(300 * SECONDS)):
+        with contextlib.suppress(OSError):
+            answers.add(os.readlink(dirs[i % 2] / str(i)).replace(str(h.box), ""))
+        with contextlib.suppress(OSError):
+            answers.add((dirs[i % 2] / str(i)).read_text())
+        if time.monotonic() > end:
+            break
+    assert "/bb" in answers and len(answers) > 2 and h.near.secret not in answers, answers
+    h.reform()
