@@ -432,9 +432,9 @@ static int lie_of_fd(const struct remote_head *h, const struct remote_msg *m, in
 {
 	int other = -1;
 
-	if (fd < 0 || h->error || (h->op != REMOTE_OPEN && h->op != REMOTE_CREATE))
+	if (fd < 0 || h->error)
 		return fd;
-	if (does(KIND_FDS) && one_in(me.lie))
+	if (h->op != REMOTE_EXEC && does(KIND_FDS) && one_in(me.lie))
 		other = other_file(fcntl(fd, F_GETFL) & O_ACCMODE);
 	else if (does(KIND_BAD_FDS) && one_in(me.brk))
 		other = bad_file(fcntl(fd, F_GETFL) & O_ACCMODE);
@@ -501,6 +501,14 @@ static int flood(struct remote_stream *s, const uint8_t *frame, size_t len)
 		r = __real_remote_stream_write(s, &iov, 1, -1);
 	}
 	return r;
+}
+
+/* More than was asked for, whatever that was. */
+static void tell_more(struct remote_msg *m)
+{
+	memset(junk, 'j', sizeof(junk));
+	m->data = junk;
+	m->data_len = sizeof(junk);
 }
 
 /* What is sent of the frame of *LEN bytes; it may end the connection. */
@@ -576,6 +584,8 @@ static size_t tell(uint8_t *frame, size_t len, int *fd)
 		return len;
 	if (one_in(me.lie))
 		lie(&h, &m);
+	if (h.op == REMOTE_READ && !h.error && does(KIND_BYTES) && one_in(me.brk))
+		tell_more(&m);
 	*fd = h.error ? -1 : lie_of_fd(&h, &m, *fd);
 	return make_frame(frame, &h, &m);
 }
