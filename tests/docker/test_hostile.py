@@ -208,24 +208,26 @@ class Hostile:
             raise AssertionError(f"{self.base} → {self.usage()}") from None
 
     def reform(self):
-        """An honest guest in the place of the hostile one: the route is as good as new."""
+        """An honest guest in the place of the hostile one: the route is as good as new. Nothing in the
+        container is asked for it: what it has in /bin may be gone by now."""
+        good, got = self.box / "bb/good", self.world.dir / "state/got"
         self.engine.docker("cp", BIN / "aib-guest", f"{self.name}:/.aib-guest")
         self.kill_guest()
-        self.engine.docker("exec", self.name, "sh", "-c", "mkdir /good; echo good >/good/file; ln -s file /good/l")
-        good = self.box / "bb/good"
 
         def works():
             with contextlib.suppress(OSError):
-                return (good / "l").read_text() == "good\n" and self.status()["transport"] == "guest"
+                good.mkdir(exist_ok=True)
+                (good / "file").write_text("good\n")
+                return (good / "file").read_text() == "good\n" and self.status()["transport"] == "guest"
 
         wait_for("the route to work again", works, 20)
+        os.symlink("file", good / "l")
         for i in range(20):
             (good / f"{i}").write_text(f"{i}" * 1000)
         assert sorted(os.listdir(good)) == sorted(["file", "l", *(str(i) for i in range(20))])
-        assert all((good / f"{i}").read_text() == f"{i}" * 1000 for i in range(20))
-        run("cp", "-a", good, self.box / "bb/better")
-        run("diff", "-r", good, self.box / "bb/better")
-        run("rm", "-r", good, self.box / "bb/better")
+        self.engine.docker("cp", f"{self.name}:/good", got)
+        run("diff", "-r", good, got)
+        run("rm", "-r", good)
         assert not good.exists()
 
 
@@ -248,7 +250,7 @@ def attack(h, lie, brk, kinds, least):
         assert not r["leaks"], r["leaks"]
         # A call of the kernel's asks for each name of its path.
         assert r["slowest"][0] < (DEADLINE + 2) * 3 * SLOW, r["slowest"]
-    assert sum(r["calls"] for r in reports) > least, "the test does next to nothing"
+    assert sum(r["calls"] for r in reports) > least / SLOW, "the test does next to nothing"
     h.check_usage()
     h.reform()
     assert h.box.umount().returncode == 0 and not h.box.mounted
@@ -259,11 +261,11 @@ def test_lies(hostile):
 
 
 def test_broken_frames(hostile):
-    attack(hostile, 5, 100, "andlexfBF", 200)
+    attack(hostile, 5, 100, "andlexfBF", 100)
 
 
 def test_stalls(hostile):
-    attack(hostile, 20, 200, "aes", 50)
+    attack(hostile, 20, 200, "aes", 30)
 
 
 def test_links_lead_nowhere_else_whatever_is_told_of_the_way(hostile):
