@@ -212,10 +212,13 @@ class Hostile:
         container is asked for it: what it has in /bin may be gone by now."""
         good, got = self.box / "bb/good", self.world.dir / "state/got"
         self.engine.docker("cp", BIN / "aib-guest", f"{self.name}:/.aib-guest")
+        self.tell(0, 0, "a")
+        self.kill_guest()
+        time.sleep(0.5 * SLOW)  # one may have been about to start
         self.kill_guest()
 
         def works():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, UnicodeDecodeError):
                 good.mkdir(exist_ok=True)
                 (good / "file").write_text("good\n")
                 return (good / "file").read_text() == "good\n" and self.status()["transport"] == "guest"
