@@ -29,4 +29,11 @@ enum link_class link_classify(const char *target, size_t len, size_t depth);
  */
 size_t link_next(const char *path, size_t len, size_t *pos, const char **ret);
 
+/*
+ * Take each "name/.." out of TARGET (relative, LEN bytes), whose names before a ".." are real
+ * directories now: what is left leads to the same place, and is LINK_INSIDE where it was, whatever
+ * becomes of those names. In place; returns the new length.
+ */
+size_t link_straighten(char *target, size_t len);
+
 #endif

@@ -42,7 +42,7 @@ int live_resolve(struct bk_req *req, struct docker *d, struct channel *c, struct
  */
 int live_adopt(struct docker *d, struct channel *c, struct dnode *dir, const char *name,
 	       struct bk_node *remote, struct stat *st, struct bk_node **ret);
-/* ST is of NODE: its number is the node's. */
+/* ST is of NODE: its number is the node's, and its block size is none that hurts. */
 void live_stat(struct dnode *node, struct stat *st);
 /* NODE is freed, or its connection is over: what was its connection's is the caller's to drop. */
 struct live_ref {

@@ -1,9 +1,10 @@
 /*
- * Links as the mount shows them. A target that stays inside is shown as it is stored. Any other is
- * shown as an absolute path below the mount without "..". Only ".." has to be resolved for that,
- * as the container's kernel would: what it is taken of must be a directory, or the target of a
- * link. The rest stays as it is, for the kernel walks it through the mount, whose links are shown
- * so too.
+ * Links as the mount shows them. A target that stays inside is shown as it is stored, but for its
+ * "name/..": the name may be a link by the time that the kernel goes that way, or at once where the
+ * guest says one thing to us and another to the kernel. Any other is shown as an absolute path
+ * below the mount without "..". Only ".." has to be resolved for that, as the container's kernel
+ * would: what it is taken of must be a directory, or the target of a link. The rest stays as it is,
+ * for the kernel walks it through the mount, whose links are shown so too.
  */
 #include "live.h"
 
@@ -16,7 +17,7 @@
 /* On the way from a link's directory along its target. */
 struct walk {
 	struct channel *conn; /* whose guest is asked; NULL: the engine */
-	char at[PATH_MAX]; /* where it has come; "" is the root */
+	char at[PATH_MAX];    /* where it has come; "" is the root */
 	char rest[PATH_MAX];
 	size_t pos; /* of what is left in `rest` */
 	unsigned links;
@@ -207,7 +208,7 @@ static int contained(struct bk_req *req, struct docker *d, struct channel *c, co
 	if (w.outside)
 		return show(d, w.at, buf);
 	memcpy(buf, target, n);
-	return n;
+	return class == LINK_INSIDE ? n : link_straighten(buf, n);
 }
 
 int link_show(struct bk_req *req, struct docker *d, struct channel *c, const char *path,

@@ -195,7 +195,9 @@ static int walk_target(const struct host *h, int fd, const char *target, size_t 
 	return 0;
 }
 
-static int check_contained(struct host *h, struct host_node *n, const char *target, size_t len)
+/* The length of what is shown of TARGET, which may change: a name that is a directory now, but a
+ * link when the kernel goes that way, must not be able to lead out. */
+static int contain(struct host *h, struct host_node *n, char *target, size_t len)
 {
 	_cleanup_(host_node_unrefp) struct host_node *dir = NULL;
 	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
@@ -204,7 +206,7 @@ static int check_contained(struct host *h, struct host_node *n, const char *targ
 	int r;
 
 	if (link_classify(target, len, 0) == LINK_INSIDE)
-		return 0; /* wherever the link is */
+		return len; /* wherever the link is */
 	if (link_classify(target, len, HOST_MAX_DEPTH) == LINK_OUTSIDE)
 		return -EPERM;
 	r = host_node_place(h, n, &dir, &name);
@@ -215,9 +217,10 @@ static int check_contained(struct host *h, struct host_node *n, const char *targ
 	if (r < 0)
 		return r;
 	class = link_classify(target, len, r);
-	if (class == LINK_NEEDS_WALK)
-		return walk_target(h, pin.fd, target, len);
-	return class == LINK_INSIDE ? 0 : -EPERM;
+	if (class == LINK_INSIDE)
+		return len;
+	r = class == LINK_NEEDS_WALK ? walk_target(h, pin.fd, target, len) : -EPERM;
+	return r < 0 ? r : (int)link_straighten(target, len);
 }
 
 int host_readlink(struct bk_req *req, struct bk_node *node, char *buf)
@@ -236,9 +239,7 @@ int host_readlink(struct bk_req *req, struct bk_node *node, char *buf)
 		return -errno;
 	if (n == PATH_MAX)
 		return -ENAMETOOLONG;
-	if (h->contain)
-		r = check_contained(h, NODE_OF(node), buf, n);
-	return r < 0 ? r : n;
+	return h->contain ? contain(h, NODE_OF(node), buf, n) : n;
 }
 
 /* ---- statfs and extended attributes ---- */

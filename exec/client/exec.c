@@ -21,6 +21,11 @@ struct text {
 	int error; /* the first; what comes after it does not matter */
 };
 
+static void text_done(struct text *t)
+{
+	buf_done(&t->buf);
+}
+
 static void add(struct text *out, const char *s)
 {
 	int r = buf_adds(&out->buf, s);
@@ -222,7 +227,7 @@ static int start(const struct exec_args *args, struct err *err)
 	_cleanup_registry_mount_ struct registry_mount mount = {0};
 	_cleanup_free_ char *cwd = getcwd(NULL, 0);
 	_cleanup_close_ int fd = -1;
-	struct text request = {.buf = BUF_INIT(SIZE_MAX / 2)};
+	_cleanup_(text_done) struct text request = {.buf = BUF_INIT(SIZE_MAX / 2)};
 	uint64_t timeout_ms = 0;
 	int r;
 

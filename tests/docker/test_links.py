@@ -95,7 +95,7 @@ def test_the_way_up_goes_through_links_as_in_the_sandbox(bb):
     assert os.readlink(root / "rel") == os.readlink(root / "abs") == f"{bb}/bb/root/a/f"
     assert os.readlink(root / "two") == f"{bb}/bb/root/a/f"
     assert os.readlink(root / "in2") == f"{bb}/bb/root/in"
-    assert os.readlink(root / "plain") == "a/../f"
+    assert os.readlink(root / "plain") == "f"
     assert (root / "plain").read_text() == "up\n"
 
 

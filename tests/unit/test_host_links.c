@@ -15,18 +15,23 @@ static int target_of(struct world *w, struct bk_node *link, char *buf)
 	return n < 0 ? n : 0;
 }
 
-/* What reading a new link to TARGET in DIR answers. */
-static int shown(struct world *w, struct bk_node *dir, const char *target)
+/* What reading a new link to TARGET in DIR answers; its text is WANT. */
+static int shown_as(struct world *w, struct bk_node *dir, const char *target, const char *want)
 {
 	struct bk_node *link = w_symlink(w, dir, "link", target);
 	char buf[PATH_MAX];
 	int r = target_of(w, link, buf);
 
 	if (r == 0)
-		CHECK_STR(buf, target);
+		CHECK_STR(buf, want);
 	bk_node_unref(link);
 	CHECK_EQ(bk_unlink(&w->req, dir, "link"), 0);
 	return r;
+}
+
+static int shown(struct world *w, struct bk_node *dir, const char *target)
+{
+	return shown_as(w, dir, target, target);
 }
 
 static void targets_that_stay_inside_are_shown_as_they_are(void)
@@ -43,9 +48,10 @@ static void targets_that_stay_inside_are_shown_as_they_are(void)
 	CHECK_EQ(shown(&w, w.root, "./a//b/"), 0);
 	CHECK_EQ(shown(&w, b, "../../x"), 0);
 	CHECK_EQ(shown(&w, b, "../.."), 0);
-	CHECK_EQ(shown(&w, w.root, "a/b/../x"), 0);
-	CHECK_EQ(shown(&w, w.root, "a/../a/b/../.."), 0);
-	CHECK_EQ(shown(&w, b, "../b/../../a/x"), 0);
+	/* A name before a ".." could be a link by the time that it is followed. */
+	CHECK_EQ(shown_as(&w, w.root, "a/b/../x", "a/x"), 0);
+	CHECK_EQ(shown_as(&w, w.root, "a/../a/b/../..", "."), 0);
+	CHECK_EQ(shown_as(&w, b, "../b/../../a/x", "../../a/x"), 0);
 	bk_node_unref(a);
 	bk_node_unref(b);
 	world_done(&w);

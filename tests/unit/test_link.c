@@ -97,8 +97,35 @@ static void components_come_one_by_one(void)
 	CHECK_EQ(link_next(path, strlen(path), &pos, &name), 0);
 }
 
+static void check_straight(const char *target, const char *want)
+{
+	char t[64];
+	size_t n = strlen(target);
+
+	memcpy(t, target, n);
+	n = link_straighten(t, n);
+	CHECK_EQ(n, strlen(want));
+	CHECK(memcmp(t, want, n) == 0);
+}
+
+static void names_before_an_up_are_taken_out(void)
+{
+	check_straight("a/../f", "f");
+	check_straight("a/b/../../c/f", "c/f");
+	check_straight("a/b/../f", "a/f");
+	check_straight("a/../../f", "../f");
+	check_straight("../../a/../f", "../../f");
+	check_straight("../a/../..//./b/", "../../b/");
+	check_straight("a/..", ".");
+	check_straight("a/../", ".");
+	check_straight("..", "..");
+	check_straight("...a/../..b", "..b");
+	check_straight("a/../b/../..", "..");
+}
+
 int main(void)
 {
+	names_before_an_up_are_taken_out();
 	names_only_are_inside_everywhere();
 	absolute_and_empty_are_outside();
 	leading_ups_count_against_the_depth();
