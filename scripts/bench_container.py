@@ -3,7 +3,8 @@
 "Inside" is what the same program of the host does, as root, through /proc/PID/root of the container's
 init: so both sides run the same program on the same files of the same file system, and what differs
 is the way to them. Where a figure is cold, dentries and inodes are dropped before each side, and what
-the mount lets the kernel remember has timed out. Writes end with fsync, and start with nothing dirty.
+the mount lets the kernel remember has timed out. Writes start with nothing dirty and end with fsync;
+they are in place, since finding room for a gigabyte takes now one second and now four.
 
 The engine's files are on an ext4 of their own, and no tree is removed before the end: ext4 gives the
 numbers of removed files to nobody for minutes, and looks at each of them again whenever a file is made,
@@ -142,8 +143,9 @@ class Container:
             root = mount.inside(route)
             at.update({INSIDE: root / "bench", MOUNT: mount.path / route / "bench"})
             at[INSIDE].mkdir()
-            if any("read" in job or "write" in job for job in jobs):
+            if any("read" in job for job in jobs):
                 self.fill(at[INSIDE] / "big", self.bytes)
+        self.fill(self.at[INSIDE] / "written", self.bytes)
         self.fill(self.at[INSIDE] / "random", self.random_bytes)
         self.make_archive()
         (self.at[INSIDE] / "tree").mkdir()
@@ -193,12 +195,9 @@ class Container:
         return timed(self.run, "dd", f"if={self.at_stream[way]}/big", "of=/dev/null", "bs=1M")
 
     def sequential_write(self, way):
-        out = self.fresh(way)
         os.sync()
-        seconds = timed(self.run, "dd", "if=/dev/zero", f"of={out}/w", "bs=1M",
-                        f"count={self.bytes >> 20}", "conv=fsync")  # fmt: skip
-        (out / "w").unlink()
-        return seconds
+        return timed(self.run, "dd", "if=/dev/zero", f"of={self.at[way]}/written", "bs=1M",
+                     f"count={self.bytes >> 20}", "conv=fsync,notrunc")  # fmt: skip
 
     def fio(self, way, rw):
         os.sync()
