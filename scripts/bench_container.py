@@ -202,8 +202,8 @@ class Container:
     def fio(self, way, rw):
         os.sync()
         p = self.run("fio", "--name=r", f"--rw={rw}", "--bs=4k", f"--filename={self.at[way]}/random",
-                     "--invalidate=0", "--ioengine=psync", f"--size={self.random_bytes}", "--time_based",
-                     f"--runtime={self.seconds}", "--end_fsync=1", "--output-format=json",
+                     "--thread", "--invalidate=0", "--ioengine=psync", f"--size={self.random_bytes}",
+                     "--time_based", f"--runtime={self.seconds}", "--end_fsync=1", "--output-format=json",
                      stdout=subprocess.PIPE, cwd=self.scratch)  # fmt: skip
         return 1 / json.loads(p.stdout)["jobs"][0][rw[4:]]["iops"]
 
