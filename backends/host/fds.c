@@ -141,7 +141,7 @@ void host_fds_drop(struct host *h, struct host_node *n)
 }
 
 /* The entry NAME of DIR, if it is the file that ID says. */
-static int open_verified(const struct host *h, int dirfd, const char *name,
+static int open_verified(struct host *h, int dirfd, const char *name,
 			 const struct host_id *id)
 {
 	_cleanup_close_ int fd = host_openat(h, dirfd, name, O_PATH, 0);
@@ -153,7 +153,7 @@ static int open_verified(const struct host *h, int dirfd, const char *name,
 		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
 	r = host_fstat(fd, &st);
 	if (r == 0)
-		r = host_identify(fd, &st, &now);
+		r = host_identify(h, fd, &st, &now);
 	if (r < 0)
 		return r;
 	if (now.len != id->len || memcmp(now.bytes, id->bytes, id->len) != 0)

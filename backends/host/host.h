@@ -28,6 +28,9 @@
 /* The most directories that a contained link may be below the root: deeper ones answer EPERM. */
 #define HOST_MAX_DEPTH 4096
 
+/* How many devices without handles are remembered. */
+#define HOST_HANDLELESS 4
+
 /* Who a file is, apart from its names: tag, device, handle. Compared as bytes. */
 #define HOST_ID_MAX (1 + sizeof(dev_t) + sizeof(int) + MAX_HANDLE_SZ)
 struct host_id {
@@ -97,6 +100,11 @@ struct host {
 	 * place: so that a rename is not mistaken for a loss. */
 	pthread_rwlock_t moving;
 
+	/* Devices whose files have no handles, the newest few; 0: none. Their files are not asked.
+	 */
+	_Atomic dev_t handleless[HOST_HANDLELESS];
+	atomic_uint next_handleless;
+
 	struct host_fds fds;
 	struct host_node *root;
 	dev_t root_dev;
@@ -132,7 +140,7 @@ ssize_t host_pwritev2(int fd, const struct iovec *iov, off_t off, int flags);
 int host_renameat2(int dirfd, const char *name, int new_dirfd, const char *new_name,
 		   unsigned flags);
 /* Who the file of FD (whose stat is ST) is. */
-int host_identify(int fd, const struct stat *st, struct host_id *ret);
+int host_identify(struct host *h, int fd, const struct stat *st, struct host_id *ret);
 /* An O_PATH descriptor by the identity's handle. */
 int host_open_handle(int mount_fd, const unsigned char *id, unsigned len);
 

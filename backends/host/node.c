@@ -45,11 +45,11 @@ static bool by_place(const struct host *h, mode_t type)
 	return h->contain && S_ISLNK(type);
 }
 
-static int key_of(const struct host *h, int fd, const struct stat *st, struct host_node *dir,
+static int key_of(struct host *h, int fd, const struct stat *st, struct host_node *dir,
 		  const char *name, struct key *ret, int *ret_mount_id)
 {
 	struct host_id id;
-	int r = host_identify(fd, st, &id);
+	int r = host_identify(h, fd, st, &id);
 
 	if (r < 0)
 		return r;

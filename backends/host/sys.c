@@ -130,30 +130,60 @@ static int identify_by_number(int fd, struct host_id *id)
 	return 0;
 }
 
-int host_identify(int fd, const struct stat *st, struct host_id *ret)
+static bool is_handleless(struct host *h, dev_t dev)
+{
+	for (size_t i = 0; i < HOST_HANDLELESS; i++)
+		if (atomic_load(&h->handleless[i]) == dev)
+			return true;
+	return false;
+}
+
+static void remember_handleless(struct host *h, dev_t dev)
+{
+	unsigned at = atomic_fetch_add(&h->next_handleless, 1) % HOST_HANDLELESS;
+
+	atomic_store(&h->handleless[at], dev);
+}
+
+/* -EOPNOTSUPP where the file has none, -ENOMEM. */
+static int identify_by_handle(struct host *h, int fd, dev_t dev, struct host_id *id)
 {
 	union handle u = {.fh.handle_bytes = MAX_HANDLE_SZ};
+
+	if (is_handleless(h, dev))
+		return -EOPNOTSUPP;
+	errno = EOPNOTSUPP;
+	if (!has_handles(fd) ||
+	    name_to_handle_at(fd, "", &u.fh, &id->mount_id, AT_EMPTY_PATH) < 0) {
+		if (errno == ENOMEM)
+			return -ENOMEM;
+		if (errno == EOPNOTSUPP)
+			remember_handleless(h, dev);
+		return -EOPNOTSUPP;
+	}
+	if (u.fh.handle_bytes > MAX_HANDLE_SZ)
+		return -EOPNOTSUPP;
+	id_add(id, &u.fh.handle_type, sizeof(u.fh.handle_type));
+	id_add(id, u.fh.f_handle, u.fh.handle_bytes);
+	return 0;
+}
+
+int host_identify(struct host *h, int fd, const struct stat *st, struct host_id *ret)
+{
 	struct host_id id = {.len = 1, .mount_id = -1};
-	int mount_id, r;
+	int r;
 
 	id.bytes[0] = 'h';
 	id_add(&id, &st->st_dev, sizeof(st->st_dev));
-	errno = 0;
-	if (has_handles(fd) && name_to_handle_at(fd, "", &u.fh, &mount_id, AT_EMPTY_PATH) == 0 &&
-	    u.fh.handle_bytes <= MAX_HANDLE_SZ) {
-		id.mount_id = mount_id;
-		id_add(&id, &u.fh.handle_type, sizeof(u.fh.handle_type));
-		id_add(&id, u.fh.f_handle, u.fh.handle_bytes);
-	} else if (errno == ENOMEM) {
-		return -ENOMEM;
-	} else {
+	r = identify_by_handle(h, fd, st->st_dev, &id);
+	if (r == -EOPNOTSUPP) {
 		id.bytes[0] = 'i';
+		id.mount_id = -1;
 		r = identify_by_number(fd, &id);
-		if (r < 0)
-			return r;
 	}
-	*ret = id;
-	return 0;
+	if (r == 0)
+		*ret = id;
+	return r;
 }
 
 int host_open_handle(int mount_fd, const unsigned char *id, unsigned len)

@@ -270,6 +270,7 @@ struct listing_answer {
 	struct server_call *c;
 	size_t len, room;
 	bool with_nodes;
+	bool full;
 };
 
 /* Look the entry up, or leave it without a node: it may have gone, or be one of the dots. */
@@ -288,12 +289,14 @@ static bool add_entry(void *ctx, const char *name, uint64_t ino, unsigned type, 
 	size_t n;
 
 	/* Asked first, since a node that was told of must reach the client. */
-	if (l->room - l->len < REMOTE_ENTRY_MAX)
+	l->full = l->room - l->len < REMOTE_ENTRY_MAX;
+	if (l->full)
 		return false;
 	if (l->with_nodes)
 		add_node(l->c, &e);
 	n = remote_put_entry(l->c->data + l->len, l->room - l->len, &e);
 	l->len += n;
+	l->full = n == 0;
 	return n > 0;
 }
 
@@ -313,6 +316,7 @@ static int call_readdir(struct server_call *c)
 		return r;
 	c->out.data = c->data;
 	c->out.data_len = l.len;
+	c->out.flags = r == 0 && !l.full ? REMOTE_LAST : 0;
 	return 0;
 }
 

@@ -34,6 +34,7 @@ struct batch {
 	uint64_t epoch, at_ms;
 	atomic_size_t hint; /* the entry that is probably looked up next */
 	atomic_bool used;   /* one was */
+	bool last;	    /* nothing comes after it */
 	size_t n;
 	struct entry entries[];
 };
@@ -268,7 +269,8 @@ static struct batch *batch_at(struct remote_dir *d, uint64_t cookie, size_t *ret
 	struct batch *b = NULL;
 
 	pthread_mutex_lock(&d->lock);
-	if (cookie != 0 && cookie == d->cookie && d->batch && d->pos < d->batch->n) {
+	if (cookie != 0 && cookie == d->cookie && d->batch &&
+	    (d->pos < d->batch->n || d->batch->last)) {
 		b = batch_ref(d->batch);
 		*ret_pos = d->pos;
 	}
@@ -358,7 +360,7 @@ int remote_readdir(struct bk_req *req, struct bk_file *file, uint64_t cookie, bk
 			return e;
 		all = fill_from(b, &pos, &cookie, fill, ctx);
 		keep_batch(d, b, cookie, pos);
-		if (!all)
+		if (!all || b->last)
 			return 0;
 	}
 }

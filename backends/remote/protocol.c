@@ -120,7 +120,7 @@ const struct format remote_formats[REMOTE_N_OPS] = {
 			  .request = {A_FILE, M(U32, mode), M(OFF, off), M(OFF, len)}},
     [REMOTE_OPENDIR] = {"opendir", .request = {A_NODE}, .answer = {A_DIR}},
     [REMOTE_READDIR] = {"readdir", .request = {A_DIR, M(U64, cookie), M(U32, size), FLAGS},
-			.answer = {SOME_DATA}},
+			.answer = {FLAGS, SOME_DATA}},
     [REMOTE_FSYNCDIR] = {"fsyncdir", .request = {A_DIR, FLAGS}},
     [REMOTE_EXEC] = {"exec", .changes = true, .request = {M(U32, size), FLAGS, SOME_DATA},
 		     .answer = {FLAGS}},

@@ -82,7 +82,8 @@ enum remote_op {
 	REMOTE_LSEEK,
 	REMOTE_FALLOCATE,
 	REMOTE_OPENDIR,
-	REMOTE_READDIR, /* data: struct remote_entry, each; none at the end. `size` bounds it */
+	REMOTE_READDIR, /* data: struct remote_entry, each; `size` bounds it. REMOTE_LAST at the end
+			 */
 	REMOTE_FSYNCDIR,
 	REMOTE_EXEC, /* data: `size` arguments, each with its NUL, and then the environment */
 	REMOTE_N_OPS,
@@ -96,6 +97,7 @@ enum {
 	REMOTE_HAS_FD = 1 << 0,		/* answers to OPEN, CREATE and EXEC: it is beside it */
 	REMOTE_WITH_ENV = 1 << 0,	/* EXEC: not the server's own environment */
 	REMOTE_WITH_NODES = 1 << 0,	/* READDIR: look each entry up */
+	REMOTE_LAST = 1 << 0,		/* READDIR's answer: nothing comes after it */
 	REMOTE_DATASYNC = 1 << 0,	/* FSYNC, FSYNCDIR */
 	REMOTE_FROM_WRITEBACK = 1 << 0, /* of the caller: struct bk_req's writeback */
 };
