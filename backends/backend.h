@@ -97,6 +97,9 @@ struct bk_file {
 	int flags; /* open(2) flags */
 	/* Its size is not known before it is read: bypass the page cache. */
 	bool direct_io;
+	/* Its file system has nothing to tell at close that it did not tell before: `flush` is of no
+	 * use where the kernel writes to `backing_fd` by itself. */
+	bool no_flush;
 };
 
 void bk_node_init(struct bk_node *node, struct bk *bk); /* with one reference */

@@ -114,7 +114,7 @@ static void fill_open(const struct call *c, struct handle *h, struct fuse_file_i
 	    .flags = c->flags,
 	    .fh = (uintptr_t)h,
 	    .direct_io = is_direct(file),
-	    .noflush = !file->node->bk->ops->flush,
+	    .noflush = !file->node->bk->ops->flush || (file->no_flush && h->backing),
 	};
 #ifdef HAVE_PARALLEL_DIRECT_WRITES
 	ret->parallel_direct_writes = file->node->bk->direct_io;

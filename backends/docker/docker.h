@@ -91,6 +91,8 @@ struct dnode {
 	bool by_remote;
 	UT_hash_handle hh_remote;
 	struct dnode *live_prev, *live_next;
+	/* Until then, and in that generation, it has no file capability: see live_attr.c. */
+	uint64_t no_capability_ms, no_capability_generation;
 
 	atomic_bool pending; /* its name is not in the container yet; changed under `lock` */
 

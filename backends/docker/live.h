@@ -84,6 +84,8 @@ ssize_t live_listxattr(struct bk_req *, struct channel *c, struct bk_node *, cha
 int live_setxattr(struct bk_req *, struct channel *c, struct bk_node *, const char *, const void *,
 		  size_t, int);
 int live_removexattr(struct bk_req *, struct channel *c, struct bk_node *, const char *);
+/* NODE was just made, or has just said so, in generation GEN. */
+void live_know_no_capability(struct docker *d, struct dnode *node, uint64_t gen);
 /* What is at PATH (plain, absolute), and a link's target (the caller's): no link is followed. */
 int live_look(struct bk_req *req, struct docker *d, struct channel *c, const char *path,
 	      mode_t *ret_type, char **ret_link);

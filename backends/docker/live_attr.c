@@ -151,13 +151,55 @@ int live_look(struct bk_req *req, struct docker *d, struct channel *c, const cha
 
 /* ---- Extended attributes ---- */
 
+/*
+ * The kernel asks for this one by itself, at the first write to a file and at each change of its
+ * owner. That there is none holds as long as attributes do, and until something may have changed.
+ */
+#define CAPABILITY "security.capability"
+
+void live_know_no_capability(struct docker *d, struct dnode *node, uint64_t gen)
+{
+	pthread_mutex_lock(&d->nodes.lock);
+	node->no_capability_ms = clock_ms() + d->bk.attr_ttl_ms;
+	node->no_capability_generation = gen;
+	pthread_mutex_unlock(&d->nodes.lock);
+}
+
+static bool has_no_capability(struct docker *d, struct dnode *node)
+{
+	bool none;
+
+	pthread_mutex_lock(&d->nodes.lock);
+	none =
+	    clock_ms() < node->no_capability_ms && node->no_capability_generation == generation(d);
+	pthread_mutex_unlock(&d->nodes.lock);
+	return none;
+}
+
+static void forget_no_capability(struct docker *d, struct dnode *node)
+{
+	pthread_mutex_lock(&d->nodes.lock);
+	node->no_capability_ms = 0;
+	pthread_mutex_unlock(&d->nodes.lock);
+}
+
 ssize_t live_getxattr(struct bk_req *req, struct channel *c, struct bk_node *node, const char *name,
 		      void *value, size_t size)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
-	int r = live_resolve(req, docker_of(node), c, dnode_of(node), &remote);
+	bool capability = strcmp(name, CAPABILITY) == 0;
+	struct docker *d = docker_of(node);
+	uint64_t gen = generation(d);
+	ssize_t r;
 
-	return r < 0 ? r : bk_getxattr(req, remote, name, value, size);
+	if (capability && has_no_capability(d, dnode_of(node)))
+		return -ENODATA;
+	r = live_resolve(req, d, c, dnode_of(node), &remote);
+	if (r == 0)
+		r = bk_getxattr(req, remote, name, value, size);
+	if (r == -ENODATA && capability)
+		live_know_no_capability(d, dnode_of(node), gen);
+	return r;
 }
 
 ssize_t live_listxattr(struct bk_req *req, struct channel *c, struct bk_node *node, char *list,
@@ -175,7 +217,10 @@ int live_setxattr(struct bk_req *req, struct channel *c, struct bk_node *node, c
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
 	int r = live_resolve(req, docker_of(node), c, dnode_of(node), &remote);
 
-	return r < 0 ? r : bk_setxattr(req, remote, name, value, size, flags);
+	if (r == 0)
+		r = bk_setxattr(req, remote, name, value, size, flags);
+	forget_no_capability(docker_of(node), dnode_of(node));
+	return r;
 }
 
 int live_removexattr(struct bk_req *req, struct channel *c, struct bk_node *node, const char *name)

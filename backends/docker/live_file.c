@@ -24,8 +24,11 @@ static void file_free(struct dfile *f)
 	free(f);
 }
 
+/* A descriptor comes of local file systems only (devices.h), which tell all at write(2) and
+ * fsync(2). */
 static void file_give(struct dfile *f, struct channel *c, struct bk_file *inner)
 {
+	f->base.no_flush = bk_backing_fd(inner) >= 0;
 	f->conn = channel_ref(c);
 	atomic_store(&f->inner, inner);
 }
@@ -76,6 +79,7 @@ int live_create(struct bk_req *req, struct channel *c, struct bk_node *dir, cons
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
 	struct docker *d = docker_of(dir);
+	uint64_t gen = generation(d);
 	struct bk_node *remote, *node;
 	struct bk_file *inner;
 	struct dfile *f;
@@ -93,6 +97,8 @@ int live_create(struct bk_req *req, struct channel *c, struct bk_node *dir, cons
 		return r < 0 ? r : -ENOMEM;
 	}
 	file_give(f, c, inner);
+	if (flags & O_EXCL)
+		live_know_no_capability(d, dnode_of(node), gen);
 	*ret_node = node;
 	*ret_file = &f->base;
 	return 0;
