@@ -77,6 +77,20 @@ int sandbox_ctl(struct bk_req *req, struct sandbox *sb, const char *verb, struct
 		       "\"%s\": expected start, stop, restart, pause, unpause or reset", verb);
 }
 
+void sandbox_set_opening(struct sandbox *sb, bool opening)
+{
+	pthread_mutex_lock(&sb->lock);
+	sb->opening = opening;
+	pthread_mutex_unlock(&sb->lock);
+}
+
+static const char *shown_state_locked(const struct sandbox *sb)
+{
+	bool opening = sb->opening && sb->state == SANDBOX_RUNNING;
+
+	return sandbox_state_name(opening ? SANDBOX_STARTING : sb->state);
+}
+
 int sandbox_status(struct sandbox *sb, struct buf *out)
 {
 	char started[32] = "-", id[sizeof(sb->id)];
@@ -95,9 +109,8 @@ int sandbox_status(struct sandbox *sb, struct buf *out)
 		     sb->conf->container ? sb->conf->container
 		     : sb->ref		 ? sb->ref
 					 : "-",
-		     *sb->image ? sb->image : "-", sandbox_state_name(sb->state),
-		     engine_host(sb->engine), sb->attached ? "yes" : "no", started,
-		     *sb->error.text ? sb->error.text : "-");
+		     *sb->image ? sb->image : "-", shown_state_locked(sb), engine_host(sb->engine),
+		     sb->attached ? "yes" : "no", started, *sb->error.text ? sb->error.text : "-");
 	init = sb->state == SANDBOX_RUNNING ? sb->init : 0;
 	memcpy(id, sb->id, sizeof(id));
 	pthread_mutex_unlock(&sb->lock);

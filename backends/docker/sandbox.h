@@ -68,6 +68,7 @@ struct sandbox {
 	bool guest_put;	    /* by us, where it was not */
 	uint64_t changes;   /* how often the state has changed, or the container was started */
 	uint64_t starts;    /* how often it has */
+	bool opening;	    /* a start was asked for, and is not over before files can be reached */
 	bool learned;	    /* the mounts of the running container are in `places` */
 	char id[72], image[256];
 	pid_t init; /* its first process on the engine's machine; 0: not known */
@@ -132,6 +133,8 @@ int sandbox_fs(struct bk_req *req, struct sandbox *sb, const char *const *args);
 int sandbox_fs_output(struct bk_req *req, struct sandbox *sb, const char *const *args,
 		      struct buf *out, struct err *err);
 
+/* Between the two a sandbox that runs is still "starting" for who asks. */
+void sandbox_set_opening(struct sandbox *sb, bool opening);
 int sandbox_ctl(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err);
 int sandbox_status(struct sandbox *sb, struct buf *out);
 int sandbox_error(struct sandbox *sb, struct buf *out);

@@ -157,7 +157,8 @@ static int identify_by_handle(struct host *h, int fd, dev_t dev, struct host_id 
 	    name_to_handle_at(fd, "", &u.fh, &id->mount_id, AT_EMPTY_PATH) < 0) {
 		if (errno == ENOMEM)
 			return -ENOMEM;
-		if (errno == EOPNOTSUPP)
+		/* EPERM: a seccomp filter, such as a container's. */
+		if (errno == EOPNOTSUPP || errno == EPERM || errno == ENOSYS)
 			remember_handleless(h, dev);
 		return -EOPNOTSUPP;
 	}

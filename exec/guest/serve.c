@@ -234,6 +234,9 @@ static int serve_direct(struct bk *bk, int in, int socket)
 	return remote_serve(bk, socket, socket, &conf);
 }
 
+/* What a pipe holds at once; an engine's copies from one to the next are woken for each filling. */
+#define PIPE_SIZE (1 << 20)
+
 static int serve_either(struct bk *bk, int in, int out)
 {
 	int pair[2], r = offer_socket(out, pair);
@@ -243,6 +246,7 @@ static int serve_either(struct bk *bk, int in, int out)
 	if (direct)
 		return serve_direct(bk, in, pair[0]);
 	closep(&pair[0]);
+	(void)fcntl(out, F_SETPIPE_SZ, PIPE_SIZE);
 	return r < 0 ? r : remote_serve(bk, in, out, NULL);
 }
 
