@@ -211,6 +211,9 @@ class Hostile:
         """An honest guest in the place of the hostile one: the route is as good as new. Nothing in the
         container is asked for it: what it has in /bin may be gone by now."""
         good, got = self.box / "bb/good", self.world.dir / "state/got"
+        # It may be a directory now, which a copy would go into.
+        root = f"/proc/{self.engine.inspect(self.name)['State']['Pid']}/root"
+        run("rm", "-rf", f"{root}/.aib-guest")
         self.engine.docker("cp", BIN / "aib-guest", f"{self.name}:/.aib-guest")
         self.tell(0, 0, "a")
         self.kill_guest()
