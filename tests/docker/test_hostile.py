@@ -214,6 +214,8 @@ class Hostile:
         # It may be a directory now, which a copy would go into.
         root = f"/proc/{self.engine.inspect(self.name)['State']['Pid']}/root"
         run("rm", "-rf", f"{root}/.aib-guest")
+        if not os.path.exists(f"{root}/dev/null"):  # removed too, and the engine starts nothing without it
+            run("mknod", "-m", "666", f"{root}/dev/null", "c", "1", "3")
         self.engine.docker("cp", BIN / "aib-guest", f"{self.name}:/.aib-guest")
         self.tell(0, 0, "a")
         self.kill_guest()
