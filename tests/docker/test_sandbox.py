@@ -118,12 +118,12 @@ def test_reset_makes_the_container_anew(engine, mount, world):
 
 
 def test_reset_needs_the_image(engine, mount, world):
-    engine.docker("tag", IMAGE, f"{world.id}:1")
-    box = mount(f"/bb=docker:{world.id}:1")
+    engine.docker("tag", IMAGE, f"aib-test:{world.id}")
+    box = mount(f"/bb=docker:aib-test:{world.id}")
     (box / "bb/root/x").write_text("x")
-    engine.docker("rmi", "-f", f"{world.id}:1")
+    engine.docker("rmi", "-f", f"aib-test:{world.id}")
     run("sh", "-c", f"echo reset >{box}/.aib/sandboxes/bb/ctl")
-    wait_for("the refusal", lambda: f"image {world.id}:1 is no longer" in error_of(box, "bb"))
+    wait_for("the refusal", lambda: f"image aib-test:{world.id} is no longer" in error_of(box, "bb"))
     assert (box / "bb/root/x").read_text() == "x"
 
 
