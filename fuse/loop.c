@@ -3,9 +3,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 
 #define END_TIMEOUT_MS 5000
@@ -97,18 +97,13 @@ static void *loop_thread(void *arg)
 
 static int start_thread_locked(struct loop *l)
 {
-	sigset_t all, before;
-	int r;
+	int r = thread_start(&l->threads[l->n], NULL, loop_thread, l);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&l->threads[l->n], NULL, loop_thread, l);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r == 0) {
 		l->n++;
 		l->alive++;
 	}
-	return -r;
+	return r;
 }
 
 static void wait_for_end(struct fs *fs)
@@ -144,7 +139,6 @@ static bool join_all(struct loop *l)
 static struct loop *loop_new(struct fs *fs)
 {
 	struct loop *l = calloc(1, sizeof(*l));
-	pthread_condattr_t attr;
 
 	if (!l)
 		return NULL;
@@ -156,10 +150,7 @@ static struct loop *loop_new(struct fs *fs)
 		return NULL;
 	}
 	pthread_mutex_init(&l->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&l->died, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init(&l->died);
 	return l;
 }
 

@@ -5,22 +5,16 @@
 #include "recall.h"
 
 #include "base/clock.h"
-
-#include <signal.h>
+#include "base/thread.h"
 
 /* No file has it: the kernel looks for it, with the directory locked, and finds nothing. */
 #define NOWHERE "/"
 
 void settle_init(struct settle *s, struct fs *fs)
 {
-	pthread_condattr_t attr;
-
 	*s = (struct settle){.fs = fs};
 	pthread_mutex_init(&s->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&s->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init(&s->changed);
 }
 
 void settle_done(struct settle *s)
@@ -107,15 +101,10 @@ static void *settle_thread(void *arg)
 
 int settle_start(struct settle *s)
 {
-	sigset_t all, before;
-	int r;
+	int r = thread_start(&s->thread, NULL, settle_thread, s);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&s->thread, NULL, settle_thread, s);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	s->has_thread = r == 0;
-	return -r;
+	return r;
 }
 
 void settle_end(struct settle *s)

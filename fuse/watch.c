@@ -4,6 +4,7 @@
 #include "call.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -11,14 +12,9 @@
 
 void watch_init(struct watch *w)
 {
-	pthread_condattr_t attr;
-
 	*w = (struct watch){.woken_end = &w->woken};
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&w->cond, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init(&w->cond);
 }
 
 void watch_done(struct watch *w)
@@ -206,15 +202,10 @@ static void *watch_thread(void *arg)
 
 int watch_start(struct watch *w)
 {
-	sigset_t all, before;
-	int r;
+	int r = thread_start(&w->thread, NULL, watch_thread, w);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&w->thread, NULL, watch_thread, w);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	w->running = r == 0;
-	return -r;
+	return r;
 }
 
 void watch_stop(struct watch *w)

@@ -3,9 +3,9 @@
 
 #include "clock.h"
 #include "macros.h"
+#include "thread.h"
 
 #include <pthread.h>
-#include <signal.h>
 
 struct pool {
 	struct pool_conf conf;
@@ -17,16 +17,6 @@ struct pool {
 	unsigned threads, idle;
 	bool stop;
 };
-
-static void cond_init(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
 
 static struct timespec at_ms(uint64_t ms)
 {
@@ -109,21 +99,16 @@ static void *pool_thread(void *arg)
 	return NULL;
 }
 
-/* Signals are for the main thread. */
 static bool start_thread(struct pool *p)
 {
-	sigset_t all, before;
 	pthread_attr_t attr;
 	pthread_t id;
 	int r;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	r = pthread_create(&id, &attr, pool_thread, p);
+	r = thread_start(&id, &attr, pool_thread, p);
 	pthread_attr_destroy(&attr);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return r == 0;
 }
 

@@ -3,9 +3,10 @@
 
 #include "engine.h"
 
+#include "../base/thread.h"
+
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -182,16 +183,10 @@ static void *thread_main(void *arg)
 
 static int start_thread(struct relay *r)
 {
-	sigset_t all, before;
-	int e;
+	int e = thread_start(&r->thread, NULL, thread_main, r);
 
-	/* Signals are for the main thread. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	e = pthread_create(&r->thread, NULL, thread_main, r);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	r->has_thread = e == 0;
-	return -e;
+	return e;
 }
 
 /* ---- Life ---- */

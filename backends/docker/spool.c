@@ -1,6 +1,7 @@
 #include "spool.h"
 
 #include "../base/clock.h"
+#include "../base/thread.h"
 
 #include <fcntl.h>
 #include <limits.h>

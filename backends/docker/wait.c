@@ -1,16 +1,7 @@
 #include "wait.h"
 
 #include "../base/clock.h"
-
-void cond_init(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
+#include "../base/thread.h"
 
 static void wake(void *arg)
 {

@@ -11,9 +11,7 @@
 
 #include "../backend.h"
 
-/* A condition variable on CLOCK_MONOTONIC, as waiting_wait needs. */
-void cond_init(pthread_cond_t *cond);
-
+/* `cond` is one of cond_init (thread.h). */
 struct waiting {
 	struct bk_req *req;
 	pthread_mutex_t *lock;

@@ -1,6 +1,8 @@
 /* The client end as a backend: its hello, its end, and its table of operations. */
 #include "client.h"
 
+#include "base/thread.h"
+
 #include <string.h>
 
 /* ---- Hello ---- */
@@ -54,16 +56,6 @@ static int say_hello(struct bk_req *req, struct remote *r)
 }
 
 /* ---- Life ---- */
-
-static void cond_init(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
 
 static void slot_init(struct slot *s)
 {

@@ -6,9 +6,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -375,7 +375,6 @@ static void *thread_main(void *arg)
 
 int remote_conn_start(struct remote *r)
 {
-	sigset_t all, before;
 	int e;
 
 	r->out.cap = MAX_OUT;
@@ -384,13 +383,9 @@ int remote_conn_start(struct remote *r)
 	r->nudge = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r->wake < 0 || r->nudge < 0)
 		return -errno;
-	/* Signals are for the main thread. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	e = pthread_create(&r->thread, NULL, thread_main, r);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	e = thread_start(&r->thread, NULL, thread_main, r);
 	r->has_thread = e == 0;
-	return -e;
+	return e;
 }
 
 void remote_conn_stop(struct remote *r)

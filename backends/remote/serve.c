@@ -4,9 +4,9 @@
 #include "serve.h"
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "server.h"
 
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -197,22 +197,17 @@ static int next_request(struct server_call *c)
 
 static void *thread_main(void *arg);
 
-/* Signals are for the program's main thread. */
 static bool start_thread(struct server *s)
 {
-	sigset_t all, before;
 	pthread_attr_t attr;
 	pthread_t id;
 	int r;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
-	r = pthread_create(&id, &attr, thread_main, s);
+	r = thread_start(&id, &attr, thread_main, s);
 	pthread_attr_destroy(&attr);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return r == 0;
 }
 
