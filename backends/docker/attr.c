@@ -23,11 +23,8 @@ static bool is_filling_locked(struct docker *d, struct dnode *node)
 /* What is not in the container, or no longer, or on the way from it: 0 where *ret was set. */
 static int stat_local(struct docker *d, struct dnode *node, struct stat *ret)
 {
-	bool gone, local;
+	bool gone = node_is_gone(d, node), local;
 
-	pthread_mutex_lock(&d->nodes.lock);
-	gone = node->gone;
-	pthread_mutex_unlock(&d->nodes.lock);
 	pthread_mutex_lock(&node->lock);
 	local = node->dirty || atomic_load(&node->pending);
 	local = local || (gone && node->spool);

@@ -26,11 +26,8 @@ static bool has_failed_locked(struct dnode *node)
 /* Whether what the spool holds has to be compared with the container. */
 static bool is_old(struct docker *d, struct dnode *node)
 {
-	bool old;
+	bool old = !node_is_gone(d, node);
 
-	pthread_mutex_lock(&d->nodes.lock);
-	old = !node->gone;
-	pthread_mutex_unlock(&d->nodes.lock);
 	pthread_mutex_lock(&node->lock);
 	old = old && !node->dirty && !atomic_load(&node->pending) &&
 	      (!node->spool || node->seen_generation != generation(d) || has_failed_locked(node) ||
@@ -313,23 +310,13 @@ int content_put(struct bk_req *req, struct docker *d, struct dnode *node)
 	return 0;
 }
 
-static bool is_gone(struct docker *d, struct dnode *node)
-{
-	bool gone;
-
-	pthread_mutex_lock(&d->nodes.lock);
-	gone = node->gone;
-	pthread_mutex_unlock(&d->nodes.lock);
-	return gone;
-}
-
 int content_flush(struct bk_req *req, struct docker *d, struct dnode *node)
 {
 	int r = gate_enter(req, &node->gate);
 
 	if (r < 0)
 		return r;
-	if (content_local(node) && !is_gone(d, node))
+	if (content_local(node) && !node_is_gone(d, node))
 		r = content_put(req, d, node);
 	gate_leave(&node->gate);
 	return r;
@@ -368,6 +355,18 @@ int content_flush_all(struct bk_req *req, struct docker *d)
 	while (n > 0)
 		bk_node_unref(&all[--n]->base);
 	return r;
+}
+
+bool content_only_here(struct docker *d, struct dnode *node)
+{
+	bool spooled;
+
+	if (content_local(node))
+		return true;
+	pthread_mutex_lock(&node->lock);
+	spooled = node->spool != NULL;
+	pthread_mutex_unlock(&node->lock);
+	return spooled && node_is_gone(d, node);
 }
 
 int content_keep(struct bk_req *req, struct docker *d, struct dnode *node)

@@ -85,7 +85,7 @@ struct dnode {
 	bool gone; /* its name is no longer this file's */
 	struct owner owner;
 	/* What it stands for over the guest (live.h): both or none; references. */
-	struct channel *conn;
+	struct channel *channel;
 	struct bk_node *remote;
 	uint64_t remote_ino, start; /* its number, and the container's start, when last known */
 	bool by_remote;
@@ -155,6 +155,7 @@ struct dnode *node_find(struct docker *d, struct dnode *dir, const char *name);
 int node_path(struct docker *d, struct dnode *node, char path[PATH_MAX]);
 int child_path(struct docker *d, struct dnode *dir, const char *name, char path[PATH_MAX]);
 uint64_t child_ino(struct docker *d, struct dnode *dir, const char *name);
+bool node_is_gone(struct docker *d, const struct dnode *node);
 /* The name is no longer NODE's (removed, replaced): it keeps its number, its place gets another. */
 void node_gone(struct docker *d, struct dnode *node);
 /* Names moved; with EXCHANGE the other way too. Whatever was at the new place is gone. */
@@ -230,6 +231,8 @@ int content_flush(struct bk_req *req, struct docker *d, struct dnode *node);
 int content_keep(struct bk_req *req, struct docker *d, struct dnode *node);
 /* Whether the node is ahead of the container. */
 bool content_local(struct dnode *node);
+/* The same, or the node was removed while it was open: what is left of it is here. */
+bool content_only_here(struct docker *d, struct dnode *node);
 
 /* ---- file.c, dir.c, name.c ---- */
 int docker_open(struct bk_req *, struct bk_node *, int, struct bk_file **);

@@ -16,7 +16,7 @@
 /* An open file or directory: of a connection, or else of the archive transport. */
 struct dfile {
 	struct bk_file base;
-	struct channel *conn;		 /* a reference; set before `inner` */
+	struct channel *channel;	 /* a reference; set before `inner` */
 	_Atomic(struct bk_file *) inner; /* set once */
 };
 
@@ -46,7 +46,7 @@ int live_adopt(struct docker *d, struct channel *c, struct dnode *dir, const cha
 void live_stat(struct dnode *node, struct stat *st);
 /* NODE is freed, or its connection is over: what was its connection's is the caller's to drop. */
 struct live_ref {
-	struct channel *conn;
+	struct channel *channel;
 	struct bk_node *remote;
 };
 /* Archives serve NODE from now on: whether it was live, so that what the kernel has open of it is

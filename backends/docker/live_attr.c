@@ -10,7 +10,7 @@ static struct bk_file *inner_of(struct channel *c, struct bk_file *file)
 {
 	struct bk_file *inner = file ? atomic_load(&dfile_of(file)->inner) : NULL;
 
-	return inner && dfile_of(file)->conn == c ? inner : NULL;
+	return inner && dfile_of(file)->channel == c ? inner : NULL;
 }
 
 /* The remote node of NODE: that of FILE, which has it whatever became of the name. */
@@ -23,30 +23,13 @@ static int resolve_open(struct bk_req *req, struct docker *d, struct channel *c,
 	return 0;
 }
 
-/* Written, or removed while it was open, before there was a guest: what is left of it is here. */
-static bool is_only_here(struct docker *d, struct dnode *node)
-{
-	bool gone, spooled;
-
-	pthread_mutex_lock(&d->nodes.lock);
-	gone = node->gone;
-	pthread_mutex_unlock(&d->nodes.lock);
-	pthread_mutex_lock(&node->lock);
-	spooled = node->spool != NULL;
-	pthread_mutex_unlock(&node->lock);
-	return (gone && spooled) || content_local(node);
-}
-
 int live_getattr(struct bk_req *req, struct channel *c, struct bk_node *node, struct bk_file *file,
 		 struct stat *ret_st)
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
 	struct bk_file *inner = inner_of(c, file);
-	int r;
+	int r = resolve_open(req, docker_of(node), c, node, inner, &remote);
 
-	if (!inner && is_only_here(docker_of(node), dnode_of(node)))
-		return docker_getattr(req, node, file, ret_st);
-	r = resolve_open(req, docker_of(node), c, node, inner, &remote);
 	if (r == 0)
 		r = bk_getattr(req, remote, inner, ret_st);
 	if (r == 0)
@@ -59,11 +42,8 @@ int live_setattr(struct bk_req *req, struct channel *c, struct bk_node *node, st
 {
 	_cleanup_(bk_node_unrefp) struct bk_node *remote = NULL;
 	struct bk_file *inner = inner_of(c, file);
-	int r;
+	int r = resolve_open(req, docker_of(node), c, node, inner, &remote);
 
-	if (!inner && is_only_here(docker_of(node), dnode_of(node)))
-		return docker_setattr(req, node, file, attr, ret_st);
-	r = resolve_open(req, docker_of(node), c, node, inner, &remote);
 	if (r == 0)
 		r = bk_setattr(req, remote, inner, attr, ret_st);
 	if (r == 0)

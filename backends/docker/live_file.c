@@ -29,7 +29,7 @@ static void file_free(struct dfile *f)
 static void file_give(struct dfile *f, struct channel *c, struct bk_file *inner)
 {
 	f->base.no_flush = bk_backing_fd(inner) >= 0;
-	f->conn = channel_ref(c);
+	f->channel = channel_ref(c);
 	atomic_store(&f->inner, inner);
 }
 
@@ -132,21 +132,11 @@ void live_release(struct bk_file *file)
 	struct dfile *f = dfile_of(file);
 
 	bk_release(f->inner);
-	channel_unref(f->conn);
+	channel_unref(f->channel);
 	file_free(f);
 }
 
 /* ---- From the archives ---- */
-
-static bool stays(struct docker *d, struct dnode *node)
-{
-	bool gone;
-
-	pthread_mutex_lock(&d->nodes.lock);
-	gone = node->gone;
-	pthread_mutex_unlock(&d->nodes.lock);
-	return gone || content_local(node);
-}
 
 static int upgrade_gated(struct bk_req *req, struct channel *c, struct bk_file *file)
 {
@@ -156,7 +146,7 @@ static int upgrade_gated(struct bk_req *req, struct channel *c, struct bk_file *
 	struct bk_file *inner;
 	int r;
 
-	if (file_is_live(file) || stays(d, node))
+	if (file_is_live(file) || node_is_gone(d, node) || content_local(node))
 		return 0;
 	r = live_resolve(req, d, c, node, &remote);
 	if (r == 0)

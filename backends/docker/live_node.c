@@ -12,7 +12,7 @@
 
 struct live_ref live_take_locked(struct docker *d, struct dnode *node)
 {
-	const struct live_ref had = {node->conn, node->remote};
+	const struct live_ref had = {node->channel, node->remote};
 
 	if (!node->remote)
 		return had;
@@ -20,7 +20,7 @@ struct live_ref live_take_locked(struct docker *d, struct dnode *node)
 		HASH_DELETE(hh_remote, d->nodes.by_remote, node);
 	DL_DELETE2(d->nodes.live, node, live_prev, live_next);
 	node->by_remote = false;
-	node->conn = NULL;
+	node->channel = NULL;
 	node->remote = NULL;
 	return had;
 }
@@ -28,7 +28,7 @@ struct live_ref live_take_locked(struct docker *d, struct dnode *node)
 void live_drop(struct live_ref ref)
 {
 	bk_node_unref(ref.remote);
-	channel_unref(ref.conn);
+	channel_unref(ref.channel);
 }
 
 static struct dnode *find_remote_locked(struct docker *d, const struct bk_node *remote)
@@ -46,7 +46,7 @@ static struct live_ref give_locked(struct docker *d, struct dnode *node, struct 
 	struct live_ref had = live_take_locked(d, node);
 	struct dnode *other;
 
-	node->conn = channel_ref(c);
+	node->channel = channel_ref(c);
 	node->remote = remote;
 	node->remote_ino = remote_ino;
 	/* What is open of it is of the layer of before. */
@@ -80,7 +80,7 @@ void live_forget(struct docker *d, struct channel *c)
 	/* Without memory they go with their nodes. */
 	DL_FOREACH_SAFE2(d->nodes.live, n, next, live_next)
 	{
-		if (old && n->conn != c)
+		if (old && n->channel != c)
 			old[count++] = live_take_locked(d, n);
 	}
 	pthread_mutex_unlock(&d->nodes.lock);
@@ -148,9 +148,9 @@ static int way_up(struct docker *d, struct channel *c, struct dnode *node, struc
 
 	*ret_from = NULL;
 	pthread_mutex_lock(&d->nodes.lock);
-	for (; r == 0 && node->conn != c && node->parent; node = node->parent)
+	for (; r == 0 && node->channel != c && node->parent; node = node->parent)
 		r = node->gone ? -ESTALE : push_step_locked(&steps, &n, node);
-	if (r == 0 && node->conn == c)
+	if (r == 0 && node->channel == c)
 		*ret_from = bk_node_ref(node->remote);
 	pthread_mutex_unlock(&d->nodes.lock);
 	if (r == 0 && !*ret_from)
@@ -183,7 +183,7 @@ static int take_step(struct bk_req *req, struct docker *d, struct channel *c, co
 	pthread_mutex_lock(&d->nodes.lock);
 	if (!is_same_locked(s->node, st.st_mode & S_IFMT, st.st_ino))
 		r = -ESTALE;
-	else if (s->node->conn != c)
+	else if (s->node->channel != c)
 		had = give_locked(d, s->node, c, bk_node_ref(remote), st.st_ino);
 	pthread_mutex_unlock(&d->nodes.lock);
 	live_drop(had);
@@ -247,7 +247,7 @@ static struct dnode *claim_place_locked(struct docker *d, struct channel *c, str
 
 	if (!n)
 		return NULL;
-	if ((n->conn != c || n->remote == remote) &&
+	if ((n->channel != c || n->remote == remote) &&
 	    is_same_locked(n, st->st_mode & S_IFMT, st->st_ino) && bk_node_tryref(&n->base))
 		return n;
 	node_gone_locked(d, n);

@@ -283,6 +283,16 @@ int child_path(struct docker *d, struct dnode *dir, const char *name, char path[
 
 /* ---- Moves ---- */
 
+bool node_is_gone(struct docker *d, const struct dnode *node)
+{
+	bool gone;
+
+	pthread_mutex_lock(&d->nodes.lock);
+	gone = node->gone;
+	pthread_mutex_unlock(&d->nodes.lock);
+	return gone;
+}
+
 void node_gone_locked(struct docker *d, struct dnode *n)
 {
 	if (n->gone || !n->parent)

@@ -16,8 +16,8 @@
 
 /* On the way from a link's directory along its target. */
 struct walk {
-	struct channel *conn; /* whose guest is asked; NULL: the engine */
-	char at[PATH_MAX];    /* where it has come; "" is the root */
+	struct channel *channel; /* whose guest is asked; NULL: the engine */
+	char at[PATH_MAX];	 /* where it has come; "" is the root */
 	char rest[PATH_MAX];
 	size_t pos; /* of what is left in `rest` */
 	unsigned links;
@@ -113,8 +113,8 @@ static int look(struct bk_req *req, struct docker *d, const struct walk *w, mode
 	struct stat st;
 	int r;
 
-	if (w->conn)
-		return live_look(req, d, w->conn, path, ret_type, ret_link);
+	if (w->channel)
+		return live_look(req, d, w->channel, path, ret_type, ret_link);
 	r = head_path(req, d, path, &head, NULL);
 	free(head.link);
 	if (r == 0 && !S_ISLNK(head.mode)) {
@@ -192,7 +192,7 @@ static int contained(struct bk_req *req, struct docker *d, struct channel *c, co
 {
 	size_t n = strlen(target);
 	enum link_class class = link_classify(target, n, depth_of(path));
-	struct walk w = {.conn = c, .outside = class == LINK_OUTSIDE};
+	struct walk w = {.channel = c, .outside = class == LINK_OUTSIDE};
 	int r = 0;
 
 	if (class != LINK_INSIDE) {

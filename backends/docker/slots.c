@@ -16,8 +16,8 @@ struct turn {
 	struct bk_req *req;
 	struct docker *d;
 	int (*enter)(struct bk_req *req, struct gate *g); /* the gate of names */
-	bool repeats;	      /* it changes nothing: asked again where the connection ends in it */
-	struct channel *conn; /* over it; NULL: by archives, with the gate held */
+	bool repeats; /* it changes nothing: asked again where the connection ends in it */
+	struct channel *channel; /* over it; NULL: by archives, with the gate held */
 	bool running;
 	ssize_t r;
 };
@@ -35,10 +35,10 @@ static int hold(struct turn *t)
 static bool begin(struct turn *t)
 {
 	for (;;) {
-		t->r = transport_get(t->req, t->d, &t->conn);
+		t->r = transport_get(t->req, t->d, &t->channel);
 		if (t->r < 0)
 			return false;
-		if (t->conn)
+		if (t->channel)
 			return true;
 		t->r = hold(t);
 		if (t->r < 0)
@@ -56,9 +56,9 @@ static bool turn(struct turn *t)
 
 	if (t->running)
 		idmap_req(&t->d->idmap, t->req);
-	if (t->running && t->conn) {
-		again = t->repeats && t->r == -EIO && channel_is_over(t->conn);
-		channel_unref(TAKE(t->conn));
+	if (t->running && t->channel) {
+		again = t->repeats && t->r == -EIO && channel_is_over(t->channel);
+		channel_unref(TAKE(t->channel));
 		t->repeats = false;
 	} else if (t->running) {
 		gate_leave(&t->d->names);
@@ -79,7 +79,7 @@ static bool turn(struct turn *t)
 				  .enter = (enter_gate),                                           \
 				  .repeats = (repeat)};                                            \
 		while (turn(&t_)) {                                                                \
-			_unused_ struct channel *c = t_.conn;                                      \
+			_unused_ struct channel *c = t_.channel;                                   \
 			t_.r = c ? (live) : (archive);                                             \
 		}                                                                                  \
 		t_.r;                                                                              \
@@ -87,6 +87,18 @@ static bool turn(struct turn *t)
 #define LOOK(req, node, live, archive) BY(gate_share, true, req, node, live, archive)
 #define CHANGE(req, node, live, archive) BY(gate_share, false, req, node, live, archive)
 #define RENAME(req, node, live, archive) BY(gate_enter, false, req, node, live, archive)
+
+/* The value of ARCHIVE, for a file that is served so although there may be a channel. */
+#define HELD(req_, node, archive)                                                                  \
+	({                                                                                         \
+		struct turn h_ = {.req = (req_), .d = docker_of(node), .enter = gate_share};       \
+		h_.r = hold(&h_);                                                                  \
+		if (h_.r == 0) {                                                                   \
+			h_.r = (archive);                                                          \
+			gate_leave(&h_.d->names);                                                  \
+		}                                                                                  \
+		h_.r;                                                                              \
+	})
 
 /* The result R of an operation that told of ST, which becomes what the mount shows. */
 static int shown(struct bk_node *node, int r, struct stat *st)
@@ -162,11 +174,20 @@ static int rename_(struct bk_req *req, struct bk_node *dir, const char *name,
 
 /* ---- Attributes ---- */
 
+/* Of an open file that archives serve still: what is left of it is not with the guest. */
+static bool is_ours(struct bk_node *node, struct bk_file *file)
+{
+	return !(file && file_is_live(file)) && content_only_here(docker_of(node), dnode_of(node));
+}
+
 static int getattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 		   struct stat *ret_st)
 {
 	return shown(node,
-		     LOOK(req, node, live_getattr(req, c, node, file, ret_st),
+		     LOOK(req, node,
+			  is_ours(node, file)
+			      ? HELD(req, node, docker_getattr(req, node, file, ret_st))
+			      : live_getattr(req, c, node, file, ret_st),
 			  docker_getattr(req, node, file, ret_st)),
 		     ret_st);
 }
@@ -180,7 +201,10 @@ static int setattr(struct bk_req *req, struct bk_node *node, struct bk_file *fil
 	a.uid = idmap_uid(m, a.uid);
 	a.gid = idmap_gid(m, a.gid);
 	return shown(node,
-		     CHANGE(req, node, live_setattr(req, c, node, file, &a, ret_st),
+		     CHANGE(req, node,
+			    is_ours(node, file)
+				? HELD(req, node, docker_setattr(req, node, file, &a, ret_st))
+				: live_setattr(req, c, node, file, &a, ret_st),
 			    docker_setattr(req, node, file, &a, ret_st)),
 		     ret_st);
 }
@@ -244,7 +268,7 @@ static int upgrade(struct bk_req *req, struct bk_file *f)
 	return file_is_live(f) ? 0 : LOOK(req, f->node, live_upgrade(req, c, f), 0);
 }
 
-/* The value of LIVE with the open file `inner`, or of ARCHIVE, which the gate is held for. */
+/* The value of LIVE with the open file `inner`, or of ARCHIVE. */
 #define FILE_BY(req, f, live, archive)                                                             \
 	({                                                                                         \
 		ssize_t r_ = upgrade(req, f);                                                      \
@@ -252,13 +276,7 @@ static int upgrade(struct bk_req *req, struct bk_file *f)
 			struct bk_file *inner = dfile_of(f)->inner;                                \
 			r_ = (live);                                                               \
 		} else if (r_ == 0) {                                                              \
-			struct turn t_ = {                                                         \
-			    .req = (req), .d = docker_of((f)->node), .enter = gate_share};         \
-			r_ = hold(&t_);                                                            \
-			if (r_ == 0) {                                                             \
-				r_ = (archive);                                                    \
-				gate_leave(&t_.d->names);                                          \
-			}                                                                          \
+			r_ = HELD(req, (f)->node, archive);                                        \
 		}                                                                                  \
 		r_;                                                                                \
 	})

@@ -105,9 +105,9 @@ static struct channel *current(struct docker *d, bool *ret_try)
 
 	sandbox_look(&d->sb, &now);
 	pthread_mutex_lock(&t->lock);
-	if (serves(t->conn, &now))
-		c = channel_ref(t->conn);
-	*ret_try = !c && (t->conn || now.changes != t->tried_at || clock_ms() >= t->retry_ms);
+	if (serves(t->channel, &now))
+		c = channel_ref(t->channel);
+	*ret_try = !c && (t->channel || now.changes != t->tried_at || clock_ms() >= t->retry_ms);
 	pthread_mutex_unlock(&t->lock);
 	return c;
 }
@@ -150,7 +150,7 @@ static void use_archives(struct docker *d, const char *why)
 
 	sandbox_look(&d->sb, &now);
 	pthread_mutex_lock(&t->lock);
-	old = TAKE(t->conn);
+	old = TAKE(t->channel);
 	set_ttl(d, 0);
 	t->retry_ms = clock_ms() + RETRY_MS;
 	t->tried_at = now.changes;
@@ -169,8 +169,8 @@ static void use_guest(struct docker *d, struct channel *c)
 	struct channel *old;
 
 	pthread_mutex_lock(&t->lock);
-	old = t->conn;
-	t->conn = channel_ref(c);
+	old = t->channel;
+	t->channel = channel_ref(c);
 	set_ttl(d, channel_bk(c)->attr_ttl_ms);
 	t->why[0] = '\0';
 	pthread_mutex_unlock(&t->lock);
@@ -181,7 +181,7 @@ static void use_guest(struct docker *d, struct channel *c)
 
 void transport_end(struct docker *d)
 {
-	channel_unref(TAKE(d->transport.conn));
+	channel_unref(TAKE(d->transport.channel));
 	live_forget(d, NULL);
 }
 
@@ -261,12 +261,13 @@ int transport_status(struct docker *d, struct buf *out)
 
 	sandbox_look(&d->sb, &now);
 	pthread_mutex_lock(&t->lock);
-	live = serves(t->conn, &now);
+	live = serves(t->channel, &now);
 	if (live)
-		r = buf_addf(out, "transport guest\ntransport_way %s\n", guest_way(t->conn->guest));
+		r = buf_addf(out, "transport guest\ntransport_way %s\n",
+			     guest_way(t->channel->guest));
 	else
 		r = buf_addf(out, "transport archive\ntransport_why %s\n",
-			     t->conn ? "the guest has gone" : t->why);
+			     t->channel ? "the guest has gone" : t->why);
 	pthread_mutex_unlock(&t->lock);
 	return r;
 }

@@ -27,9 +27,9 @@ struct transport {
 	struct gate gate; /* one changes over */
 	pthread_mutex_t lock;
 	/* guarded by lock */
-	struct channel *conn; /* a reference; NULL: archives */
-	uint64_t retry_ms;    /* not tried before, unless the sandbox has changed since: */
-	uint64_t tried_at;    /* its `changes` at the last try */
+	struct channel *channel; /* a reference; NULL: archives */
+	uint64_t retry_ms;	 /* not tried before, unless the sandbox has changed since: */
+	uint64_t tried_at;	 /* its `changes` at the last try */
 	char why[sizeof(((struct err *)0)->text)]; /* why archives */
 };
 
