@@ -3,81 +3,58 @@
 
 #include <linux/fs.h>
 
+/*
+ * The result of CALL, which finds or makes NAME in `in`, the remote node of DIR, and tells of it in
+ * `remote` and *RET_ST; what it told of is DIR's node then.
+ */
+#define ADOPTED(req, c, dir, name, ret_node, ret_st, call)                                         \
+	({                                                                                         \
+		_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;                               \
+		struct docker *d_ = docker_of(dir);                                                \
+		struct bk_node *remote;                                                            \
+		int r_ = live_resolve(req, d_, c, dnode_of(dir), &in);                             \
+		if (r_ == 0)                                                                       \
+			r_ = (call);                                                               \
+		r_ < 0 ? r_ : live_adopt(d_, c, dnode_of(dir), name, remote, ret_st, ret_node);    \
+	})
+
 int live_lookup(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name,
 		struct bk_node **ret_node, struct stat *ret_st)
 {
-	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
-	struct docker *d = docker_of(dir);
-	struct bk_node *remote;
-	int r = live_resolve(req, d, c, dnode_of(dir), &in);
-
-	if (r == 0)
-		r = bk_lookup(req, in, name, &remote, ret_st);
-	if (r < 0)
-		return r;
-	return live_adopt(d, c, dnode_of(dir), name, remote, ret_st, ret_node);
+	return ADOPTED(req, c, dir, name, ret_node, ret_st,
+		       bk_lookup(req, in, name, &remote, ret_st));
 }
 
 int live_mknod(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name,
 	       mode_t mode, dev_t rdev, struct bk_node **ret_node, struct stat *ret_st)
 {
-	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
-	struct docker *d = docker_of(dir);
-	struct bk_node *remote;
-	int r = live_resolve(req, d, c, dnode_of(dir), &in);
-
-	if (r == 0)
-		r = bk_mknod(req, in, name, mode, rdev, &remote, ret_st);
-	if (r < 0)
-		return r;
-	return live_adopt(d, c, dnode_of(dir), name, remote, ret_st, ret_node);
+	return ADOPTED(req, c, dir, name, ret_node, ret_st,
+		       bk_mknod(req, in, name, mode, rdev, &remote, ret_st));
 }
 
 int live_mkdir(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name,
 	       mode_t mode, struct bk_node **ret_node, struct stat *ret_st)
 {
-	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
-	struct docker *d = docker_of(dir);
-	struct bk_node *remote;
-	int r = live_resolve(req, d, c, dnode_of(dir), &in);
-
-	if (r == 0)
-		r = bk_mkdir(req, in, name, mode, &remote, ret_st);
-	if (r < 0)
-		return r;
-	return live_adopt(d, c, dnode_of(dir), name, remote, ret_st, ret_node);
+	return ADOPTED(req, c, dir, name, ret_node, ret_st,
+		       bk_mkdir(req, in, name, mode, &remote, ret_st));
 }
 
 int live_symlink(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name,
 		 const char *target, struct bk_node **ret_node, struct stat *ret_st)
 {
-	_cleanup_(bk_node_unrefp) struct bk_node *in = NULL;
-	struct docker *d = docker_of(dir);
-	struct bk_node *remote;
-	int r = live_resolve(req, d, c, dnode_of(dir), &in);
-
-	if (r == 0)
-		r = bk_symlink(req, in, name, target, &remote, ret_st);
-	if (r < 0)
-		return r;
-	return live_adopt(d, c, dnode_of(dir), name, remote, ret_st, ret_node);
+	return ADOPTED(req, c, dir, name, ret_node, ret_st,
+		       bk_symlink(req, in, name, target, &remote, ret_st));
 }
 
 int live_link(struct bk_req *req, struct channel *c, struct bk_node *node, struct bk_node *dir,
 	      const char *name, struct bk_node **ret_node, struct stat *ret_st)
 {
-	_cleanup_(bk_node_unrefp) struct bk_node *file = NULL, *in = NULL;
-	struct docker *d = docker_of(dir);
-	struct bk_node *remote;
-	int r = live_resolve(req, d, c, dnode_of(node), &file);
+	_cleanup_(bk_node_unrefp) struct bk_node *file = NULL;
+	int r = live_resolve(req, docker_of(dir), c, dnode_of(node), &file);
 
-	if (r == 0)
-		r = live_resolve(req, d, c, dnode_of(dir), &in);
-	if (r == 0)
-		r = bk_link(req, file, in, name, &remote, ret_st);
-	if (r < 0)
-		return r;
-	return live_adopt(d, c, dnode_of(dir), name, remote, ret_st, ret_node);
+	return r < 0 ? r
+		     : ADOPTED(req, c, dir, name, ret_node, ret_st,
+			       bk_link(req, file, in, name, &remote, ret_st));
 }
 
 /* Nobody has the name NAME any more. */
