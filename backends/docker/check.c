@@ -127,14 +127,24 @@ static int look_up(struct bk_req *req, struct sandbox *sb, const char *file, con
 	return 0;
 }
 
+/* Root's group is 0; of another number the file knows one, which matters where none was given. */
+static bool is_in_passwd(const char *user, const char *group)
+{
+	if (!*user || strcmp(user, "0") == 0)
+		return false;
+	return !is_number(user) || !group;
+}
+
 static int resolve(struct bk_req *req, struct sandbox *sb, const char *user, const char *group,
 		   struct err *err)
 {
 	unsigned uid = 0, gid = 0, unused;
 	int r = 0;
 
-	if (*user && strcmp(user, "0") != 0)
+	if (is_in_passwd(user, group))
 		r = look_up(req, sb, "/etc/passwd", "user", user, &uid, &gid, err);
+	else
+		uid = strtoul(user, NULL, 10);
 	if (r == 0 && group && is_number(group))
 		gid = strtoul(group, NULL, 10);
 	else if (r == 0 && group)

@@ -288,8 +288,24 @@ static int adopt_locked(struct docker *d, struct channel *c, struct dnode *dir, 
 	return 0;
 }
 
-int live_adopt(struct docker *d, struct channel *c, struct dnode *dir, const char *name,
-	       struct bk_node *remote, struct stat *st, struct bk_node **ret)
+/* The node of REMOTE where it is at NAME in DIR already, with a reference. */
+static struct dnode *known(struct docker *d, struct channel *c, struct dnode *dir, const char *name,
+			   const struct bk_node *remote)
+{
+	struct dnode *n;
+
+	pthread_mutex_lock(&d->nodes.lock);
+	n = node_find_locked(dir, name);
+	if (n && (n->channel != c || n->remote != remote || !(n->by_remote || S_ISLNK(n->type)) ||
+		  !bk_node_tryref(&n->base)))
+		n = NULL;
+	pthread_mutex_unlock(&d->nodes.lock);
+	return n;
+}
+
+/* As live_adopt, of a file that was not at that place. */
+static int adopt_new(struct docker *d, struct channel *c, struct dnode *dir, const char *name,
+		     struct bk_node *remote, const struct stat *st, struct dnode **ret)
 {
 	struct adoption a = {.spare = node_new(d, st->st_mode & S_IFMT)};
 	char *copy = strdup(name);
@@ -311,8 +327,24 @@ int live_adopt(struct docker *d, struct channel *c, struct dnode *dir, const cha
 		bk_node_unref(&a.node->base);
 		return sandbox_fail(&d->sb, r, "the guest says that a directory is in itself");
 	}
-	live_stat(a.node, st);
-	*ret = &a.node->base;
+	*ret = a.node;
+	return 0;
+}
+
+int live_adopt(struct docker *d, struct channel *c, struct dnode *dir, const char *name,
+	       struct bk_node *remote, struct stat *st, struct bk_node **ret)
+{
+	struct dnode *n = known(d, c, dir, name, remote);
+	int r = 0;
+
+	if (n)
+		bk_node_unref(remote);
+	else
+		r = adopt_new(d, c, dir, name, remote, st, &n);
+	if (r < 0)
+		return r;
+	live_stat(n, st);
+	*ret = &n->base;
 	return 0;
 }
 
