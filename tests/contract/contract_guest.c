@@ -12,18 +12,9 @@ static struct bk_node *workspace;
 
 static int setup(struct contract_place *ret)
 {
-	static unsigned count;
-	struct bk_req req;
-	struct stat st;
-	char name[32];
-	int r;
-
-	snprintf(name, sizeof(name), "test-%u", ++count);
 	ret->bk = guest_bk(guest);
-	bk_req_init(&req, getuid(), getgid(), 0, 60000);
-	r = bk_mkdir(&req, workspace, name, 0755, &ret->dir, &st);
-	bk_req_done(&req);
-	return r;
+	ret->dir = world_directory(workspace);
+	return 0;
 }
 
 static void teardown(struct contract_place *place)
@@ -50,15 +41,11 @@ static const struct contract_backend backend = {
 
 int main(int argc, char **argv)
 {
-	struct docker *d = world_route();
-	struct bk_node *root;
-	struct stat st;
+	struct docker *d = world_route("auto");
 	int status;
 
 	CHECK_EQ(world_connect(d, &guest), 0);
-	root = bk_root(guest_bk(guest));
-	CHECK_EQ(bk_lookup(NULL, root, "workspace", &workspace, &st), 0);
-	bk_node_unref(root);
+	workspace = world_workspace(guest_bk(guest));
 	status = contract_main(argc, argv, &backend);
 	bk_node_unref(workspace);
 	guest_close(guest);

@@ -9,7 +9,7 @@ extern const struct bk_type docker_type, container_type;
 
 static struct bk_mount mount = {.id = "guest", .mountpoint = "/nowhere/guest", .spool_dir = "/tmp"};
 
-struct docker *world_route(void)
+struct docker *world_route(const char *transport)
 {
 	const char *image = getenv("AIB_TEST_IMAGE"), *attached = getenv("AIB_TEST_CONTAINER");
 	const struct bk_type *type = attached ? &container_type : &docker_type;
@@ -30,6 +30,7 @@ struct docker *world_route(void)
 	cJSON_AddStringToObject(options, type->source_key, attached ? attached : image);
 	if (!attached)
 		cJSON_AddStringToObject(options, "name", name);
+	cJSON_AddStringToObject(options, "transport", transport);
 	bk_req_init(&req, 0, 0, 0, 60000);
 	r = type->make(&mount, "/guest", options, NULL, &bk, &err);
 	if (r == 0)
@@ -40,6 +41,34 @@ struct docker *world_route(void)
 	bk_req_done(&req);
 	cJSON_Delete(options);
 	return container_of(bk, struct docker, bk);
+}
+
+struct bk_node *world_workspace(struct bk *bk)
+{
+	struct bk_node *root = bk_root(bk), *node;
+	struct bk_req req;
+	struct stat st;
+
+	bk_req_init(&req, 0, 0, 0, 60000);
+	CHECK_EQ(bk_lookup(&req, root, "workspace", &node, &st), 0);
+	bk_req_done(&req);
+	bk_node_unref(root);
+	return node;
+}
+
+struct bk_node *world_directory(struct bk_node *workspace)
+{
+	static unsigned count;
+	struct bk_node *node;
+	struct bk_req req;
+	struct stat st;
+	char name[32];
+
+	snprintf(name, sizeof(name), "test-%u", ++count);
+	bk_req_init(&req, getuid(), getgid(), 0, 60000);
+	CHECK_EQ(bk_mkdir(&req, workspace, name, 0755, &node, &st), 0);
+	bk_req_done(&req);
+	return node;
 }
 
 enum guest_way world_way(void)

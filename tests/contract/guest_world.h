@@ -10,8 +10,13 @@
 #include "docker/docker.h"
 #include "docker/guest.h"
 
-/* The prepared route; its messages go to standard error at WARNING (AIB_TEST_DEBUG: all). */
-struct docker *world_route(void);
+/* The prepared route, with that `transport`; its messages go to standard error at WARNING
+ * (AIB_TEST_DEBUG: all). */
+struct docker *world_route(const char *transport);
+/* The node of its workdir as BK shows it, with a reference. */
+struct bk_node *world_workspace(struct bk *bk);
+/* A new directory in WORKSPACE, "test-1" and on, with a reference. */
+struct bk_node *world_directory(struct bk_node *workspace);
 enum guest_way world_way(void);
 /* Connect that way, with 60 s; the text of a failure goes to standard error. */
 int world_connect(struct docker *d, struct guest **ret);

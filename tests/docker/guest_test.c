@@ -387,7 +387,7 @@ int main(int argc, char **argv)
 	    {"no_guest", case_no_guest}, {"direct", case_direct},     {"way", case_way},
 	    {"exec", case_exec},	 {"speed", case_speed},
 	};
-	struct docker *d = world_route();
+	struct docker *d = world_route("auto");
 
 	CHECK_EQ(argc, 2);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)

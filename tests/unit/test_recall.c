@@ -2,7 +2,7 @@
  * What the kernel forgets, in a real mount of a backend that changes behind its back: everything
  * at fs_changed, and an open file at a new era of its node. Served in this process.
  */
-#include "session.h"
+#include "mount_world.h"
 #include "test.h"
 
 #include "base/clock.h"
@@ -136,20 +136,11 @@ static const struct bk_ops t_ops = {
 
 /* ---- A mount of it ---- */
 
-static char dir[64];
-static struct fs *fs;
-static pthread_t server;
-
-static void *serve(void *arg)
-{
-	return (void *)(intptr_t)fs_run(fs);
-}
-
 static const char *path_of(int n)
 {
 	static char path[128];
 
-	snprintf(path, sizeof(path), "%s/%d", dir, n);
+	snprintf(path, sizeof(path), "%s/%d", mount_dir, n);
 	return path;
 }
 
@@ -175,23 +166,14 @@ static void start(void)
 	for (int n = 0; n < N_FILES; n++)
 		bk_node_init(&t.nodes[n], &t.bk);
 	t.modes[0] = S_IFDIR | 0755;
-	strcpy(dir, "/tmp/aib-test-recall.XXXXXX");
-	CHECK(mkdtemp(dir));
-	CHECK_EQ(fs_new(&t.bk, &fs_conf_default, &fs), 0);
-	CHECK_EQ(fs_mount(fs, dir, NULL), 0);
-	CHECK_EQ(pthread_create(&server, NULL, serve, NULL), 0);
+	mount_start(&t.bk, &fs_conf_default, "recall");
 }
 
 static void finish(void)
 {
-	void *r;
 
 	set_fd(-1);
-	fs_exit(fs);
-	pthread_join(server, &r);
-	CHECK_EQ((intptr_t)r, 0);
-	fs_free(fs);
-	CHECK_EQ(rmdir(dir), 0);
+	mount_finish();
 	for (int n = 0; n < N_FILES; n++)
 		CHECK_EQ(atomic_load(&t.nodes[n].refs), 1);
 	bk_done(&t.bk);
@@ -296,10 +278,10 @@ static void the_root_is_forgotten_too(void)
 	struct stat st;
 
 	start();
-	CHECK_EQ(stat(dir, &st), 0);
+	CHECK_EQ(stat(mount_dir, &st), 0);
 	t.sizes[0] = 7;
 	fs_changed(fs, &t.bk);
-	CHECK_EQ(stat(dir, &st), 0);
+	CHECK_EQ(stat(mount_dir, &st), 0);
 	CHECK_EQ(st.st_size, 7);
 	finish();
 }

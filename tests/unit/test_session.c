@@ -2,7 +2,7 @@
  * The way of requests that do not end: a real mount of a backend whose files answer late, never,
  * or at an event. Each test has a mount of its own, served in this process; children use it.
  */
-#include "session.h"
+#include "mount_world.h"
 #include "test.h"
 
 #include "base/clock.h"
@@ -209,15 +209,6 @@ static const struct bk_ops t_ops = {
 
 /* ---- A mount of it ---- */
 
-static char dir[64];
-static struct fs *fs;
-static pthread_t server;
-
-static void *serve(void *arg)
-{
-	return (void *)(intptr_t)fs_run(fs);
-}
-
 static void start(bool blocking, struct fs_conf conf)
 {
 	memset(&t, 0, sizeof(t));
@@ -228,24 +219,15 @@ static void start(bool blocking, struct fs_conf conf)
 	t.bk.entry_ttl_ms = t.bk.attr_ttl_ms = 60000;
 	for (int n = 0; n < N_FILES; n++)
 		bk_node_init(&t.nodes[n], &t.bk);
-	strcpy(dir, "/tmp/aib-test-session.XXXXXX");
-	CHECK(mkdtemp(dir));
-	CHECK_EQ(fs_new(&t.bk, &conf, &fs), 0);
-	CHECK_EQ(fs_mount(fs, dir, NULL), 0);
-	CHECK_EQ(pthread_create(&server, NULL, serve, NULL), 0);
+	mount_start(&t.bk, &conf, "session");
 }
 
 /* Returns how long it took, ms. */
 static uint64_t finish(void)
 {
 	uint64_t began = clock_ms();
-	void *r;
 
-	fs_exit(fs);
-	pthread_join(server, &r);
-	CHECK_EQ((intptr_t)r, 0);
-	fs_free(fs);
-	CHECK_EQ(rmdir(dir), 0);
+	mount_finish();
 	for (int n = 0; n < N_FILES; n++)
 		CHECK_EQ(atomic_load(&t.nodes[n].refs), 1);
 	bk_done(&t.bk);
@@ -265,7 +247,7 @@ static pid_t reader(int n)
 	int fd;
 	ssize_t r;
 
-	snprintf(path, sizeof(path), "%s/%s", dir, names[n]);
+	snprintf(path, sizeof(path), "%s/%s", mount_dir, names[n]);
 	pid = fork();
 	CHECK(pid >= 0);
 	if (pid > 0)
@@ -283,7 +265,7 @@ static void look_at(int n)
 	char path[128];
 	struct stat st;
 
-	snprintf(path, sizeof(path), "%s/%s", dir, names[n]);
+	snprintf(path, sizeof(path), "%s/%s", mount_dir, names[n]);
 	CHECK_EQ(stat(path, &st), 0);
 }
 
@@ -323,7 +305,7 @@ static void a_blocking_backend_is_read_and_listed(void)
 	start(true, fs_conf_default);
 	for (int i = 0; i < 20; i++)
 		CHECK_EQ(ended(reader(PLAIN), 5000), 200);
-	d = opendir(dir);
+	d = opendir(mount_dir);
 	CHECK(d);
 	while (readdir(d))
 		n++;
