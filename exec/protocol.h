@@ -136,11 +136,19 @@ int proto_exit_status(const struct proto_exit *e);
  *        prefix (else `sandbox` is needed); workdir (-w): overrides it, absolute in the sandbox or,
  *        below the mount point, mapped as cwd is. Only op, version and argv are required.
  *        pwd: the caller's own spelling of cwd ($PWD), for PWD. default_sandbox: the sandbox where
- *        neither `sandbox` nor cwd names one ($AIB_SANDBOX). detach: answer {"job": NAME} once it
- * has started, and leave it running.
+ *        neither `sandbox` nor cwd names one ($AIB_SANDBOX). detach: a job, whose name
+ *        is "job" or made up: REPLY {"job": NAME} once it has started; it has no standard input.
  *        stream: the client understands STREAM.
  *   {"op": "status"}     REPLY {"version", "pid", "mountpoint", "uptime_s", "routes": [{"path",
  *                        "type", "source", "state", "error"}], …}
+ *   {"op": "jobs"}       REPLY {"jobs": [{"name", "state", "sandbox", "cmd", "exit_code"…}]}
+ *   {"op": "job_wait", "name": NAME}   REPLY, as one of those, once it is over; "status" is what a
+ *                        shell would show
+ *   {"op": "job_logs", "name": NAME, "follow": true, "no_stdout": true, "no_stderr": true}
+ *                        STDOUT, STDERR…, then REPLY {}: now, or when it is over
+ *   {"op": "job_kill", "name": NAME, "signal": 15}   REPLY {}; 0 (default): the whole tree, TERM and
+ *                        KILL after a grace; 9: KILL to the whole tree; else to its process group
+ *   {"op": "job_rm", "name": NAME}     REPLY {}; where it runs it is killed
  *   {"op": "umount", "force": false}   PROGRESS…, then REPLY {} when everything has ended
  */
 

@@ -28,6 +28,8 @@ struct config_options {
 	char *pull;	 /* missing, always, never: for routes that do not say */
 	char *log_level; /* error, warning, info, debug */
 	char *spool;	 /* directory of temporary files */
+	char *job_dir;	 /* directory of jobs' state; NULL: the user's own */
+	uint64_t max_jobs, keep_jobs, job_output, job_wait_ms; /* 0: the server's defaults */
 	char *guest;	 /* path of aib-guest; NULL: beside the daemon */
 };
 

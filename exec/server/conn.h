@@ -22,9 +22,12 @@ struct server {
 	unsigned n_conns;
 	struct collector *collectors;
 	uint64_t started_ms;
-	unsigned long jobs; /* names of detached commands */
+	struct jobs *jobs; /* job.h */
 	bool ending;
 };
+
+/* A command of BK's sandbox ended. */
+void server_changed(struct server *s, struct bk *bk);
 
 /* Serve a client on FD (taken, also on failure) whose uid is UID. */
 int conn_new(struct server *s, int fd, uid_t uid);
@@ -39,6 +42,7 @@ void conn_progress(struct server *s, const char *text);
 char *status_text(const struct server *s);
 
 /* ---- .aib/exec, collector.c ---- */
+extern const struct control_file_ops collector_file; /* of the server */
 void collector_close_all(struct server *s);
 
 #endif

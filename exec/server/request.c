@@ -90,6 +90,15 @@ static const char *in_mount(const struct request_world *w, const char *path)
 	return *path == '/' ? path : NULL;
 }
 
+char *request_host_path(const struct request_world *w, const char *path)
+{
+	char *s;
+
+	if (in_mount(w, path))
+		return strdup(path);
+	return asprintf(&s, "%s%s%s", w->mountpoint, *path == '/' ? "" : "/", path) < 0 ? NULL : s;
+}
+
 static int no_sandbox(const struct route *t, struct err *err)
 {
 	return err_set(
@@ -249,7 +258,6 @@ static int parse_command(struct request *q, struct err *err)
 	q->exec.argv = (const char *const *)q->argv;
 	q->exec.env = (const char *const *)q->env;
 	q->exec.tty = get_bool(q->json, "tty");
-	q->exec.detach = get_bool(q->json, "detach");
 	q->stream = get_bool(q->json, "stream");
 	q->exec.rows = rows;
 	q->exec.cols = cols;

@@ -28,6 +28,9 @@ struct request_world {
 /* Takes JSON, also on failure. Returns 0 or -errno with text. */
 int request_parse(const struct request_world *world, cJSON *json, struct request *ret,
 		  struct err *err);
+/* A path of the mount's own ("/py/workspace"), or one of the host's below the mount point, as the
+ * latter; the caller's. NULL where memory is out. */
+char *request_host_path(const struct request_world *world, const char *path);
 void request_done(struct request *r);
 
 #endif

@@ -1,0 +1,589 @@
+/*
+ * `.aib/jobs/`: a job is a directory, its values are files that are written before it starts, its
+ * outputs grow, `ctl` takes one command at a write, and a read of `wait` ends when it does.
+ */
+#include "job.h"
+
+#include "../../backends/base/units.h"
+#include "conn.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+
+/* A file's object: the job and which of its values or outputs. */
+struct job_file {
+	struct job *job; /* a reference */
+	int which;
+};
+
+static struct job *job_of(void *object)
+{
+	return ((struct job_file *)object)->job;
+}
+
+static void file_free(void *object)
+{
+	struct job_file *f = object;
+
+	job_unref(f->job);
+	free(f);
+}
+
+/* Keep the text of a refusal for `error`; returns R. */
+static int refuse(struct job *j, int r, const struct err *err)
+{
+	pthread_mutex_lock(&j->jobs->lock);
+	err_set(&j->error, 0, "%s", *err->text ? err->text : strerror(-r));
+	pthread_mutex_unlock(&j->jobs->lock);
+	return r;
+}
+
+static int refuse_text(struct job *j, int r, const char *text)
+{
+	struct err err;
+
+	err_set(&err, r, "%s", text);
+	return refuse(j, r, &err);
+}
+
+/* ---- Values ---- */
+
+static int value_show(void *object, struct buf *out)
+{
+	const struct job_file *f = object;
+	struct job *j = f->job;
+	int r = 0;
+
+	pthread_mutex_lock(&j->jobs->lock);
+	if (j->values[f->which])
+		r = buf_addf(out, "%s\n", j->values[f->which]);
+	pthread_mutex_unlock(&j->jobs->lock);
+	return r;
+}
+
+static int check_env(const char *text, struct err *err)
+{
+	for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line != '\0') {
+		size_t n = strcspn(line, "\n");
+
+		if (n > 0 && (*line == '=' || !memchr(line, '=', n)))
+			return err_set(err, -EINVAL, "env: each line is NAME=VALUE");
+	}
+	return 0;
+}
+
+static int check_value(int which, const char *text, struct err *err)
+{
+	uint64_t ms;
+
+	if (which == JOB_ENV)
+		return check_env(text, err);
+	if (which == JOB_CWD && strchr(text, '\n'))
+		return err_set(err, -EINVAL, "cwd: one directory, on one line");
+	if (which == JOB_TIMEOUT && *text && option_duration(text, &ms) < 0)
+		return err_set(err, -EINVAL, "timeout: not a duration such as 30, 500ms or 5m");
+	return 0;
+}
+
+static int value_store(void *object, const struct bk_req *req, const char *text, size_t len)
+{
+	const struct job_file *f = object;
+	struct job *j = f->job;
+	struct err err = {""};
+	char *value;
+	int r;
+
+	if (memchr(text, '\0', len))
+		return refuse_text(j, -EINVAL, "a value has no NUL");
+	while (len > 0 && text[len - 1] == '\n')
+		len--;
+	value = strndup(text, len);
+	if (!value)
+		return -ENOMEM;
+	r = check_value(f->which, value, &err);
+	pthread_mutex_lock(&j->jobs->lock);
+	if (r == 0 && j->state != JOB_NEW)
+		r = err_set(&err, -EBUSY, "the job was started already");
+	if (r == 0) {
+		char *old = j->values[f->which];
+
+		j->values[f->which] = TAKE(value);
+		free(old);
+	}
+	pthread_mutex_unlock(&j->jobs->lock);
+	free(value);
+	return r < 0 ? refuse(j, r, &err) : job_save(j);
+}
+
+/* ---- stdin ---- */
+
+static int stdin_show(void *object, struct buf *out)
+{
+	int fd = job_open(job_of(object), "stdin", O_RDONLY), r = 0;
+	char data[16384];
+	ssize_t n;
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	while (r == 0 && (n = read(fd, data, sizeof(data))) > 0)
+		r = buf_add(out, data, n);
+	close(fd);
+	return r;
+}
+
+static int stdin_store(void *object, const struct bk_req *req, const char *text, size_t len)
+{
+	struct job *j = job_of(object);
+	bool is_new;
+	int fd;
+
+	pthread_mutex_lock(&j->jobs->lock);
+	is_new = j->state == JOB_NEW;
+	pthread_mutex_unlock(&j->jobs->lock);
+	if (!is_new)
+		return refuse_text(j, -EBUSY, "the job was started already");
+	fd = job_open(j, "stdin", O_WRONLY | O_CREAT | O_TRUNC);
+	if (fd < 0)
+		return fd;
+	while (len > 0) {
+		ssize_t n = write(fd, text, len);
+
+		if (n < 0) {
+			int r = -errno;
+
+			close(fd);
+			return r;
+		}
+		text += n;
+		len -= n;
+	}
+	close(fd);
+	return 0;
+}
+
+/* ---- ctl ---- */
+
+static cJSON *env_list(const char *text)
+{
+	cJSON *list = cJSON_CreateArray();
+
+	for (const char *line = text; *line; line += *line != '\0') {
+		size_t n = strcspn(line, "\n");
+		char *copy = n ? strndup(line, n) : NULL;
+
+		if (copy)
+			cJSON_AddItemToArray(list, cJSON_CreateString(copy));
+		free(copy);
+		line += n;
+	}
+	return list;
+}
+
+/* The request that the values say. The caller holds the lock. */
+static int make_request_locked(const struct job *j, cJSON **ret, struct err *err)
+{
+	const char *argv[] = {"/bin/sh", "-c", j->values[JOB_CMD]};
+	_cleanup_free_ char *dir = NULL;
+	uint64_t ms = 0;
+	cJSON *o;
+
+	if (!j->values[JOB_CMD] || !*j->values[JOB_CMD])
+		return err_set(err, -EINVAL, "cmd says nothing: echo 'make test' > cmd");
+	if (!j->values[JOB_CWD] || !*j->values[JOB_CWD])
+		return err_set(err, -EINVAL,
+			       "cwd says nothing: echo /py/workspace > cwd, a directory of a "
+			       "sandbox's route");
+	dir = request_host_path(&j->jobs->server->world, j->values[JOB_CWD]);
+	o = dir ? cJSON_CreateObject() : NULL;
+	if (!o)
+		return -ENOMEM;
+	cJSON_AddStringToObject(o, "op", "exec");
+	cJSON_AddItemToObject(o, "argv", cJSON_CreateStringArray(argv, 3));
+	cJSON_AddStringToObject(o, "cwd", dir);
+	if (j->values[JOB_ENV])
+		cJSON_AddItemToObject(o, "env", env_list(j->values[JOB_ENV]));
+	if (j->values[JOB_TIMEOUT] && option_duration(j->values[JOB_TIMEOUT], &ms) == 0)
+		cJSON_AddNumberToObject(o, "timeout_ms", ms);
+	*ret = o;
+	return 0;
+}
+
+int job_prepare(struct job *j, cJSON *json, struct err *err)
+{
+	struct jobs *t = j->jobs;
+	int r = 0;
+
+	pthread_mutex_lock(&t->lock);
+	if (j->state != JOB_NEW || j->removed)
+		r = err_set(err, -EBUSY, "the job was started already");
+	else if (!json)
+		r = make_request_locked(j, &json, err);
+	else
+		r = job_values_of(json, j->values);
+	if (r == 0) {
+		cJSON *own = TAKE(json);
+
+		r = request_parse(&t->server->world, own, &j->request, err);
+	}
+	if (r == 0) {
+		j->request.exec.job = j->id;
+		j->request.exec.job_wait_ms = t->conf.wait_ms;
+		j->request.exec.tty = false;
+		snprintf(j->sandbox, sizeof(j->sandbox), "%s", j->request.route->name);
+		j->state = JOB_STARTING;
+		j->error.text[0] = '\0';
+	}
+	pthread_mutex_unlock(&t->lock);
+	cJSON_Delete(json);
+	return r < 0 ? r : job_save(j);
+}
+
+static int ctl_start(struct job *j, struct err *err)
+{
+	int r = job_prepare(j, NULL, err);
+
+	return r < 0 ? r : job_start(j);
+}
+
+static int signal_number(const char *text, uint8_t *ret)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (*text && !*end) {
+		*ret = n;
+		return n >= 1 && n < NSIG ? 0 : -EINVAL;
+	}
+	if (strncasecmp(text, "SIG", 3) == 0)
+		text += 3;
+	for (int sig = 1; sig < NSIG; sig++)
+		if (sigabbrev_np(sig) && strcasecmp(sigabbrev_np(sig), text) == 0) {
+			*ret = sig;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+static int ctl_kill(struct job *j, const char *which, struct err *err)
+{
+	uint8_t sig = 0;
+	bool live;
+
+	if (*which && signal_number(which, &sig) < 0)
+		return err_set(err, -EINVAL, "kill: no signal \"%s\"", which);
+	pthread_mutex_lock(&j->jobs->lock);
+	live = job_is_live(j->state);
+	pthread_mutex_unlock(&j->jobs->lock);
+	if (!live)
+		return err_set(err, -ESRCH, "the job does not run");
+	return job_signal(j, sig);
+}
+
+static int ctl_command(void *object, const struct bk_req *req, const char *text)
+{
+	struct job *j = job_of(object);
+	struct err err = {""};
+	int r;
+
+	if (strcmp(text, "start") == 0)
+		r = ctl_start(j, &err);
+	else if (strncmp(text, "kill", 4) == 0 && (text[4] == '\0' || text[4] == ' '))
+		r = ctl_kill(j, text + 4 + strspn(text + 4, " "), &err);
+	else
+		r = err_set(&err, -EINVAL, "ctl takes \"start\" and \"kill [SIGNAL]\"");
+	return r < 0 ? refuse(j, r, &err) : 0;
+}
+
+/* ---- What is read ---- */
+
+static int status_show(void *object, struct buf *out)
+{
+	struct job *j = job_of(object);
+	int r;
+
+	pthread_mutex_lock(&j->jobs->lock);
+	r = job_status_locked(j, out);
+	pthread_mutex_unlock(&j->jobs->lock);
+	return r;
+}
+
+static int error_show(void *object, struct buf *out)
+{
+	struct job *j = job_of(object);
+	int r = 0;
+
+	pthread_mutex_lock(&j->jobs->lock);
+	if (*j->error.text)
+		r = buf_addf(out, "%s\n", j->error.text);
+	pthread_mutex_unlock(&j->jobs->lock);
+	return r;
+}
+
+static uint64_t output_size(void *object)
+{
+	const struct job_file *f = object;
+	uint64_t size;
+
+	pthread_mutex_lock(&f->job->jobs->lock);
+	size = f->job->stored[f->which];
+	pthread_mutex_unlock(&f->job->jobs->lock);
+	return size;
+}
+
+static ssize_t output_read(void *object, uint64_t pos, void *data, size_t size)
+{
+	const struct job_file *f = object;
+
+	return job_read(f->job, f->which, pos, data, size);
+}
+
+static int wait_answer(struct control_reply *reply, int r, struct buf *text)
+{
+	control_reply_done(reply, r, text);
+	buf_done(text);
+	return 0;
+}
+
+static int wait_transact(void *object, uid_t uid, const char *request, size_t len,
+			 struct control_reply *reply)
+{
+	struct job *j = job_of(object);
+	struct job_reply *w = calloc(1, sizeof(*w));
+	struct buf text = BUF_INIT(256);
+	int r = 0;
+
+	if (!w)
+		return -ENOMEM;
+	w->reply = reply;
+	pthread_mutex_lock(&j->jobs->lock);
+	if (job_is_over(j->state)) {
+		r = job_result_locked(j, &text);
+	} else if (j->removed) {
+		r = -ENOENT;
+	} else {
+		w->next = j->replies;
+		j->replies = TAKE(w);
+	}
+	pthread_mutex_unlock(&j->jobs->lock);
+	if (!w)
+		return 0;
+	free(w);
+	return wait_answer(reply, r, &text);
+}
+
+static void wait_cancel(void *object, struct control_reply *reply)
+{
+	struct job *j = job_of(object);
+	struct job_reply *w, **at;
+	struct buf nothing = BUF_INIT(0);
+
+	pthread_mutex_lock(&j->jobs->lock);
+	for (at = &j->replies; (w = *at) && w->reply != reply; at = &w->next)
+		;
+	if (w)
+		*at = w->next;
+	pthread_mutex_unlock(&j->jobs->lock);
+	if (!w)
+		return; /* it is being answered */
+	free(w);
+	wait_answer(reply, -EINTR, &nothing);
+}
+
+void job_control_answer(struct job *j)
+{
+	struct job_reply *list, *next;
+	int result = 0;
+
+	pthread_mutex_lock(&j->jobs->lock);
+	list = job_is_over(j->state) || j->removed || j->jobs->ending ? TAKE(j->replies) : NULL;
+	if (!job_is_over(j->state))
+		result = -ENOENT;
+	pthread_mutex_unlock(&j->jobs->lock);
+	for (; list; list = next) {
+		struct buf text = BUF_INIT(256);
+		int r = result;
+
+		next = list->next;
+		pthread_mutex_lock(&j->jobs->lock);
+		if (r == 0)
+			r = job_result_locked(j, &text);
+		pthread_mutex_unlock(&j->jobs->lock);
+		wait_answer(list->reply, r, &text);
+		free(list);
+	}
+}
+
+/* ---- The directories ---- */
+
+static const struct control_file_ops value_file = {
+    .show = value_show, .store = value_store, .object_free = file_free};
+static const struct control_file_ops stdin_file = {
+    .show = stdin_show, .store = stdin_store, .object_free = file_free};
+static const struct control_file_ops ctl_file = {.command = ctl_command, .object_free = file_free};
+static const struct control_file_ops error_file = {.show = error_show, .object_free = file_free};
+static const struct control_file_ops status_file = {.show = status_show, .object_free = file_free};
+static const struct control_file_ops output_file = {
+    .live_size = output_size, .live_read = output_read, .object_free = file_free};
+static const struct control_file_ops wait_file = {
+    .transact = wait_transact, .cancel = wait_cancel, .object_free = file_free, .read_only = true};
+
+static const struct {
+	const char *name;
+	const struct control_file_ops *ops;
+	int which;
+} files[] = {
+    {"cmd", &value_file, JOB_CMD}, {"cwd", &value_file, JOB_CWD},
+    {"env", &value_file, JOB_ENV}, {"timeout", &value_file, JOB_TIMEOUT},
+    {"stdin", &stdin_file, 0},	   {"ctl", &ctl_file, 0},
+    {"error", &error_file, 0},	   {"status", &status_file, 0},
+    {"stdout", &output_file, 0},   {"stderr", &output_file, 1},
+    {"wait", &wait_file, 0},
+};
+
+static int add_files(struct job *j, struct control_dir *dir)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(files) && r == 0; i++) {
+		struct job_file *f = malloc(sizeof(*f));
+
+		if (!f)
+			return -ENOMEM;
+		*f = (struct job_file){job_ref(j), files[i].which};
+		r = control_add_file(j->jobs->control, dir, files[i].name, files[i].ops, f);
+		if (r < 0)
+			file_free(f);
+	}
+	return r;
+}
+
+int job_control_add(struct job *j)
+{
+	struct jobs *t = j->jobs;
+	const struct control_dir_conf conf = {.owned = true, .uid = j->uid};
+	struct control_dir *dir;
+	bool listed;
+	int r;
+
+	if (!t->control)
+		return 0;
+	r = control_add_dir(t->control, t->control_dir, j->name, &conf, &dir);
+	if (r < 0)
+		return r;
+	r = add_files(j, dir);
+	pthread_mutex_lock(&t->lock);
+	listed = j->listed;
+	if (r == 0 && listed)
+		j->dir = dir;
+	pthread_mutex_unlock(&t->lock);
+	/* It may have been removed meanwhile, by its name in the table. */
+	if (r < 0 || !listed)
+		control_remove(t->control, dir);
+	return r < 0 || listed ? r : -ENOENT;
+}
+
+static int jobs_mkdir(void *object, const struct bk_req *req, const char *name)
+{
+	struct err err = {""};
+	struct job *j;
+	int r = job_new(object, name, NULL, req->uid, &j, &err);
+
+	if (r == 0)
+		job_unref(j);
+	return r;
+}
+
+static int jobs_rmdir(void *object, const struct bk_req *req, const char *name)
+{
+	struct job *j = job_find(object, name, req->uid);
+
+	if (!j)
+		return -ENOENT;
+	job_remove(j);
+	job_unref(j);
+	return 0;
+}
+
+static void jobs_free(void *object)
+{
+	jobs_unref(object);
+}
+
+int job_control_init(struct jobs *t)
+{
+	static const struct control_dir_ops ops = {
+	    .mkdir = jobs_mkdir, .rmdir = jobs_rmdir, .object_free = jobs_free};
+	const struct control_dir_conf conf = {.ops = &ops, .object = t, .open = true};
+	int r;
+
+	if (!t->control)
+		return 0;
+	atomic_fetch_add(&t->refs, 1);
+	r = control_add_dir(t->control, NULL, "jobs", &conf, &t->control_dir);
+	if (r < 0)
+		jobs_unref(t);
+	return r;
+}
+
+/* ---- Of a request's JSON ---- */
+
+/* As a shell would have to be told it. */
+static int add_word(struct buf *out, const char *word)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "_-./:=@%+,";
+	int r = out->len ? buf_adds(out, " ") : 0;
+
+	if (r < 0 || (*word && word[strspn(word, plain)] == '\0'))
+		return r < 0 ? r : buf_adds(out, word);
+	r = buf_adds(out, "'");
+	for (const char *p = word; *p && r == 0; p++)
+		r = *p == '\'' ? buf_adds(out, "'\\''") : buf_add(out, p, 1);
+	return r < 0 ? r : buf_adds(out, "'");
+}
+
+static int set_text(struct buf *text, char **ret)
+{
+	free(*ret);
+	*ret = buf_take(text);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int set_list(const cJSON *list, bool words, char **ret)
+{
+	struct buf text = BUF_INIT(2 * PROTO_MAX_REQUEST);
+	const cJSON *v;
+	int r = 0;
+
+	cJSON_ArrayForEach (v, list)
+		if (r == 0 && cJSON_IsString(v))
+			r = words ? add_word(&text, v->valuestring)
+				  : buf_addf(&text, "%s%s", text.len ? "\n" : "", v->valuestring);
+	if (r == 0)
+		r = set_text(&text, ret);
+	buf_done(&text);
+	return r;
+}
+
+int job_values_of(const cJSON *request, char *ret[JOB_N_VALUES])
+{
+	const cJSON *cwd = cJSON_GetObjectItemCaseSensitive(request, "cwd");
+	const cJSON *ms = cJSON_GetObjectItemCaseSensitive(request, "timeout_ms");
+	struct buf text = BUF_INIT(PROTO_MAX_REQUEST);
+	int r = set_list(cJSON_GetObjectItemCaseSensitive(request, "argv"), true, &ret[JOB_CMD]);
+
+	if (r == 0)
+		r = set_list(cJSON_GetObjectItemCaseSensitive(request, "env"), false, &ret[JOB_ENV]);
+	if (r == 0 && cJSON_IsString(cwd)) {
+		r = buf_adds(&text, cwd->valuestring);
+		r = r < 0 ? r : set_text(&text, &ret[JOB_CWD]);
+	}
+	if (r == 0 && cJSON_IsNumber(ms)) {
+		r = buf_addf(&text, "%.0fms", ms->valuedouble);
+		r = r < 0 ? r : set_text(&text, &ret[JOB_TIMEOUT]);
+	}
+	buf_done(&text);
+	return r;
+}
