@@ -3,7 +3,7 @@ _aib() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words='mount umount status exec config doctor help --help --version'
+		words='mount umount status exec job config doctor help --help --version'
 	else
 		case ${COMP_WORDS[1]},$prev in
 		mount,-c | *,check)
@@ -13,7 +13,16 @@ _aib() {
 			;;
 		mount,-[ro]) return ;;
 		config,config) words='check show' ;;
-		help,*) words='mount umount status exec config doctor' ;;
+		help,*) words='mount umount status exec job config doctor' ;;
+		job,job) words='ls logs wait kill rm --help' ;;
+		job,*)
+			case ${COMP_WORDS[2]} in
+			ls) words='--json' ;;
+			logs) words='-f --stdout --stderr' ;;
+			kill) words='-TERM -KILL -INT -HUP -USR1 -USR2' ;;
+			esac
+			[ "${COMP_WORDS[2]}" = ls ] || words="$words $(aib job ls 2>/dev/null | sed 's/ .*//')"
+			;;
 		mount,*) words='-c -r -o -f --help' ;;
 		umount,*) words="--lazy --force --help $(aib status 2>/dev/null | sed -n 's|^\(/[^ ]*\)  .*|\1|p')" ;;
 		status,* | doctor,*) words='--json --help' ;;

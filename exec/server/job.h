@@ -173,6 +173,8 @@ ssize_t job_read(const struct job *j, int output, uint64_t pos, void *data, size
 int job_start(struct job *j);
 /* Any thread: SIG to its process group; 0: TERM and KILL to the whole tree, SIGKILL: KILL to it. */
 int job_signal(struct job *j, uint8_t sig);
+/* Any thread: it was removed without having run, and connections may wait for it. */
+void job_removed(struct job *j);
 /* Look for one that was running. */
 void job_look(struct job *j);
 void job_close(struct job *j);

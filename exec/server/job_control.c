@@ -393,13 +393,14 @@ static void wait_cancel(void *object, struct control_reply *reply)
 
 void job_control_answer(struct job *j)
 {
-	struct job_reply *list, *next;
-	int result = 0;
+	struct job_reply *list = NULL, *next;
+	int result;
 
 	pthread_mutex_lock(&j->jobs->lock);
-	list = job_is_over(j->state) || j->removed || j->jobs->ending ? TAKE(j->replies) : NULL;
-	if (!job_is_over(j->state))
-		result = -ENOENT;
+	/* What is removed while it runs is killed first, and that is how it ended. */
+	if (!job_is_live(j->state) && (job_is_over(j->state) || j->removed))
+		list = TAKE(j->replies);
+	result = job_is_over(j->state) ? 0 : -ENOENT;
 	pthread_mutex_unlock(&j->jobs->lock);
 	for (; list; list = next) {
 		struct buf text = BUF_INIT(256);

@@ -117,7 +117,7 @@ static void end_wait(struct conn *c)
 	cJSON *o = NULL;
 
 	if (!job_is_over(c->job->state)) {
-		if (c->job->removed)
+		if (c->job->removed && !job_is_live(c->job->state))
 			conn_end_with(c, PROTO_ERROR, "the job was removed");
 		return;
 	}
@@ -146,7 +146,8 @@ static bool send_output(struct conn *c, int output)
 
 static void end_logs(struct conn *c)
 {
-	bool last = job_is_over(c->job->state) || c->job->removed || !flag(c, "follow");
+	bool last = !flag(c, "follow") || job_is_over(c->job->state) ||
+		    (c->job->removed && !job_is_live(c->job->state));
 	bool all = true;
 
 	for (int i = 0; i < 2; i++)

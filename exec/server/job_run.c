@@ -669,10 +669,12 @@ void job_close(struct job *j)
 
 /* ---- From other threads ---- */
 
+enum what { START, SIGNAL, TELL };
+
 struct order {
 	struct task task;
 	struct job *job; /* a reference */
-	bool start;
+	enum what what;
 	uint8_t sig;
 };
 
@@ -690,41 +692,54 @@ static void begin(struct job *j)
 	over(j, JOB_FAILED, &err);
 }
 
+static void add_signal(struct job *j, uint8_t sig)
+{
+	if (!j->looped || j->done)
+		return;
+	/* The newest takes the last place. */
+	if (j->n_signals == JOB_MAX_SIGNALS)
+		j->n_signals--;
+	j->signals[j->n_signals++] = sig;
+	update(j);
+}
+
 static void order_run(struct task *task)
 {
 	struct order *o = container_of(task, struct order, task);
 	struct job *j = o->job;
 
-	if (o->start) {
+	if (o->what == START)
 		begin(j);
-	} else if (j->looped && !j->done) {
-		if (j->n_signals < JOB_MAX_SIGNALS)
-			j->signals[j->n_signals++] = o->sig;
-		else
-			j->signals[JOB_MAX_SIGNALS - 1] = o->sig;
-		update(j);
-	}
+	else if (o->what == SIGNAL)
+		add_signal(j, o->sig);
+	else
+		job_tell(j);
 	free(o);
 	job_unref(j);
 }
 
-static int post(struct job *j, bool start, uint8_t sig)
+static int post(struct job *j, enum what what, uint8_t sig)
 {
 	struct order *o = malloc(sizeof(*o));
 
 	if (!o)
 		return -ENOMEM;
-	*o = (struct order){.task.run = order_run, .job = job_ref(j), .start = start, .sig = sig};
+	*o = (struct order){.task.run = order_run, .job = job_ref(j), .what = what, .sig = sig};
 	loop_post(&j->jobs->server->loop, &o->task);
 	return 0;
 }
 
 int job_start(struct job *j)
 {
-	return post(j, true, 0);
+	return post(j, START, 0);
 }
 
 int job_signal(struct job *j, uint8_t sig)
 {
-	return post(j, false, sig);
+	return post(j, SIGNAL, sig);
+}
+
+void job_removed(struct job *j)
+{
+	(void)post(j, TELL, 0);
 }

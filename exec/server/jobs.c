@@ -232,7 +232,9 @@ void job_remove(struct job *j)
 	dir = TAKE(j->dir);
 	pthread_mutex_unlock(&t->lock);
 	/* Where the daemon is killed before the command, the next one kills it. */
-	if (live && (job_save(j) < 0 || job_signal(j, SIGKILL) < 0))
+	if (!live)
+		job_removed(j);
+	else if (job_save(j) < 0 || job_signal(j, SIGKILL) < 0)
 		log_warning("job %s: is forgotten, but may run on", j->name);
 	if (dir)
 		control_remove(t->control, dir);
