@@ -21,6 +21,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/histogram.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -130,6 +131,7 @@ struct bk {
 			     * a listing above tells what stat will, and asks nobody */
 
 	atomic_uint_fast64_t calls, errors; /* counted by the wrappers */
+	struct histogram latency;	    /* of requests, by the front end */
 	void *front;			    /* the front end's, such as the pool of the route */
 };
 
