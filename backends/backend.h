@@ -234,6 +234,9 @@ struct bk_sandbox_ops {
 	int (*ctl)(struct bk_req *, struct bk *, const char *verb, struct err *);
 	/* `key value` lines: id, container, image, state, transport … Does not block. */
 	int (*status)(struct bk *, struct buf *out);
+	/* `key value` lines: memory (bytes), cpus, pids, disk (bytes), each a dash where there is none.
+	 * Does not block. NULL: they are not known. */
+	int (*limits)(struct bk *, struct buf *out);
 	/* The text of the newest failure, empty for none. Does not block. */
 	int (*error)(struct bk *, struct buf *out);
 	/*

@@ -135,7 +135,14 @@ static int add_control(struct daemon *d)
 
 	if (strcmp(how, "none") == 0)
 		return 0;
-	r = control_new(&(struct control_conf){.uid = geteuid(), .gid = getegid()}, &d->control);
+	r = control_new(
+	    &(struct control_conf){
+		.uid = geteuid(),
+		.gid = getegid(),
+		.users = d->c->control_users,
+		.n_users = d->c->n_control_users,
+	    },
+	    &d->control);
 	if (r < 0)
 		return r;
 	r = routes_add(&d->routes, "/.aib", "control", d->control, strcmp(how, "hidden") == 0);
@@ -187,6 +194,8 @@ static int add_server(struct daemon *d, struct err *err)
 		.routes = d->routes.list,
 		.n_routes = d->routes.n,
 		.uid = geteuid(),
+		.users = d->c->control_users,
+		.n_users = d->c->n_control_users,
 		.ctx = d,
 		.changed = changed,
 		.umount = asked_to_end,
