@@ -9,105 +9,33 @@
 #include <limits.h>
 #include <string.h>
 
-int control_allowed(const struct control *c, const struct bk_req *req)
+static bool may_all(const struct control *c, uid_t uid)
 {
-	if (req->uid == 0 || req->uid == c->conf.uid)
-		return 0;
+	if (uid == 0 || uid == c->conf.uid)
+		return true;
 	for (size_t i = 0; i < c->conf.n_users; i++)
-		if (req->uid == c->conf.users[i])
-			return 0;
-	return -EACCES;
+		if (uid == c->conf.users[i])
+			return true;
+	return false;
 }
 
-/* ---- Building ---- */
-
-static void node_free(struct control_node *n)
+int control_allowed(const struct control_node *n, const struct bk_req *req)
 {
-	free(n->name);
-	free(n->target);
-	free(n);
-}
+	struct control *c = control_of(n->node.bk);
+	bool owner;
 
-static void control_node_free(struct bk_node *node)
-{
-	struct control_node *n = control_node_of(node);
-
-	if (n->ops && n->ops->object_free)
-		n->ops->object_free(n->object);
-	node_free(n);
-}
-
-static struct control_node *node_new(struct control *c, const char *name, enum control_kind kind)
-{
-	struct control_node *n = calloc(1, sizeof(*n));
-
-	if (!n)
-		return NULL;
-	bk_node_init(&n->node, &c->bk);
-	n->kind = kind;
-	n->name = strdup(name);
-	if (!n->name) {
-		node_free(n);
-		return NULL;
-	}
-	return n;
-}
-
-static void attach(struct control *c, struct control_dir *dir, struct control_node *n)
-{
-	struct control_node *parent = dir ? (struct control_node *)dir : c->root;
-	struct control_node **end;
-
-	pthread_rwlock_wrlock(&c->lock);
-	n->number = ++c->last_number;
-	for (end = &parent->children; *end; end = &(*end)->next)
-		;
-	*end = n;
+	if (may_all(c, req->uid) || (n->ops && n->ops->everyone))
+		return 0;
+	pthread_rwlock_rdlock(&c->lock);
+	owner = n->owned && n->uid == req->uid;
 	pthread_rwlock_unlock(&c->lock);
+	return owner ? 0 : -EACCES;
 }
 
-int control_add_dir(struct bk *control, struct control_dir *parent, const char *name,
-		    struct control_dir **ret)
+/* The same for who wants to get to what is below it. */
+static int may_pass(const struct control_node *n, const struct bk_req *req)
 {
-	struct control *c = control_of(control);
-	struct control_node *n = node_new(c, name, CONTROL_DIR);
-
-	if (!n)
-		return -ENOMEM;
-	attach(c, parent, n);
-	*ret = (struct control_dir *)n;
-	return 0;
-}
-
-int control_add_file(struct bk *control, struct control_dir *parent, const char *name,
-		     const struct control_file_ops *ops, void *object)
-{
-	struct control *c = control_of(control);
-	struct control_node *n = node_new(c, name, CONTROL_FILE);
-
-	if (!n)
-		return -ENOMEM;
-	n->ops = ops;
-	n->object = object;
-	attach(c, parent, n);
-	return 0;
-}
-
-int control_add_link(struct bk *control, struct control_dir *parent, const char *name,
-		     const char *target)
-{
-	struct control *c = control_of(control);
-	struct control_node *n = node_new(c, name, CONTROL_LINK);
-
-	if (!n)
-		return -ENOMEM;
-	n->target = strdup(target);
-	if (!n->target) {
-		node_free(n);
-		return -ENOMEM;
-	}
-	attach(c, parent, n);
-	return 0;
+	return n->open ? 0 : control_allowed(n, req);
 }
 
 /* ---- Attributes ---- */
@@ -118,24 +46,22 @@ static mode_t file_mode(const struct control_file_ops *ops)
 
 	if (ops->show || ops->live_read || ops->transact)
 		mode |= 0400;
-	if (ops->command || ops->transact)
+	if (ops->command || ops->store || (ops->transact && !ops->read_only))
 		mode |= 0200;
 	return mode;
 }
 
-static mode_t node_mode(const struct control_node *n)
+static mode_t dir_mode(const struct control_node *n)
 {
-	switch (n->kind) {
-	case CONTROL_DIR:
-		return S_IFDIR | 0500;
-	case CONTROL_LINK:
-		return S_IFLNK | 0777;
-	default:
-		return file_mode(n->ops);
-	}
+	mode_t mode = S_IFDIR | (n->dir_ops ? 0700 : 0500);
+
+	/* The directories that are made there are removed by their owners only. */
+	if (n->open)
+		mode |= n->dir_ops ? S_ISVTX | 0033 : 0011;
+	return mode;
 }
 
-/* Control users come from anywhere: for them the checks are ours alone, on every operation. */
+/* What the kernel is to enforce: users who come from anywhere are checked by us alone. */
 static mode_t open_to_all(mode_t mode)
 {
 	mode_t user = mode & 0700;
@@ -143,22 +69,41 @@ static mode_t open_to_all(mode_t mode)
 	return mode | user >> 3 | user >> 6;
 }
 
-static void fill_stat(const struct control_node *n, struct stat *ret_st)
+static mode_t node_mode(const struct control_node *n)
 {
 	const struct control *c = control_of(n->node.bk);
-	mode_t mode = node_mode(n);
+	mode_t mode;
+
+	if (n->kind == CONTROL_LINK)
+		return S_IFLNK | 0777;
+	mode = n->kind == CONTROL_FILE ? file_mode(n->ops) : dir_mode(n);
+	return c->conf.n_users || (n->ops && n->ops->everyone) ? open_to_all(mode) : mode;
+}
+
+static uint64_t ino_of(const struct control_node *n)
+{
+	const struct bk *bk = n->node.bk;
+
+	return bk_unique_ino(bk, bk->ino_dev, n->number);
+}
+
+static void fill_stat(const struct control_node *n, struct stat *ret_st)
+{
+	struct control *c = control_of(n->node.bk);
 
 	*ret_st = (struct stat){
-	    .st_ino = n->number,
-	    .st_mode = c->conf.n_users ? open_to_all(mode) : mode,
+	    .st_ino = ino_of(n),
+	    .st_mode = node_mode(n),
 	    .st_nlink = n->kind == CONTROL_DIR ? 2 : 1,
-	    .st_uid = c->conf.uid,
-	    .st_gid = c->conf.gid,
 	    .st_blksize = 4096,
 	    .st_atim = c->made,
 	    .st_mtim = c->made,
 	    .st_ctim = c->made,
 	};
+	pthread_rwlock_rdlock(&c->lock);
+	ret_st->st_uid = n->owned ? n->uid : c->conf.uid;
+	ret_st->st_gid = n->owned ? n->gid : c->conf.gid;
+	pthread_rwlock_unlock(&c->lock);
 	if (n->kind == CONTROL_FILE)
 		ret_st->st_size = control_size(n);
 	else if (n->kind == CONTROL_LINK)
@@ -172,21 +117,22 @@ static int control_getattr(struct bk_req *req, struct bk_node *node, struct bk_f
 	return 0;
 }
 
-/* Opening with O_TRUNC, as a shell's `>` does, may arrive as a truncation; it means nothing here.
- */
+/* Times mean nothing here, but who opens with O_TRUNC, or touches a file, is not to fail. */
 static int control_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 			   const struct bk_setattr *attr, struct stat *ret_st)
 {
-	int r = control_allowed(control_of(node->bk), req);
+	struct control_node *n = control_node_of(node);
+	int r = control_allowed(n, req);
 	unsigned harmless = BK_SET_SIZE | BK_SET_KILL_SUIDGID | BK_SET_ATIME | BK_SET_MTIME |
 			    BK_SET_ATIME_NOW | BK_SET_MTIME_NOW;
 
-	if (r < 0)
-		return r;
-	if (attr->mask & ~harmless)
-		return -EPERM;
-	fill_stat(control_node_of(node), ret_st);
-	return 0;
+	if (r == 0 && attr->mask & ~harmless)
+		r = -EPERM;
+	if (r == 0 && attr->mask & BK_SET_SIZE)
+		r = control_truncate(req, n, file, attr->size);
+	if (r == 0)
+		fill_stat(n, ret_st);
+	return r;
 }
 
 static int control_readlink(struct bk_req *req, struct bk_node *node, char *buf)
@@ -203,26 +149,96 @@ static int control_readlink(struct bk_req *req, struct bk_node *node, char *buf)
 
 /* ---- Names ---- */
 
-static int control_lookup(struct bk_req *req, struct bk_node *dir, const char *name,
-			  struct bk_node **ret_node, struct stat *ret_st)
+/* A tree's root in place of its node, whose reference this takes. */
+static int enter_tree(struct bk_req *req, struct control_node *n, struct bk_node **ret_node,
+		      struct stat *ret_st)
 {
-	struct control *c = control_of(dir->bk);
-	struct control_node *n;
-	int r = control_allowed(c, req);
+	_cleanup_(bk_node_unrefp) struct bk_node *held = &n->node;
+	struct bk_node *root;
+	int r = n->tree_ops->enter ? n->tree_ops->enter(req, n->object) : 0;
 
 	if (r < 0)
 		return r;
-	pthread_rwlock_rdlock(&c->lock);
-	for (n = control_node_of(dir)->children; n && strcmp(n->name, name) != 0; n = n->next)
-		;
-	if (n)
-		bk_node_ref(&n->node);
-	pthread_rwlock_unlock(&c->lock);
+	root = n->tree_ops->root(n->object);
+	if (!root)
+		return -ENOENT;
+	r = bk_getattr(req, root, NULL, ret_st);
+	if (r == 0)
+		*ret_node = bk_node_ref(root);
+	return r;
+}
+
+static int control_lookup(struct bk_req *req, struct bk_node *dir, const char *name,
+			  struct bk_node **ret_node, struct stat *ret_st)
+{
+	struct control_node *n;
+	int r = may_pass(control_node_of(dir), req);
+
+	if (r < 0)
+		return r;
+	n = control_child(control_node_of(dir), name);
 	if (!n)
 		return -ENOENT;
+	r = may_pass(n, req);
+	if (r < 0) {
+		bk_node_unref(&n->node);
+		return r;
+	}
+	if (n->kind == CONTROL_TREE)
+		return enter_tree(req, n, ret_node, ret_st);
 	fill_stat(n, ret_st);
 	*ret_node = &n->node;
 	return 0;
+}
+
+static int control_mkdir(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode,
+			 struct bk_node **ret_node, struct stat *ret_st)
+{
+	const struct control_node *n = control_node_of(dir);
+	int r = may_pass(n, req);
+
+	if (r == 0)
+		r = n->dir_ops && n->dir_ops->mkdir ? n->dir_ops->mkdir(n->object, req, name)
+						    : -EPERM;
+	return r < 0 ? r : control_lookup(req, dir, name, ret_node, ret_st);
+}
+
+static int control_rmdir(struct bk_req *req, struct bk_node *dir, const char *name)
+{
+	const struct control_node *n = control_node_of(dir);
+	struct control_node *child;
+	int r = may_pass(n, req);
+
+	if (r < 0)
+		return r;
+	if (!n->dir_ops || !n->dir_ops->rmdir)
+		return -EPERM;
+	child = control_child(control_node_of(dir), name);
+	if (!child)
+		return -ENOENT;
+	r = child->kind == CONTROL_DIR ? control_allowed(child, req) : -ENOTDIR;
+	if (r == 0)
+		r = n->dir_ops->rmdir(n->object, req, name);
+	bk_node_unref(&child->node);
+	return r;
+}
+
+/* Only a tree's name is another backend's to answer; that one is not the control tree's to change.
+ */
+static int control_through(struct bk_node *node, const char *name, struct bk_node **ret)
+{
+	struct control_node *child;
+
+	*ret = node;
+	if (!name || control_node_of(node)->kind != CONTROL_DIR)
+		return 0;
+	child = control_child(control_node_of(node), name);
+	if (!child)
+		return 0;
+	if (child->kind == CONTROL_TREE)
+		*ret = child->tree_ops->root(child->object);
+	bk_node_unref(&child->node);
+	return child->kind == CONTROL_TREE ? -EBUSY : 0;
 }
 
 static unsigned dirent_type(const struct control_node *n)
@@ -233,25 +249,25 @@ static unsigned dirent_type(const struct control_node *n)
 	return types[n->kind];
 }
 
-/* Numbers only grow and children are in the order of their numbers: a number is a stable cookie.
- * Cookies 1 and 2 are the dots, so a child's is its number and 2. */
+/* A child's number is a stable cookie. Cookies 1 and 2 are the dots, so a child's is its number
+ * and 2. */
 static int control_readdir(struct bk_req *req, struct bk_file *file, uint64_t cookie,
 			   bk_fill_fn fill, void *ctx)
 {
 	struct control *c = control_of(file->node->bk);
 	const struct control_node *dir = control_node_of(file->node);
-	int r = control_allowed(c, req);
+	int r = control_allowed(dir, req);
 
 	if (r < 0)
 		return r;
-	if (cookie < 1 && !fill(ctx, ".", dir->number, DT_DIR, 1))
+	if (cookie < 1 && !fill(ctx, ".", ino_of(dir), DT_DIR, 1))
 		return 0;
 	if (cookie < 2 && !fill(ctx, "..", 0, DT_DIR, 2))
 		return 0;
 	pthread_rwlock_rdlock(&c->lock);
 	for (const struct control_node *n = dir->children; n; n = n->next)
-		if (n->number + 2 > cookie &&
-		    !fill(ctx, n->name, n->number, dirent_type(n), n->number + 2))
+		if (n->number + 2 > cookie && n->kind != CONTROL_TREE &&
+		    !fill(ctx, n->name, ino_of(n), dirent_type(n), n->number + 2))
 			break;
 	pthread_rwlock_unlock(&c->lock);
 	return 0;
@@ -264,21 +280,14 @@ static struct bk_node *control_root(struct bk *bk)
 	return bk_node_ref(&control_of(bk)->root->node);
 }
 
-static void unref_below(struct control_node *n)
-{
-	for (struct control_node *c = n->children, *next; c; c = next) {
-		next = c->next;
-		unref_below(c);
-	}
-	bk_node_unref(&n->node);
-}
-
 static void control_destroy(struct bk *bk)
 {
 	struct control *c = control_of(bk);
 
-	if (c->root)
-		unref_below(c->root);
+	if (c->root) {
+		control_clear(c->root);
+		bk_node_unref(&c->root->node);
+	}
 	pthread_rwlock_destroy(&c->lock);
 	bk_done(bk);
 	free(c);
@@ -290,15 +299,19 @@ static const struct bk_ops control_ops = {
     .root = control_root,
     .node_free = control_node_free,
     .lookup = control_lookup,
+    .mkdir = control_mkdir,
+    .rmdir = control_rmdir,
     .getattr = control_getattr,
     .setattr = control_setattr,
     .readlink = control_readlink,
     .open = control_open,
     .read = control_read,
     .write = control_write,
+    .flush = control_flush,
     .wait = control_wait,
     .release = control_release,
     .readdir = control_readdir,
+    .through = control_through,
 };
 
 int control_new(const struct control_conf *conf, struct bk **ret)
@@ -312,13 +325,14 @@ int control_new(const struct control_conf *conf, struct bk **ret)
 	clock_gettime(CLOCK_REALTIME, &c->made);
 	c->conf = *conf;
 	r = bk_init(&c->bk, &control_ops, "/.aib");
-	if (r == 0 && !(c->root = node_new(c, "", CONTROL_DIR)))
+	if (r == 0 && !(c->root = control_node_new(c, "", CONTROL_DIR)))
 		r = -ENOMEM;
 	if (r < 0) {
 		control_destroy(&c->bk);
 		return r;
 	}
 	c->root->number = c->bk.root_ino = ++c->last_number;
+	c->root->open = conf->open;
 	c->bk.entry_ttl_ms = c->bk.attr_ttl_ms = c->bk.negative_ttl_ms = 0;
 	c->bk.no_host_exec = true;
 	c->bk.direct_io = true;

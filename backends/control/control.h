@@ -3,8 +3,8 @@
  * daemon. This backend knows how such files behave (snapshot at open, one write one command,
  * transactions, live files); what is in them is said by a table of the file's maker.
  *
- * Only root, the mount's owner and the control users may use it; every operation checks the
- * request's uid.
+ * Only root, the mount's owner and the control users may use all of it, and whoever owns a
+ * directory that one; every operation checks the request's uid.
  */
 #ifndef AIB_CONTROL_H
 #define AIB_CONTROL_H
@@ -15,20 +15,27 @@ struct control_dir;
 struct control_reply;
 
 /*
- * What a file does. Exactly one way to read (show, live or transact) or none; OBJECT is given when
- * the file is added. All but `command` and `transact` run on FUSE's threads and do not block.
+ * What a file does. One way to read (show, live or transact) or none, and one to write (command,
+ * store or transact) or none; OBJECT is given when the file is added. None of them blocks: they run
+ * on FUSE's threads. REQ says who asks.
  */
 struct control_file_ops {
 	/* The whole text, taken at open: 0 or -errno. */
 	int (*show)(void *object, struct buf *out);
-	/* A file that grows: its true size, and a read of it. */
+	/* A file that grows: its true size, and a read of it: bytes, 0 at the end, or -errno. */
 	uint64_t (*live_size)(void *object);
-	size_t (*live_read)(void *object, uint64_t pos, void *data, size_t size);
+	ssize_t (*live_read)(void *object, uint64_t pos, void *data, size_t size);
 	/*
 	 * One write(2) is one command: TEXT has no trailing newline. It is validated and queued;
 	 * the return value, 0 or -errno, says whether it was accepted, and comes at once.
 	 */
-	int (*command)(void *object, const char *text);
+	int (*command)(void *object, const struct bk_req *req, const char *text);
+	/*
+	 * The new contents, of LEN bytes with a NUL after them, once the file is closed: close(2)
+	 * returns what this does. What is written to it before lands in the text that `show` gave
+	 * at open, or in an empty one where the file was truncated.
+	 */
+	int (*store)(void *object, const struct bk_req *req, const char *text, size_t len);
 	/*
 	 * A transaction: what was written to the open file until its first read. Starts the work
 	 * and returns at once; REPLY is answered exactly once, then or later, by
@@ -40,27 +47,76 @@ struct control_file_ops {
 	void (*cancel)(void *object, struct control_reply *reply);
 	/* The file is gone. NULL: the object is somebody else's. */
 	void (*object_free)(void *object);
+
+	bool read_only; /* the transaction takes no request: a file that answers when it can */
+	bool everyone;	/* the file itself decides who may do what, by the request's uid */
 };
 
 /* Answer: the text that reads give (TEXT's contents are taken), or -errno. Any thread. */
 void control_reply_done(struct control_reply *reply, int error, struct buf *text);
+
+/*
+ * A directory in which users make and remove directories. `mkdir` adds NAME with control_add_dir,
+ * `rmdir` takes it away with control_remove; both answer 0 or -errno, and do not block.
+ */
+struct control_dir_ops {
+	int (*mkdir)(void *object, const struct bk_req *req, const char *name);
+	int (*rmdir)(void *object, const struct bk_req *req, const char *name);
+	void (*object_free)(void *object); /* as above */
+};
+
+/* A backend's tree that is shown as a directory, which is reached by name but not listed. */
+struct control_tree_ops {
+	/* Its root, borrowed: alive until the directory that it is shown in is gone and freed its
+	 * own object. NULL while there is none. Does not block. */
+	struct bk_node *(*root)(void *object);
+	/* Make it usable, before each lookup of its name. May block where root's backend may. NULL:
+	 * it is. */
+	int (*enter)(struct bk_req *req, void *object);
+	void (*object_free)(void *object); /* as above */
+};
 
 struct control_conf {
 	uid_t uid; /* the mount's owner */
 	gid_t gid;
 	const uid_t *users; /* further users; borrowed */
 	size_t n_users;
+	bool open; /* others come as far as directories that are theirs, or `open` */
+};
+
+/* Of a directory that is as its parent: all zero. */
+struct control_dir_conf {
+	bool owned; /* by these, who may use it and all that is below, besides those who may all */
+	uid_t uid;
+	gid_t gid;
+	bool open; /* others may look names up and make directories in it, but not list it */
+	const struct control_dir_ops *ops;
+	void *object;
 };
 
 int control_new(const struct control_conf *conf, struct bk **ret);
 
-/* Building, before or while it is served. NAME is copied. The root is PARENT NULL. */
+/*
+ * Building, before or while it is served. NAME is copied. The root is PARENT NULL. -EEXIST where
+ * the name is taken, -ENOENT where PARENT was removed; the object is the caller's then, as after
+ * any failure. A *ret is good until it is removed.
+ */
 int control_add_dir(struct bk *control, struct control_dir *parent, const char *name,
-		    struct control_dir **ret);
+		    const struct control_dir_conf *conf, struct control_dir **ret);
 int control_add_file(struct bk *control, struct control_dir *parent, const char *name,
 		     const struct control_file_ops *ops, void *object);
 int control_add_link(struct bk *control, struct control_dir *parent, const char *name,
 		     const char *target);
+int control_add_tree(struct bk *control, struct control_dir *parent, const char *name,
+		     const struct control_tree_ops *ops, void *object);
+
+/*
+ * Take DIR away with all that is in it. Files that are open stay as they are until they are closed,
+ * and keep their object until then. No lock that an object_free takes may be held.
+ */
+void control_remove(struct bk *control, struct control_dir *dir);
+/* Give DIR, and all that is below it, to another user. */
+void control_chown(struct bk *control, struct control_dir *dir, uid_t uid, gid_t gid);
 
 /*
  * The standard tree: version, status, routes, log, socket and sandboxes/NAME/{status,ctl,error}.

@@ -1,97 +1,17 @@
 /*
- * Open control files. A snapshot is taken at open; a live file is read as it grows; a transaction
- * gathers what is written until the first read, which starts it and waits, parked, for the reply.
+ * Open control files. A snapshot is taken at open; a live file is read as it grows; a file that is
+ * stored gathers what is written until it is closed; a command is carried out with its write.
  */
-#include "tree.h"
+#include "open.h"
 
 #include <fcntl.h>
 #include <string.h>
 
-#define MAX_TEXT (64u << 20)   /* of a snapshot or a reply */
-#define MAX_REQUEST (4u << 20) /* of a transaction */
+#define MAX_TEXT (64u << 20)   /* of a snapshot */
+#define MAX_WRITTEN (4u << 20) /* of a transaction's request, or a file that is stored */
 #define MAX_COMMAND 4096u
 
-/* Shared by the open file and whoever answers; freed when both have let go. */
-struct control_reply {
-	pthread_mutex_t lock; /* guards all below */
-	unsigned refs;
-	bool done;
-	int error;
-	struct buf text;
-	struct bk_waiter *waiters;
-};
-
-struct control_file {
-	struct bk_file file;
-	pthread_mutex_t lock; /* guards all below */
-	struct buf text;      /* the snapshot, or a transaction's request */
-	struct control_reply *reply;
-	uint64_t pos; /* in the reply */
-};
-
-static struct control_file *control_file_of(struct bk_file *file)
-{
-	return container_of(file, struct control_file, file);
-}
-
-/* ---- Replies ---- */
-
-static struct control_reply *reply_new(void)
-{
-	struct control_reply *reply = calloc(1, sizeof(*reply));
-
-	if (!reply)
-		return NULL;
-	pthread_mutex_init(&reply->lock, NULL);
-	reply->refs = 2;
-	reply->text = BUF_INIT(MAX_TEXT);
-	return reply;
-}
-
-static void reply_unref(struct control_reply *reply)
-{
-	bool last;
-
-	pthread_mutex_lock(&reply->lock);
-	last = --reply->refs == 0;
-	pthread_mutex_unlock(&reply->lock);
-	if (!last)
-		return;
-	pthread_mutex_destroy(&reply->lock);
-	buf_done(&reply->text);
-	free(reply);
-}
-
-static void waiter_unlink(struct bk_waiter **list, struct bk_waiter *w)
-{
-	if (w->prev)
-		w->prev->next = w->next;
-	else
-		*list = w->next;
-	if (w->next)
-		w->next->prev = w->prev;
-}
-
-void control_reply_done(struct control_reply *reply, int error, struct buf *text)
-{
-	struct bk_waiter *w;
-
-	pthread_mutex_lock(&reply->lock);
-	reply->done = true;
-	reply->error = error;
-	if (error == 0) {
-		reply->text = *text;
-		*text = BUF_INIT(text->cap);
-	}
-	while ((w = reply->waiters)) {
-		waiter_unlink(&reply->waiters, w);
-		w->wake(w);
-	}
-	pthread_mutex_unlock(&reply->lock);
-	reply_unref(reply);
-}
-
-static ssize_t read_text(const struct buf *text, void *data, size_t size, off_t off)
+ssize_t control_text_read(const struct buf *text, void *data, size_t size, off_t off)
 {
 	size_t n;
 
@@ -104,91 +24,121 @@ static ssize_t read_text(const struct buf *text, void *data, size_t size, off_t 
 	return n;
 }
 
-static ssize_t reply_read(struct control_reply *reply, void *data, size_t size, off_t off)
-{
-	ssize_t r;
+/* ---- Gathering ---- */
 
-	pthread_mutex_lock(&reply->lock);
-	if (!reply->done)
-		r = -EAGAIN;
-	else if (reply->error < 0)
-		r = reply->error;
-	else
-		r = read_text(&reply->text, data, size, off);
-	pthread_mutex_unlock(&reply->lock);
+static int resize(struct buf *text, size_t size)
+{
+	int r = 0;
+
+	if (size > text->len) {
+		r = buf_reserve(text, size - text->len);
+		if (r == 0)
+			memset(text->data + text->len, 0, size - text->len);
+	}
+	if (r == 0)
+		text->len = size;
 	return r;
 }
 
-/* ---- Transactions ---- */
-
-/* The reply of the transaction, which is started where it was not. */
-static int transaction_reply_locked(struct control_file *f, uid_t uid, struct control_reply **ret)
+static int gather_locked(struct control_file *f, const void *data, size_t size, uint64_t off)
 {
-	const struct control_node *n = control_node_of(f->file.node);
-	struct control_reply *reply = f->reply;
-	int r;
+	int r = 0;
 
-	if (!reply) {
-		reply = reply_new();
-		if (!reply)
-			return -ENOMEM;
-		r = n->ops->transact(n->object, uid, f->text.data ? f->text.data : "", f->text.len,
-				     reply);
-		if (r < 0) {
-			reply_unref(reply);
-			reply_unref(reply);
-			return r;
-		}
-		f->reply = reply;
-		buf_done(&f->text);
-	}
-	*ret = reply;
+	if (f->file.flags & O_APPEND)
+		off = f->text.len;
+	if (off > MAX_WRITTEN || size > MAX_WRITTEN - off)
+		return -EFBIG;
+	if (off + size > f->text.len)
+		r = resize(&f->text, off + size);
+	if (r < 0)
+		return r;
+	memcpy(f->text.data + off, data, size);
+	f->written = true;
+	f->emptied = false;
 	return 0;
 }
 
-/* Offsets mean nothing in a transaction: the writes have moved the file's position, and reads go on
- * where the last one ended. */
-static ssize_t transaction_read(struct bk_req *req, struct control_file *f, void *data, size_t size)
-{
-	struct control_reply *reply;
-	ssize_t n;
-	int r;
-
-	pthread_mutex_lock(&f->lock);
-	r = transaction_reply_locked(f, req->uid, &reply);
-	n = r < 0 ? r : reply_read(reply, data, size, f->pos);
-	if (n > 0)
-		f->pos += n;
-	pthread_mutex_unlock(&f->lock);
-	return n;
-}
-
-static void drop_reply(struct control_file *f)
-{
-	const struct control_node *n = control_node_of(f->file.node);
-	bool done;
-
-	if (!f->reply)
-		return;
-	pthread_mutex_lock(&f->reply->lock);
-	done = f->reply->done;
-	pthread_mutex_unlock(&f->reply->lock);
-	if (!done)
-		n->ops->cancel(n->object, f->reply);
-	reply_unref(TAKE(f->reply));
-	f->pos = 0;
-}
-
-/* A write after the reply was asked for begins the next request. */
-static ssize_t transaction_write(struct control_file *f, const void *data, size_t size)
+static ssize_t gather(struct control_file *f, const void *data, size_t size, off_t off)
 {
 	int r;
 
 	pthread_mutex_lock(&f->lock);
-	drop_reply(f);
-	r = buf_add(&f->text, data, size);
+	r = gather_locked(f, data, size, off);
 	pthread_mutex_unlock(&f->lock);
 	return r < 0 ? r : (ssize_t)size;
+}
+
+static int store(struct control_node *n, const struct bk_req *req, struct buf *text)
+{
+	int r = buf_reserve(text, 1);
+
+	if (r < 0)
+		return r;
+	text->data[text->len] = '\0';
+	return n->ops->store(n->object, req, text->data, text->len);
+}
+
+int control_flush(struct bk_req *req, struct bk_file *file)
+{
+	struct control_file *f = control_file_of(file);
+	int r = 0;
+
+	pthread_mutex_lock(&f->lock);
+	if (f->written)
+		r = store(control_node_of(file->node), req, &f->text);
+	f->written = false;
+	pthread_mutex_unlock(&f->lock);
+	return r;
+}
+
+/* A shell closes a copy of what it has opened before it writes: that it is empty counts at the end
+ * only.
+ */
+static void store_emptied(struct control_file *f)
+{
+	struct bk_req req;
+
+	if (!f->emptied)
+		return;
+	bk_req_init(&req, f->uid, 0, 0, 0);
+	(void)store(control_node_of(f->file.node), &req, &f->text);
+	bk_req_done(&req);
+}
+
+static int truncate_open(struct control_file *f, uint64_t size)
+{
+	int r;
+
+	if (size > MAX_WRITTEN)
+		return -EFBIG;
+	pthread_mutex_lock(&f->lock);
+	r = resize(&f->text, size);
+	if (r == 0 && size > 0)
+		f->written = true;
+	if (r == 0)
+		f->emptied = size == 0;
+	pthread_mutex_unlock(&f->lock);
+	return r;
+}
+
+int control_truncate(struct bk_req *req, struct control_node *n, struct bk_file *file,
+		     uint64_t size)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(MAX_WRITTEN + 1);
+	int r = 0;
+
+	/* To what is not gathered it means nothing, but `>` does it. */
+	if (n->kind != CONTROL_FILE || !n->ops->store)
+		return 0;
+	if (file)
+		return truncate_open(control_file_of(file), size);
+	if (size > MAX_WRITTEN)
+		return -EFBIG;
+	if (size > 0 && n->ops->show)
+		r = n->ops->show(n->object, &text);
+	if (r == 0)
+		r = resize(&text, size);
+	return r < 0 ? r : store(n, req, &text);
 }
 
 /* ---- The slots ---- */
@@ -197,18 +147,22 @@ ssize_t control_read(struct bk_req *req, struct bk_file *file, void *data, size_
 {
 	struct control_file *f = control_file_of(file);
 	const struct control_node *n = control_node_of(file->node);
-	int r = control_allowed(control_of(file->node->bk), req);
+	ssize_t r = control_allowed(n, req);
 
 	if (r < 0)
 		return r;
 	if (n->ops->transact)
-		return transaction_read(req, f, data, size);
+		return transaction_read(f, data, size, req->uid);
 	if (n->ops->live_read)
 		return n->ops->live_read(n->object, off, data, size);
-	return read_text(&f->text, data, size, off);
+	pthread_mutex_lock(&f->lock);
+	r = control_text_read(&f->text, data, size, off);
+	pthread_mutex_unlock(&f->lock);
+	return r;
 }
 
-static ssize_t run_command(const struct control_node *n, const char *data, size_t size)
+static ssize_t run_command(const struct control_node *n, const struct bk_req *req, const char *data,
+			   size_t size)
 {
 	char text[MAX_COMMAND];
 	size_t len = size;
@@ -222,7 +176,7 @@ static ssize_t run_command(const struct control_node *n, const char *data, size_
 		return -EINVAL;
 	memcpy(text, data, len);
 	text[len] = '\0';
-	r = n->ops->command(n->object, text);
+	r = n->ops->command(n->object, req, text);
 	return r < 0 ? r : (ssize_t)size;
 }
 
@@ -230,37 +184,15 @@ ssize_t control_write(struct bk_req *req, struct bk_file *file, const void *data
 		      off_t off)
 {
 	const struct control_node *n = control_node_of(file->node);
-	int r = control_allowed(control_of(file->node->bk), req);
+	int r = control_allowed(n, req);
 
 	if (r < 0)
 		return r;
 	if (n->ops->transact)
 		return transaction_write(control_file_of(file), data, size);
-	return n->ops->command ? run_command(n, data, size) : -EACCES;
-}
-
-void control_wait(struct bk_file *file, struct bk_waiter *w, bool remove)
-{
-	struct control_reply *reply = control_file_of(file)->reply;
-
-	pthread_mutex_lock(&reply->lock);
-	if (remove) {
-		/* A waiter that was woken is in no list any more. */
-		for (struct bk_waiter *i = reply->waiters; i; i = i->next)
-			if (i == w) {
-				waiter_unlink(&reply->waiters, w);
-				break;
-			}
-	} else if (reply->done) {
-		w->wake(w);
-	} else {
-		w->prev = NULL;
-		w->next = reply->waiters;
-		if (w->next)
-			w->next->prev = w;
-		reply->waiters = w;
-	}
-	pthread_mutex_unlock(&reply->lock);
+	if (n->ops->store)
+		return gather(control_file_of(file), data, size, off);
+	return n->ops->command ? run_command(n, req, data, size) : -EACCES;
 }
 
 /* Whether the caller may open for what FLAGS say; the kernel has checked modes only where it
@@ -272,7 +204,7 @@ static int check_access(const struct control_file_ops *ops, int flags)
 
 	if (reads && !ops->show && !ops->live_read && !ops->transact)
 		return -EACCES;
-	if (writes && !ops->command && !ops->transact)
+	if (writes && !ops->command && !ops->store && (!ops->transact || ops->read_only))
 		return -EACCES;
 	return 0;
 }
@@ -281,7 +213,7 @@ int control_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_
 {
 	const struct control_node *n = control_node_of(node);
 	struct control_file *f;
-	int r = control_allowed(control_of(node->bk), req);
+	int r = control_allowed(n, req);
 
 	if (r == 0)
 		r = check_access(n->ops, flags);
@@ -290,8 +222,9 @@ int control_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return -ENOMEM;
-	f->text = BUF_INIT(n->ops->transact ? MAX_REQUEST : MAX_TEXT);
-	if (n->ops->show)
+	f->text = BUF_INIT(n->ops->transact ? MAX_WRITTEN : MAX_TEXT);
+	f->emptied = n->ops->store && flags & O_TRUNC;
+	if (n->ops->show && !f->emptied)
 		r = n->ops->show(n->object, &f->text);
 	if (r < 0) {
 		buf_done(&f->text);
@@ -299,6 +232,7 @@ int control_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_
 		return r;
 	}
 	pthread_mutex_init(&f->lock, NULL);
+	f->uid = req->uid;
 	f->file = (struct bk_file){.node = bk_node_ref(node), .flags = flags};
 	*ret = &f->file;
 	return 0;
@@ -314,7 +248,8 @@ void control_release(struct bk_file *file)
 		free(file);
 		return;
 	}
-	drop_reply(f);
+	store_emptied(f);
+	transaction_drop(f);
 	pthread_mutex_destroy(&f->lock);
 	buf_done(&f->text);
 	bk_node_unref(file->node);

@@ -43,7 +43,7 @@ static uint64_t log_file_size(void *object)
 	return log_end();
 }
 
-static size_t log_file_read(void *object, uint64_t pos, void *data, size_t size)
+static ssize_t log_file_read(void *object, uint64_t pos, void *data, size_t size)
 {
 	return log_read(pos, data, size);
 }
@@ -57,7 +57,7 @@ static const struct control_file_ops log_file = {.live_size = log_file_size,
 static int add_sandboxes(struct bk *control, const struct control_mount *m)
 {
 	struct control_dir *dir;
-	int r = control_add_dir(control, NULL, "sandboxes", &dir);
+	int r = control_add_dir(control, NULL, "sandboxes", &(struct control_dir_conf){0}, &dir);
 
 	for (size_t i = 0; i < m->n_routes && r == 0; i++)
 		if (route_has_sandbox(&m->routes[i]))

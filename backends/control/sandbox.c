@@ -63,7 +63,7 @@ static void run_command(struct work *work)
 	free(cmd);
 }
 
-static int queue_command(void *object, const char *text)
+static int queue_command(void *object, const struct bk_req *req, const char *text)
 {
 	struct queue *q = object;
 	struct command *cmd;
@@ -140,7 +140,8 @@ int control_add_sandbox(struct bk *control, struct control_dir *sandboxes,
 {
 	struct control_dir *dir;
 	struct queue *q;
-	int r = control_add_dir(control, sandboxes, route->name, &dir);
+	int r =
+	    control_add_dir(control, sandboxes, route->name, &(struct control_dir_conf){0}, &dir);
 
 	if (r == 0)
 		r = control_add_file(control, dir, "status", &status_file, (void *)route);
