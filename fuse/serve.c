@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "composite/composite.h"
 #include "control/control.h"
+#include "figures.h"
 #include "lifecycle.h"
 #include "mounted.h"
 #include "mountpoint.h"
@@ -30,6 +31,7 @@ struct daemon {
 	struct registry_entry entry;
 	char id[REGISTRY_ID_SIZE];
 	char *guest, *socket, *job_dir;
+	struct bk_spaces *spaces;
 	struct bk_mount mount; /* what the backends of the routes borrow */
 	struct routes routes;
 	struct bk *control; /* one of the routes, or NULL */
@@ -94,11 +96,15 @@ static int make_routes(struct daemon *d, struct err *err)
 {
 	const struct config_options *o = &d->c->opt;
 	struct progress progress;
+	int r;
 
 	d->guest = o->guest ? realpath(o->guest, NULL) : find_guest();
 	if (!d->guest)
 		return err_set(err, -errno, "aib-guest: %s: %m", o->guest ? o->guest : "");
 	progress_init(&progress);
+	r = bk_spaces_new(&d->spaces);
+	if (r < 0)
+		return r;
 	d->mount = (struct bk_mount){
 	    .id = d->id,
 	    .mountpoint = d->mountpoint,
@@ -107,9 +113,24 @@ static int make_routes(struct daemon *d, struct err *err)
 	    .spool_dir = o->spool,
 	    .guest = d->guest,
 	    .engines = d->c->engines,
+	    .runtimes = d->c->runtimes,
+	    .spaces = d->spaces,
 	    .can_switch_user = geteuid() == 0,
 	};
 	return routes_new(d->c, &d->mount, &d->preparing, &progress, &d->routes, err);
+}
+
+/* Nothing before the session is there. */
+static int session_metrics(void *object, struct buf *out)
+{
+	struct daemon *d = object;
+	struct fs_figures figures = {0};
+
+	pthread_mutex_lock(&d->lock);
+	if (d->fs)
+		fs_figures(d->fs, &figures);
+	pthread_mutex_unlock(&d->lock);
+	return figures_write(&figures, out);
 }
 
 /* The control tree is a route as any other; what it shows are the routes before it. */
@@ -121,10 +142,18 @@ static int add_control(struct daemon *d)
 
 	if (strcmp(how, "none") == 0)
 		return 0;
-	r = control_new(&(struct control_conf){.uid = geteuid(), .gid = getegid()}, &d->control);
+	r = control_new(
+	    &(struct control_conf){
+		.uid = geteuid(),
+		.gid = getegid(),
+		.users = d->c->control_users,
+		.n_users = d->c->n_control_users,
+	    },
+	    &d->control);
 	if (r < 0)
 		return r;
-	r = routes_add(&d->routes, "/.aib", "control", d->control, strcmp(how, "hidden") == 0);
+	r = routes_add(&d->routes, d->mount.spaces, "/.aib", "control", d->control,
+		       strcmp(how, "hidden") == 0);
 	if (r < 0) {
 		bk_free(TAKE(d->control));
 		return r;
@@ -135,7 +164,8 @@ static int add_control(struct daemon *d)
 	    .mountpoint = d->mountpoint,
 	    .socket = d->socket,
 	};
-	return control_populate(d->control, &d->shown);
+	r = control_populate(d->control, &d->shown);
+	return r < 0 ? r : control_add_metrics(d->control, session_metrics, d);
 }
 
 static void asked_to_end(void *ctx, bool force)
@@ -149,8 +179,15 @@ static bool may_change(const struct route *r, const struct bk *bk)
 	return r->bk && (r->bk == bk || (r->exec && r->exec->bk == bk));
 }
 
+/* One that says itself what its commands may change. */
+static void forget_tree(void *ctx, struct bk *bk)
+{
+	fs_changed(ctx, bk);
+}
+
 static void changed(void *ctx, struct bk *bk)
 {
+	const struct bk_sandbox_ops *ops = bk->ops->sandbox;
 	struct daemon *d = ctx;
 	struct fs *fs;
 
@@ -158,7 +195,9 @@ static void changed(void *ctx, struct bk *bk)
 	pthread_mutex_lock(&d->lock);
 	fs = d->fs;
 	pthread_mutex_unlock(&d->lock);
-	for (size_t i = 0; fs && i < d->routes.n; i++)
+	if (fs && ops->touches)
+		ops->touches(bk, forget_tree, fs);
+	for (size_t i = 0; fs && !ops->touches && i < d->routes.n; i++)
 		if (may_change(&d->routes.list[i], bk))
 			fs_changed(fs, d->routes.list[i].bk);
 }
@@ -206,6 +245,8 @@ static int add_server(struct daemon *d, struct err *err)
 			 .output = o->job_output,
 			 .wait_ms = o->job_wait_ms},
 		.control = d->control,
+		.users = d->c->control_users,
+		.n_users = d->c->n_control_users,
 		.ctx = d,
 		.changed = changed,
 		.umount = asked_to_end,
@@ -330,8 +371,10 @@ static void end(struct daemon *d, bool stuck)
 		routes_stop(&d->routes, say, d);
 	}
 	server_free(d->server);
-	if (!stuck)
+	if (!stuck) {
 		routes_free(&d->routes);
+		bk_spaces_free(d->spaces);
+	}
 	registry_remove(&d->entry);
 	lifecycle_done(&d->life);
 	bk_req_done(&d->preparing);

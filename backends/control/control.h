@@ -24,6 +24,10 @@ struct control_file_ops {
 	int (*show)(void *object, struct buf *out);
 	/* A file that grows: its true size, and a read of it: bytes, 0 at the end, or -errno. */
 	uint64_t (*live_size)(void *object);
+	/* Such a file is opened, and was closed for good, also after it was removed. NULL: nobody
+	 * wants to know. */
+	void (*opened)(void *object);
+	void (*closed)(void *object);
 	ssize_t (*live_read)(void *object, uint64_t pos, void *data, size_t size);
 	/*
 	 * One write(2) is one command: TEXT has no trailing newline. It is validated and queued;
@@ -119,9 +123,16 @@ void control_remove(struct bk *control, struct control_dir *dir);
 void control_chown(struct bk *control, struct control_dir *dir, uid_t uid, gid_t gid);
 
 /*
- * The standard tree: version, status, routes, log, socket and sandboxes/NAME/{status,ctl,error}.
- * MOUNT and ROUTES are borrowed for the life of the control backend. STATUS adds `key value` lines
- * to .aib/status.
+ * More families for `metrics` (metrics.h): WRITE runs on FUSE's threads and does not block. Before
+ * the tree is served; OBJECT is borrowed for its life.
+ */
+int control_add_metrics(struct bk *control, int (*write)(void *object, struct buf *out),
+			void *object);
+
+/*
+ * The standard tree: version, status, routes, metrics, log, socket and
+ * sandboxes/NAME/{status,ctl,error}. MOUNT and ROUTES are borrowed for the life of the control
+ * backend. STATUS adds `key value` lines to .aib/status.
  */
 struct control_mount {
 	const struct route *routes;

@@ -34,7 +34,7 @@ static void close_client(struct conn *c)
 
 void conn_changed(struct conn *c)
 {
-	server_changed(c->server, c->request.route->bk);
+	server_changed(c->server, c->request.sandbox.bk);
 }
 
 static void conn_free(struct conn *c)
@@ -125,6 +125,7 @@ static int answer_umount(struct conn *c)
 
 static int run_exec(struct conn *c, cJSON *json, struct err *err)
 {
+	uid_t uid = server_allows(c->server, c->uid) ? 0 : c->uid;
 	int r;
 
 	if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "detach")))
@@ -134,7 +135,7 @@ static int run_exec(struct conn *c, cJSON *json, struct err *err)
 		return err_set(err, -EAGAIN, "%u commands run already (max_commands)",
 			       c->server->conf.max_commands);
 	}
-	r = request_parse(&c->server->world, json, &c->request, err);
+	r = request_parse(&c->server->world, uid, json, &c->request, err);
 	return r < 0 ? r : conn_start(c, err);
 }
 
@@ -155,15 +156,20 @@ static int handle_request(struct conn *c, struct err *err)
 	if (strcmp(name, "exec") == 0)
 		return run_exec(c, json, err);
 	c->request.json = json;
+	r = conn_job_request(c, name, err);
+	if (r != -ENOSYS)
+		return r;
+	if (!server_allows(c->server, c->uid))
+		return err_set(err, -EPERM,
+			       "%s: only the mount's owner and root may ask that; you may use "
+			       "sessions of your own",
+			       *name ? name : "request");
 	if (strcmp(name, "status") == 0) {
 		answer_status(c);
 		return 0;
 	}
 	if (strcmp(name, "umount") == 0 && c->server->conf.umount)
 		return answer_umount(c);
-	r = conn_job_request(c, name, err);
-	if (r != -ENOSYS)
-		return r;
 	return err_set(err, -EINVAL, json ? "request: unknown op \"%s\"" : "request: not JSON",
 		       name);
 }

@@ -38,12 +38,14 @@ struct job_reply {
 };
 
 struct job {
-	atomic_uint refs;
+	atomic_uint refs, store_refs;
 	struct jobs *jobs;
 	/* Constant. The id is its directory's name, and the sandbox's for it. */
 	char name[JOB_NAME_SIZE], id[JOB_ID_SIZE];
 	uid_t uid;
-	struct request request; /* constant once it is STARTING; of a loaded one as far as it is valid */
+	/* Constant once it is STARTING; of a loaded one as far as it is valid, and live. Its sandbox
+	 * is in use until the job is over, and then none. */
+	struct request request;
 
 	/* guarded by jobs.lock */
 	struct job *prev, *next; /* in the table, by age */
@@ -53,6 +55,7 @@ struct job {
 	bool removed; /* it is forgotten, and killed where it still runs */
 	char *values[JOB_N_VALUES];
 	char sandbox[256];
+	bool lasts; /* the sandbox outlives the mount */
 	int64_t started_ms, ended_ms; /* since 1970; 0: not yet */
 	struct proto_exit exit;
 	uint64_t stored[2], total[2]; /* bytes of each output: in its file, and written at all */
@@ -60,7 +63,7 @@ struct job {
 	struct job_reply *replies; /* who reads `wait` */
 
 	/* the loop's thread only */
-	bool looped; /* the loop has its reference */
+	bool looped; /* the loop has its reference, until it is over */
 	struct job *loop_prev, *loop_next;
 	struct watch watch; /* fd -1: not watched */
 	struct bk_stream *stream;
@@ -130,6 +133,8 @@ void jobs_done(struct jobs *t);
 
 /* One that is nowhere yet. NULL where memory is out. */
 struct job *job_alloc(struct jobs *t, uid_t uid);
+/* Its sandbox is in use no more. */
+void job_leave(struct job *j);
 /* A new job of UID's with a reference; NAME NULL: one is made up after PREFIX. -EINVAL, -EEXIST,
  * -EDQUOT or what the disk says, with text. */
 int job_new(struct jobs *t, const char *name, const char *prefix, uid_t uid, struct job **ret,
@@ -140,6 +145,8 @@ void job_remove(struct job *j);
 /* A reference, or NULL where there is none that UID may use. */
 struct job *job_find(struct jobs *t, const char *name, uid_t uid);
 bool job_allowed(const struct jobs *t, const struct job *j, uid_t uid);
+/* Who uses a sandbox for UID, as request_parse has it. */
+uid_t job_uid(const struct jobs *t, uid_t uid);
 /* Forget the oldest that are over, beyond the limit. Takes no lock that is held. */
 void jobs_trim(struct jobs *t);
 
@@ -159,8 +166,10 @@ int job_store_new(struct job *j, struct err *err);
 int job_save(struct job *j);
 /* The state of all jobs that were saved; FOUND gets each, whose reference it takes. */
 int job_load_all(struct jobs *t, void (*found)(struct jobs *t, struct job *j));
-/* Remove its directory. */
-void job_store_remove(struct job *j);
+/* Its directory is needed once more, or no more: it goes with the last who needs it, which are the
+ * table and a command that is not over, as one, and each open file. */
+void job_store_hold(struct job *j);
+void job_store_drop(struct job *j);
 void jobs_store_done(struct jobs *t);
 /* Open its file NAME with FLAGS of open(2). A descriptor or -errno. */
 int job_open(const struct job *j, const char *name, int flags);

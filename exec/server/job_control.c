@@ -210,9 +210,19 @@ static int make_request_locked(const struct job *j, cJSON **ret, struct err *err
 	return 0;
 }
 
+/* The next daemon would not find what is not written: it is not started. */
+static void unprepare(struct job *j)
+{
+	pthread_mutex_lock(&j->jobs->lock);
+	j->state = JOB_NEW;
+	request_done(&j->request);
+	pthread_mutex_unlock(&j->jobs->lock);
+}
+
 int job_prepare(struct job *j, cJSON *json, struct err *err)
 {
 	struct jobs *t = j->jobs;
+	const struct bk_sandbox_ops *ops;
 	int r = 0;
 
 	pthread_mutex_lock(&t->lock);
@@ -225,19 +235,26 @@ int job_prepare(struct job *j, cJSON *json, struct err *err)
 	if (r == 0) {
 		cJSON *own = TAKE(json);
 
-		r = request_parse(&t->server->world, own, &j->request, err);
+		r = request_parse(&t->server->world, job_uid(t, j->uid), own, &j->request, err);
 	}
 	if (r == 0) {
 		j->request.exec.job = j->id;
 		j->request.exec.job_wait_ms = t->conf.wait_ms;
 		j->request.exec.tty = false;
-		snprintf(j->sandbox, sizeof(j->sandbox), "%s", j->request.route->name);
+		ops = j->request.sandbox.bk->ops->sandbox;
+		j->lasts = ops->lasts && ops->lasts(j->request.sandbox.bk);
+		snprintf(j->sandbox, sizeof(j->sandbox), "%s", j->request.sandbox.name);
 		j->state = JOB_STARTING;
 		j->error.text[0] = '\0';
 	}
 	pthread_mutex_unlock(&t->lock);
 	cJSON_Delete(json);
-	return r < 0 ? r : job_save(j);
+	if (r < 0)
+		return r;
+	r = job_save(j);
+	if (r < 0)
+		unprepare(j);
+	return r < 0 ? err_set(err, r, "its state cannot be written: %s", strerror(-r)) : 0;
 }
 
 static int ctl_start(struct job *j, struct err *err)
@@ -425,7 +442,19 @@ static const struct control_file_ops stdin_file = {
 static const struct control_file_ops ctl_file = {.command = ctl_command, .object_free = file_free};
 static const struct control_file_ops error_file = {.show = error_show, .object_free = file_free};
 static const struct control_file_ops status_file = {.show = status_show, .object_free = file_free};
+static void output_opened(void *object)
+{
+	job_store_hold(job_of(object));
+}
+
+static void output_closed(void *object)
+{
+	job_store_drop(job_of(object));
+}
+
 static const struct control_file_ops output_file = {
+    .opened = output_opened,
+    .closed = output_closed,
     .live_size = output_size, .live_read = output_read, .object_free = file_free};
 static const struct control_file_ops wait_file = {
     .transact = wait_transact, .cancel = wait_cancel, .object_free = file_free, .read_only = true};

@@ -27,15 +27,15 @@ static void strip(cJSON *json)
 		cJSON_DeleteItemFromObjectCaseSensitive(json, keys[i]);
 }
 
-static int find_sandbox_name(const struct request_world *world, const cJSON *json, char ret[64],
-			     struct err *err)
+static int find_sandbox_name(const struct request_world *world, uid_t uid, const cJSON *json,
+			     char ret[64], struct err *err)
 {
 	struct request q;
-	int r = request_parse(world, cJSON_Duplicate(json, true), &q, err);
+	int r = request_parse(world, uid, cJSON_Duplicate(json, true), &q, err);
 
 	if (r < 0)
 		return r;
-	snprintf(ret, 64, "%.40s", q.route->name);
+	snprintf(ret, 64, "%.40s", q.sandbox.name);
 	request_done(&q);
 	/* A sandbox's name may hold more than a job's. */
 	for (char *p = ret; *p; p++)
@@ -50,7 +50,8 @@ int conn_job_start(struct conn *c, cJSON *json, struct err *err)
 	const cJSON *name = cJSON_GetObjectItemCaseSensitive(json, "job");
 	_cleanup_free_ char *given = cJSON_IsString(name) ? strdup(name->valuestring) : NULL;
 	char sandbox[64];
-	int r = find_sandbox_name(&c->server->world, json, sandbox, err);
+	int r = find_sandbox_name(&c->server->world, job_uid(c->server->jobs, c->uid), json, sandbox,
+				  err);
 
 	strip(json);
 	if (r == 0)

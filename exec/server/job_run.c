@@ -10,6 +10,7 @@
 #include "../../backends/base/log.h"
 #include "../../backends/base/pool.h"
 #include "conn.h"
+#include "starters.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -27,6 +28,7 @@
 /* A start or a search, on its way through a worker and back. */
 struct job_start {
 	struct work work;
+	struct starter *starter;
 	struct task task;
 	struct job *job; /* a reference */
 	struct bk_req req;
@@ -86,8 +88,10 @@ static void loop_leave(struct job *j)
 static void set_state(struct job *j, enum job_state state, const struct err *err)
 {
 	struct jobs *t = j->jobs;
+	bool unneeded;
 
 	pthread_mutex_lock(&t->lock);
+	unneeded = j->removed && job_is_over(state) && !job_is_over(j->state);
 	if (state == JOB_RUNNING && !j->started_ms)
 		j->started_ms = now_ms();
 	if (job_is_over(state) && !job_is_over(j->state)) {
@@ -99,6 +103,8 @@ static void set_state(struct job *j, enum job_state state, const struct err *err
 		j->error = *err;
 	pthread_mutex_unlock(&t->lock);
 	(void)job_save(j);
+	if (unneeded)
+		job_store_drop(j);
 }
 
 static void close_stream(struct job *j)
@@ -133,7 +139,7 @@ static void set_due(struct job *j, uint64_t ms)
 static void over(struct job *j, enum job_state state, const struct err *err)
 {
 	struct jobs *t = j->jobs;
-	struct bk *bk = j->request.route ? j->request.route->bk : NULL;
+	struct bk *bk = j->request.sandbox.bk;
 
 	/* Before anybody can see that it is over. */
 	if (bk && (j->heard || state == JOB_LOST))
@@ -141,6 +147,7 @@ static void over(struct job *j, enum job_state state, const struct err *err)
 	set_state(j, state, err);
 	if (err && *err->text)
 		log_info("job %s: %s", j->name, err->text);
+	job_leave(j);
 	job_ref(j);
 	job_control_answer(j);
 	job_tell(j);
@@ -449,8 +456,7 @@ static void stream_lost(struct job *j, int r, const uint8_t *data, size_t len)
 		not_started(j, data, len);
 		return;
 	}
-	if (j->request.route->bk)
-		server_changed(j->jobs->server, j->request.route->bk);
+	server_changed(j->jobs->server, j->request.sandbox.bk);
 	set_state(j, j->started_ms ? JOB_DETACHED : JOB_STARTING, NULL);
 	if (attaching)
 		set_due(j, LOOK_AGAIN_MS);
@@ -542,7 +548,7 @@ static void start_run(struct work *work)
 {
 	struct job_start *st = container_of(work, struct job_start, work);
 	const struct request *q = &st->job->request;
-	struct bk *bk = q->route->bk;
+	struct bk *bk = q->sandbox.bk;
 	const struct bk_sandbox_ops *ops = bk->ops->sandbox;
 
 	st->result = bk_req_check(&st->req);
@@ -576,21 +582,25 @@ static void start_done(struct task *task)
 {
 	struct job_start *st = container_of(task, struct job_start, task);
 	struct job *j = st->job;
+	struct server *s = j->jobs->server;
 
 	j->start = NULL;
 	if (!j->looped) {
 		/* The mount ends: what runs is found by the next daemon. */
 		if (st->stream)
 			st->stream->ops->free(st->stream);
+		job_leave(j);
 	} else {
 		if (st->result == 0)
 			st->result = use_stream(j, st->stream, st->attach);
 		if (st->result < 0)
 			start_failed(j, st);
 	}
+	starter_put(s, st->starter);
 	bk_req_done(&st->req);
 	free(st);
 	job_unref(j);
+	server_started(s);
 }
 
 /* Give it to a worker. */
@@ -606,13 +616,20 @@ static int submit(struct job *j, bool attach)
 				 .task.run = start_done,
 				 .job = job_ref(j),
 				 .attach = attach};
+	r = starter_get(s, j->request.sandbox.bk, &st->starter);
+	if (r < 0) {
+		free(st);
+		job_unref(j);
+		return r;
+	}
 	bk_req_init(&st->req, j->uid, 0, 0,
 		    attach ? LOOK_TIMEOUT_MS : s->conf.start_timeout_ms);
-	r = pool_submit(s->pools[j->request.route - s->conf.routes], &st->work, false);
+	r = pool_submit(st->starter->pool, &st->work, false);
 	if (r == 0) {
 		j->start = st;
 		return 0;
 	}
+	starter_put(s, st->starter);
 	bk_req_done(&st->req);
 	free(st);
 	job_unref(j);
@@ -621,12 +638,12 @@ static int submit(struct job *j, bool attach)
 
 void job_look(struct job *j)
 {
-	const struct route *route = j->request.route;
+	const struct bk *bk = j->request.sandbox.bk;
 	struct err err;
 
 	loop_enter(j);
 	j->due_ms = 0;
-	if (!route || !route->bk || !route->bk->ops->sandbox->attach) {
+	if (!bk || !bk->ops->sandbox->attach) {
 		err_set(&err, 0, "there is no sandbox %s in this mount any more", j->sandbox);
 		over(j, JOB_LOST, &err);
 	} else if (submit(j, true) < 0) {
@@ -663,6 +680,8 @@ void job_close(struct job *j)
 {
 	if (j->start)
 		bk_req_cancel(&j->start->req);
+	else
+		job_leave(j);
 	close_stream(j);
 	loop_leave(j);
 }

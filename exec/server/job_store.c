@@ -95,7 +95,7 @@ int job_store_new(struct job *j, struct err *err)
 		     : 0;
 }
 
-void job_store_remove(struct job *j)
+static void store_remove(struct job *j)
 {
 	static const char *const names[] = {"state", "new", "stdin", "stdout", "stderr"};
 	char path[JOB_ID_SIZE + 16];
@@ -108,6 +108,17 @@ void job_store_remove(struct job *j)
 	}
 	if (unlinkat(j->jobs->dirfd, j->id, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		log_warning("job %s: %s/%s stays: %m", j->name, j->jobs->conf.dir, j->id);
+}
+
+void job_store_hold(struct job *j)
+{
+	atomic_fetch_add(&j->store_refs, 1);
+}
+
+void job_store_drop(struct job *j)
+{
+	if (atomic_fetch_sub(&j->store_refs, 1) == 1)
+		store_remove(j);
 }
 
 void jobs_store_done(struct jobs *t)
@@ -138,6 +149,7 @@ static cJSON *state_locked(const struct job *j)
 	cJSON *o = job_json_locked(j);
 
 	cJSON_AddBoolToObject(o, "removed", j->removed);
+	cJSON_AddBoolToObject(o, "lasts", j->lasts);
 	cJSON_AddNumberToObject(o, "how", j->exit.how);
 	cJSON_AddNumberToObject(o, "value", j->exit.value);
 	for (size_t i = 0; i < JOB_N_VALUES; i++) {
@@ -224,7 +236,7 @@ static enum job_state state_of(const char *name)
 	return s;
 }
 
-/* The request as it was; its route may be another one's now, or nobody's. */
+/* The request as it was; its sandbox may be another one's now, or nobody's. */
 static void load_request(struct job *j, const cJSON *o)
 {
 	cJSON *request = cJSON_DetachItemFromObjectCaseSensitive((cJSON *)o, "request");
@@ -232,7 +244,8 @@ static void load_request(struct job *j, const cJSON *o)
 
 	if (!request)
 		return;
-	if (request_parse(&j->jobs->server->world, request, &j->request, &err) < 0)
+	if (request_parse(&j->jobs->server->world, job_uid(j->jobs, j->uid), request, &j->request,
+			  &err) < 0)
 		log_info("job %s: %s", j->name, err.text);
 }
 
@@ -260,6 +273,7 @@ static void fill(struct job *j, const cJSON *o)
 	j->uid = number(o, "uid");
 	j->state = state_of(text(o, "state"));
 	j->removed = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o, "removed"));
+	j->lasts = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o, "lasts"));
 	j->started_ms = number(o, "started_ms");
 	j->ended_ms = number(o, "ended_ms");
 	j->exit = (struct proto_exit){number(o, "how"), number(o, "value"),
@@ -271,7 +285,8 @@ static void fill(struct job *j, const cJSON *o)
 			j->values[i] = strdup(v->valuestring);
 	}
 	load_sizes(j, o);
-	load_request(j, o);
+	if (job_is_live(j->state))
+		load_request(j, o);
 }
 
 static int read_state(const struct job *j, cJSON **ret)
@@ -310,7 +325,7 @@ static void load_one(struct jobs *t, const char *id,
 	} else {
 		/* A daemon that was killed before it had written it: nothing was started. */
 		log_info("job %s: %s: it is removed", id, strerror(-r));
-		j->removed = true;
+		job_store_drop(j);
 		job_unref(j);
 	}
 	cJSON_Delete(o);

@@ -23,9 +23,6 @@ struct job *job_ref(struct job *j)
 
 static void job_free(struct job *j)
 {
-	/* One that still has to be killed is found by the next daemon. */
-	if (j->removed && !job_is_live(j->state))
-		job_store_remove(j);
 	request_done(&j->request);
 	for (size_t i = 0; i < JOB_N_VALUES; i++)
 		free(j->values[i]);
@@ -96,7 +93,17 @@ static struct job *find_locked(const struct jobs *t, const char *name)
 
 bool job_allowed(const struct jobs *t, const struct job *j, uid_t uid)
 {
-	return uid == 0 || uid == j->uid || uid == t->server->conf.uid;
+	return uid == j->uid || server_allows(t->server, uid);
+}
+
+uid_t job_uid(const struct jobs *t, uid_t uid)
+{
+	return server_allows(t->server, uid) ? 0 : uid;
+}
+
+void job_leave(struct job *j)
+{
+	bk_leave(&j->request.sandbox);
 }
 
 struct job *job_find(struct jobs *t, const char *name, uid_t uid)
@@ -167,6 +174,7 @@ struct job *job_alloc(struct jobs *t, uid_t uid)
 	if (!j)
 		return NULL;
 	atomic_init(&j->refs, 1);
+	atomic_init(&j->store_refs, 1);
 	atomic_fetch_add(&t->refs, 1);
 	j->jobs = t;
 	j->uid = uid;
@@ -239,6 +247,9 @@ void job_remove(struct job *j)
 	if (dir)
 		control_remove(t->control, dir);
 	job_control_answer(j);
+	/* One that runs needs it until it is killed, or the next daemon has killed it. */
+	if (!live)
+		job_store_drop(j);
 	job_unref(j);
 }
 
@@ -399,6 +410,8 @@ static void found(struct jobs *t, struct job *j)
 		(void)job_signal(j, SIGKILL);
 	if (live)
 		job_look(j);
+	else if (j->removed)
+		job_store_drop(j);
 	job_unref(j);
 }
 
@@ -449,13 +462,6 @@ void jobs_close(struct jobs *t)
 	}
 }
 
-static bool lasts(const struct job *j)
-{
-	const struct route *r = j->request.route;
-
-	return r && r->bk && r->bk->ops->sandbox->lasts && r->bk->ops->sandbox->lasts(r->bk);
-}
-
 void jobs_end(struct jobs *t)
 {
 	struct job *j = t->first, *next;
@@ -465,10 +471,8 @@ void jobs_end(struct jobs *t)
 	for (; j; j = next) {
 		next = j->next;
 		j->dir = NULL;
-		if (lasts(j)) {
-			job_control_answer(j);
+		if (j->lasts)
 			continue;
-		}
 		if (job_is_live(j->state))
 			j->state = JOB_LOST;
 		job_remove(j);

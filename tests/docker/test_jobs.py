@@ -58,7 +58,7 @@ def pattern(n):
 
 
 def write_pattern(n):
-    return f"seq -w 1 {n // 8} | awk '{{printf \"%07d\\n\", $1}}'"
+    return f"seq 1 {n // 8} | awk '{{printf \"%07d\\n\", $1}}'"
 
 
 def test_the_lines_of_the_design_work_as_they_are(mount, way):
