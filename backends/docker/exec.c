@@ -174,6 +174,7 @@ static int attach(struct bk_req *req, struct docker *d, const char *job, struct 
 	const char *const argv[] = {GUEST_PATH, "attach", job, NULL};
 	const struct engine_exec ex = {.argv = argv, .user = "0:0", .workdir = "/"};
 	_cleanup_(channel_unrefp) struct channel *c = NULL;
+	_cleanup_free_ char *id = NULL;
 	int r = sandbox_see_running(req, &d->sb, err);
 
 	if (r == 0)
@@ -184,7 +185,7 @@ static int attach(struct bk_req *req, struct docker *d, const char *job, struct 
 			return r;
 		r = 0;
 	}
-	return r < 0 ? r : engine_exec_start(req, d->sb.engine, d->sb.ref, &ex, ret, NULL, err);
+	return r < 0 ? r : engine_exec_start(req, d->sb.engine, d->sb.ref, &ex, ret, &id, err);
 }
 
 static int docker_attach(struct bk_req *req, struct bk *bk, const char *job, struct bk_stream **ret,

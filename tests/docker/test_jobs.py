@@ -278,6 +278,7 @@ def test_the_end_of_the_sandbox_is_the_end_of_its_jobs(engine, mount, way, world
     wait_for("its start", lambda: (job / "stdout").read_text())
     (box / ".aib/sandboxes/bb/ctl").write_text("stop")
     assert wait(job) in ("signal 15\n", "signal 9\n", "lost\n")
+    wait_for("its end", lambda: "state stopped" in (box / ".aib/sandboxes/bb/status").read_text())
     job = make(box, "k", "echo up; exec sleep 1000")
     wait_for("its start", lambda: (job / "stdout").read_text())
     engine.docker("kill", mine(engine, world))
