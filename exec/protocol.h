@@ -26,12 +26,12 @@
  * its side: a client that waits for that finds nothing stale. The end of the daemon's side before
  * that is the end of the mount, and the client ends the command by closing its stream.
  *
- * A job's command outlives its stream. The guest keeps what the daemon has not acknowledged, at most
- * PROTO_JOB_WINDOW of each output, and then reads the command's output no further. The daemon sends
- * ACK for what it has stored, and DONE when it has stored the EXIT: then the guest ends. Where the
- * stream is lost, another one is had by the verb `attach` of the guest; on that the daemon begins
- * with ATTACH, the guest answers with ATTACHED, and STARTED (if it was), STDOUT, STDERR and EXIT
- * follow from there. The newest stream counts.
+ * A job's command outlives its stream. The guest keeps what the daemon has not acknowledged, at
+ * most PROTO_JOB_WINDOW of each output, and then reads the command's output no further. The daemon
+ * sends ACK for what it has stored, and DONE when it has stored the EXIT: then the guest ends.
+ * Where the stream is lost, another one is had by the verb `attach` of the guest; on that the
+ * daemon begins with ATTACH, the guest answers with ATTACHED, and STARTED (if it was), STDOUT,
+ * STDERR and EXIT follow from there. The newest stream counts.
  *
  * Requests are bounded by PROTO_MAX_REQUEST and sent in as many REQUEST frames as they need; a
  * frame shorter than PROTO_MAX_PAYLOAD ends them. REPLY likewise.
@@ -87,7 +87,7 @@ enum proto_type {
 
 /* Bytes of each of a job's outputs that the guest keeps. */
 #define PROTO_JOB_WINDOW (256 << 10)
-#define PROTO_ATTACH_SIZE 16   /* and ACK */
+#define PROTO_ATTACH_SIZE 16 /* and ACK */
 #define PROTO_ATTACHED_SIZE 32
 
 /* Payload of EXIT, 8 bytes: how u8, value u8, timed_out u8, 5 zero. */
@@ -146,8 +146,8 @@ int proto_exit_status(const struct proto_exit *e);
  *                        shell would show
  *   {"op": "job_logs", "name": NAME, "follow": true, "no_stdout": true, "no_stderr": true}
  *                        STDOUT, STDERR…, then REPLY {}: now, or when it is over
- *   {"op": "job_kill", "name": NAME, "signal": 15}   REPLY {}; 0 (default): the whole tree, TERM and
- *                        KILL after a grace; 9: KILL to the whole tree; else to its process group
+ *   {"op": "job_kill", "name": NAME, "signal": 15}   REPLY {}; 0 (default): the whole tree, TERM
+ * and KILL after a grace; 9: KILL to the whole tree; else to its process group
  *   {"op": "job_rm", "name": NAME}     REPLY {}; where it runs it is killed
  *   {"op": "umount", "force": false}   PROGRESS…, then REPLY {} when everything has ended
  */

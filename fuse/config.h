@@ -31,7 +31,7 @@ struct config_options {
 	char *spool;	 /* directory of temporary files */
 	char *job_dir;	 /* directory of jobs' state; NULL: the user's own */
 	uint64_t max_jobs, keep_jobs, job_output, job_wait_ms; /* 0: the server's defaults */
-	char *guest;	 /* path of aib-guest; NULL: beside the daemon */
+	char *guest; /* path of aib-guest; NULL: beside the daemon */
 };
 
 struct config_route {

@@ -159,7 +159,8 @@ static int copy_output(int fd, struct err *err)
 			return err_set(err, -EREMOTEIO, "%.*s", (int)h.len, (const char *)payload);
 		if (h.type != PROTO_STDOUT && h.type != PROTO_STDERR)
 			return err_set(err, -EPROTO, "the daemon broke the exec protocol");
-		r = write_all(h.type == PROTO_STDOUT ? STDOUT_FILENO : STDERR_FILENO, payload, h.len);
+		r = write_all(h.type == PROTO_STDOUT ? STDOUT_FILENO : STDERR_FILENO, payload,
+			      h.len);
 		if (r < 0)
 			return err_set(err, r, "cannot write: %s", strerror(-r));
 	}
@@ -247,7 +248,7 @@ static const struct verb {
 	int min, max; /* names; max 0: any number */
 	int (*run)(const struct job_args *args, struct err *err);
 } verbs[] = {
-    {"ls", "j", 0, -1, job_ls},	    {"logs", "foe", 1, 1, job_logs}, {"wait", "", 1, 1, job_wait},
+    {"ls", "j", 0, -1, job_ls},	  {"logs", "foe", 1, 1, job_logs}, {"wait", "", 1, 1, job_wait},
     {"kill", "", 1, 0, job_kill}, {"rm", "", 1, 0, job_rm},
 };
 
@@ -262,8 +263,8 @@ static const struct verb *find_verb(const char *name)
 static int parse(const struct verb *v, int argc, char **argv, struct job_args *args)
 {
 	static const struct option options[] = {
-	    {"json", no_argument, NULL, 'j'},	{"follow", no_argument, NULL, 'f'},
-	    {"stdout", no_argument, NULL, 'o'}, {"stderr", no_argument, NULL, 'e'},
+	    {"json", no_argument, NULL, 'j'},	     {"follow", no_argument, NULL, 'f'},
+	    {"stdout", no_argument, NULL, 'o'},	     {"stderr", no_argument, NULL, 'e'},
 	    {"mount", required_argument, NULL, 'm'}, {NULL}};
 	int c;
 
@@ -296,7 +297,9 @@ static int parse(const struct verb *v, int argc, char **argv, struct job_args *a
 	if (args->n >= v->min && (v->max == 0 || args->n <= (v->max < 0 ? 0 : v->max)))
 		return 0;
 	fprintf(stderr, "aib: job %s takes %s (aib job --help)\n", v->name,
-		v->max < 0 ? "no name" : v->max == 1 ? "one job" : "jobs");
+		v->max < 0    ? "no name"
+		: v->max == 1 ? "one job"
+			      : "jobs");
 	return 2;
 }
 

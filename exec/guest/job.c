@@ -190,7 +190,8 @@ static int say_gone(int error)
 {
 	char text[128];
 	uint8_t header[PROTO_HEADER];
-	size_t n = snprintf(text, sizeof(text), "the job is not there any more: %s", strerror(error));
+	size_t n =
+	    snprintf(text, sizeof(text), "the job is not there any more: %s", strerror(error));
 
 	proto_put_header(header, PROTO_ERROR, n);
 	return write(STDOUT_FILENO, header, sizeof(header)) != sizeof(header) ||

@@ -1,8 +1,9 @@
 /*
  * What a job has beyond a command (../protocol.h): its output is kept until it is acknowledged, and
- * its stream can be taken over. For that `run` has a door, an abstract socket whose name is the job's
- * id, which nobody can guess; `aib-guest attach ID` hands its own standard input and output through
- * it, and waits until they are not used any more. Only root and the user that `run` has may do so.
+ * its stream can be taken over. For that `run` has a door, an abstract socket whose name is the
+ * job's id, which nobody can guess; `aib-guest attach ID` hands its own standard input and output
+ * through it, and waits until they are not used any more. Only root and the user that `run` has may
+ * do so.
  */
 #ifndef AIB_EXEC_GUEST_JOB_H
 #define AIB_EXEC_GUEST_JOB_H

@@ -44,7 +44,7 @@ struct source {
 	int fd; /* -1 at its end */
 	uint8_t type;
 	struct kept *kept; /* of a job, else NULL */
-	size_t owed; /* bytes that the command itself had written when it ended */
+	size_t owed;	   /* bytes that the command itself had written when it ended */
 };
 
 static struct {
@@ -119,7 +119,8 @@ static void abandon(void)
 		enter_phase(KILLING);
 }
 
-/* The daemon of a job is gone, but may come back. What it was told and has not stored is told anew. */
+/* The daemon of a job is gone, but may come back. What it was told and has not stored is told anew.
+ */
 static void link_end(void)
 {
 	close_fd(&run.link.in);
@@ -383,8 +384,8 @@ static void give_credit(void)
 	uint8_t n[4] = {run.credit, run.credit >> 8, run.credit >> 16, run.credit >> 24};
 
 	/* STARTED comes before all else. */
-	if (run.credit < CREDIT_STEP || run.output_broken || run.child.failed >= 0 || !is_linked() ||
-	    pump_room(&to_daemon) < PUMP_SPARE)
+	if (run.credit < CREDIT_STEP || run.output_broken || run.child.failed >= 0 ||
+	    !is_linked() || pump_room(&to_daemon) < PUMP_SPARE)
 		return;
 	pump_frame(&to_daemon, PROTO_CREDIT, n, sizeof(n));
 	run.credit = 0;

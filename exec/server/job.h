@@ -1,7 +1,8 @@
 /*
  * Jobs as their files share them: commands that outlive their client, and the daemon where the
  * sandbox does. jobs.c has the table, job_store.c the state on disk, job_run.c the command,
- * job_control.c `.aib/jobs/`, job_request.c what clients of the socket ask.
+ * job_stream.c its stream, job_control.c `.aib/jobs/`, job_values.c what it is made of,
+ * job_request.c what clients of the socket ask.
  *
  * `lock` guards the table and what is marked; it is short, and nothing is called with it held but
  * memory and text. A job is alive as long as a reference: the table has one until it is forgotten,
@@ -43,8 +44,8 @@ struct job {
 	/* Constant. The id is its directory's name, and the sandbox's for it. */
 	char name[JOB_NAME_SIZE], id[JOB_ID_SIZE];
 	uid_t uid;
-	/* Constant once it is STARTING; of a loaded one as far as it is valid, and live. Its sandbox
-	 * is in use until the job is over, and then none. */
+	/* Constant once it is STARTING; of a loaded one as far as it is valid, and live. Its
+	 * sandbox is in use until the job is over, and then none. */
 	struct request request;
 
 	/* guarded by jobs.lock */
@@ -55,7 +56,7 @@ struct job {
 	bool removed; /* it is forgotten, and killed where it still runs */
 	char *values[JOB_N_VALUES];
 	char sandbox[256];
-	bool lasts; /* the sandbox outlives the mount */
+	bool lasts;		      /* the sandbox outlives the mount */
 	int64_t started_ms, ended_ms; /* since 1970; 0: not yet */
 	struct proto_exit exit;
 	uint64_t stored[2], total[2]; /* bytes of each output: in its file, and written at all */
@@ -114,7 +115,6 @@ static inline bool job_is_live(enum job_state s)
 
 /* ---- jobs.c ---- */
 
-const char *job_state_name(enum job_state s);
 struct job *job_ref(struct job *j);
 void job_unref(struct job *j); /* takes NULL; may remove files */
 DEFINE_CLEANUP(struct job *, job_unref)
@@ -150,6 +150,9 @@ uid_t job_uid(const struct jobs *t, uid_t uid);
 /* Forget the oldest that are over, beyond the limit. Takes no lock that is held. */
 void jobs_trim(struct jobs *t);
 
+/* ---- job_status.c ---- */
+
+const char *job_state_name(enum job_state s);
 /* `key value` lines; as JSON, a new object. The caller holds the lock. */
 int job_status_locked(const struct job *j, struct buf *out);
 cJSON *job_json_locked(const struct job *j);
@@ -189,18 +192,38 @@ void job_look(struct job *j);
 void job_close(struct job *j);
 void job_tick(struct watch *w, uint32_t events);
 
+/* Its new state, on disk too. */
+void job_set_state(struct job *j, enum job_state state, const struct err *err);
+/* It is over, however: who waits is told, and the loop lets go of it where there is no stream to
+ * end. May free the job. */
+void job_over(struct job *j, enum job_state state, const struct err *err);
+/* Look at `due_ms` in MS. */
+void job_set_due(struct job *j, uint64_t ms);
+void job_loop_leave(struct job *j); /* may free it */
+
+/* ---- job_stream.c: the loop's thread ---- */
+
+/* Takes STREAM; ATTACH: it is another one to a job that runs already. 0 or -errno. */
+int job_stream_use(struct job *j, struct bk_stream *stream, bool attach);
+void job_stream_close(struct job *j); /* where there is one */
+/* Send what goes, and watch for the rest. */
+void job_stream_update(struct job *j);
+
 /* ---- job_control.c ---- */
 
 int job_control_init(struct jobs *t);
 /* Its directory. 0 or -errno. */
 int job_control_add(struct job *j);
-/* It is to be started, as JSON says (taken, also on failure), or its values where that is NULL. 0 or
- * -errno with text. Any thread. */
-int job_prepare(struct job *j, cJSON *json, struct err *err);
 /* It is over, or removed: who reads `wait` is answered. Takes the lock. */
 void job_control_answer(struct job *j);
-/* Of JSON as a client sends it: the texts of the values. 0 or -ENOMEM. */
-int job_values_of(const cJSON *request, char *ret[JOB_N_VALUES]);
+
+/* ---- job_values.c ---- */
+
+/* Whether TEXT may be the value WHICH. 0 or -EINVAL with text. */
+int job_check_value(int which, const char *text, struct err *err);
+/* It is to be started, as JSON says (taken, also on failure), or its values where that is NULL. 0
+ * or -errno with text. Any thread. */
+int job_prepare(struct job *j, cJSON *json, struct err *err);
 
 /* ---- job_request.c ---- */
 

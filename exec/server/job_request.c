@@ -50,8 +50,8 @@ int conn_job_start(struct conn *c, cJSON *json, struct err *err)
 	const cJSON *name = cJSON_GetObjectItemCaseSensitive(json, "job");
 	_cleanup_free_ char *given = cJSON_IsString(name) ? strdup(name->valuestring) : NULL;
 	char sandbox[64];
-	int r = find_sandbox_name(&c->server->world, job_uid(c->server->jobs, c->uid), json, sandbox,
-				  err);
+	int r = find_sandbox_name(&c->server->world, job_uid(c->server->jobs, c->uid), json,
+				  sandbox, err);
 
 	strip(json);
 	if (r == 0)
@@ -250,8 +250,9 @@ int conn_job_request(struct conn *c, const char *op, struct err *err)
 		bool of_one;
 		int (*run)(struct conn *c, struct err *err);
 	} ops[] = {
-	    {"jobs", false, ask_list},	  {"job_wait", true, ask_wait}, {"job_logs", true, ask_logs},
-	    {"job_kill", true, ask_kill}, {"job_rm", true, ask_rm},
+	    {"jobs", false, ask_list},	  {"job_wait", true, ask_wait},
+	    {"job_logs", true, ask_logs}, {"job_kill", true, ask_kill},
+	    {"job_rm", true, ask_rm},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {

@@ -276,8 +276,9 @@ static void fill(struct job *j, const cJSON *o)
 	j->lasts = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o, "lasts"));
 	j->started_ms = number(o, "started_ms");
 	j->ended_ms = number(o, "ended_ms");
-	j->exit = (struct proto_exit){number(o, "how"), number(o, "value"),
-				      cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o, "timed_out"))};
+	j->exit =
+	    (struct proto_exit){number(o, "how"), number(o, "value"),
+				cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o, "timed_out"))};
 	for (size_t i = 0; i < JOB_N_VALUES; i++) {
 		const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, value_keys[i]);
 
@@ -308,8 +309,7 @@ static int read_state(const struct job *j, cJSON **ret)
 	return cJSON_IsObject(*ret) ? 0 : -EBADMSG;
 }
 
-static void load_one(struct jobs *t, const char *id,
-		     void (*found)(struct jobs *t, struct job *j))
+static void load_one(struct jobs *t, const char *id, void (*found)(struct jobs *t, struct job *j))
 {
 	struct job *j = job_alloc(t, 0);
 	cJSON *o = NULL;

@@ -164,8 +164,8 @@ static int find_session(const struct request_world *w, uid_t uid, const char *na
 {
 	for (size_t i = 0; i < w->n_routes; i++) {
 		struct bk *bk = w->routes[i].bk;
-		int r = bk && bk->ops->enter ? bk_enter(bk, uid, NULL, name, ret, NULL, err)
-					     : -ENOENT;
+		int r =
+		    bk && bk->ops->enter ? bk_enter(bk, uid, NULL, name, ret, NULL, err) : -ENOENT;
 
 		if (r != -ENOENT)
 			return r;

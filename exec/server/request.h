@@ -15,7 +15,7 @@ struct request {
 	struct bk_exec exec;   /* its strings are the request's */
 	bool stream;	       /* the client can speak with the guest itself */
 	cJSON *json;	       /* owns the strings that were not mapped */
-	char *cwd, *spelled; /* owned: the directory in the sandbox, and as the caller says it */
+	char *cwd, *spelled;   /* owned: the directory in the sandbox, and as the caller says it */
 	const char **argv, **env; /* the arrays are owned, the strings are json's */
 };
 

@@ -13,7 +13,7 @@
 struct server;
 
 struct job_conf {
-	const char *dir; /* of their state; borrowed. Made with the first job */
+	const char *dir;    /* of their state; borrowed. Made with the first job */
 	unsigned max_jobs;  /* that are not over; 0: 1000 */
 	unsigned keep_jobs; /* that are; the oldest beyond it are forgotten. 0: 200 */
 	uint64_t output;    /* bytes kept of each of a job's outputs; 0: 16 MiB */
@@ -21,8 +21,8 @@ struct job_conf {
 };
 
 struct server_conf {
-	const char
-	    *socket_path; /* made with mode 0600, or 0666 with users or `open`: the uid is checked */
+	const char *
+	    socket_path; /* made with mode 0600, or 0666 with users or `open`: the uid is checked */
 	const char *mountpoint;
 	const struct route *routes; /* borrowed for the server's life, as all here */
 	size_t n_routes;

@@ -209,7 +209,8 @@ static void case_way(struct docker *d)
 static struct bk_stream *run_command(struct guest *g, bool job, const char *cmd)
 {
 	const char *const plain[] = {"aib-guest", "run", "--", "/bin/sh", "-c", cmd, NULL};
-	const char *const lasting[] = {"aib-guest", "run", "-j", "1a", "--", "/bin/sh", "-c", cmd, NULL};
+	const char *const lasting[] = {"aib-guest", "run", "-j", "1a", "--",
+				       "/bin/sh",   "-c",  cmd,	 NULL};
 	const char *const env[] = {"A=b", NULL};
 	struct err err = {""};
 	struct bk_stream *s;

@@ -32,7 +32,7 @@ struct outcome {
 	uint64_t credit;
 	char out[1 << 20], err[1 << 16];
 	uint64_t attached[4]; /* what ATTACHED said */
-	char error[256]; /* the text of ERROR, which is the end as well */
+	char error[256];      /* the text of ERROR, which is the end as well */
 	size_t out_len, err_len;
 };
 

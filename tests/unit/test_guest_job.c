@@ -187,8 +187,7 @@ static void the_newest_stream_counts(void)
 static void input_goes_on_where_it_was(void)
 {
 	struct outcome *r = fresh();
-	struct guest job = GUEST("-j", "a5", "--", "/bin/sh", "-c",
-				 "head -c 4; sleep 0.5; cat"),
+	struct guest job = GUEST("-j", "a5", "--", "/bin/sh", "-c", "head -c 4; sleep 0.5; cat"),
 		     link;
 
 	CHECK_EQ(guest_next(&job, r, 10000), PROTO_STARTED);
