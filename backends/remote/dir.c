@@ -119,6 +119,7 @@ static int batch_new(struct remote *r, const struct remote_dir *reader, struct a
 	b->reader = reader;
 	b->epoch = epoch;
 	b->at_ms = clock_ms();
+	b->last = m->flags & REMOTE_LAST;
 	/* Where there is no memory for one, those after it stay counted until the end. */
 	while (err == 0 && remote_get_entry(m->data, m->data_len, &pos, &e) > 0)
 		err = add_entry(r, b, &e);
