@@ -11,7 +11,7 @@ struct http_reply {
 	struct http_reply *next; /* while idle */
 	CURLM *multi;
 	CURL *easy;
-	char errors[CURL_ERROR_SIZE];
+	struct http_line line;
 
 	struct curl_slist *send_headers;
 	http_source_fn source;
@@ -143,7 +143,7 @@ static int finish(struct http_reply *x, CURLcode code, struct err *err)
 		return 0;
 	if (x->abort)
 		return err_set(err, x->abort, "engine %s: %s", x->http->name, strerror(-x->abort));
-	return http_failed(x->http, x->easy, code, x->errors, err);
+	return http_failed(x->http, x->easy, code, &x->line, err);
 }
 
 /* One step of the transfer, then wait for what comes next. */
@@ -158,6 +158,7 @@ static int step(struct bk_req *req, struct http_reply *x, bool (*enough)(struct 
 		return http_gave_up(x->http, r, err);
 	if (curl_multi_perform(x->multi, &n) != CURLM_OK)
 		return err_set(err, -EIO, "engine %s: transfer failed", x->http->name);
+	ssh_dialer_connect(&x->line.dialer);
 	while ((msg = curl_multi_info_read(x->multi, &n)))
 		if (msg->msg == CURLMSG_DONE)
 			return finish(x, msg->data.result, err);
@@ -248,8 +249,9 @@ static int set_body(struct http_reply *x, const struct http_request *rq)
 
 	if (rq->source) {
 		/* A connection that dies in between cannot be retried: take one that is surely
-		 * alive. Expect lets an engine refuse before megabytes are sent. */
-		curl_easy_setopt(x->easy, CURLOPT_FRESH_CONNECT, 1L);
+		 * alive, but where a new one costs a handshake of ssh. Expect lets an engine
+		 * refuse before megabytes are sent. */
+		curl_easy_setopt(x->easy, CURLOPT_FRESH_CONNECT, x->http->ssh ? 0L : 1L);
 		curl_easy_setopt(x->easy, CURLOPT_UPLOAD, 1L);
 		curl_easy_setopt(x->easy, CURLOPT_READFUNCTION, on_upload);
 		curl_easy_setopt(x->easy, CURLOPT_READDATA, x);
@@ -276,14 +278,14 @@ static int request_set(struct http_reply *x, const struct http_request *rq)
 	int r;
 
 	curl_easy_reset(x->easy);
-	x->errors[0] = '\0';
+	x->line.errors[0] = '\0';
 	x->source = rq->source;
 	x->source_ctx = rq->source_ctx;
 	x->patience_ms = rq->patience_ms;
 	x->status = x->failed = x->abort = 0;
 	x->headers_done = x->done = x->paused = false;
 	x->header_bytes = x->at = x->len = 0;
-	r = http_setup(x->http, x->easy, x->errors);
+	r = http_setup(x->http, x->easy, &x->line);
 	if (r == 0)
 		r = buf_addf(&url, "%s%s", x->http->base, rq->path);
 	if (r == 0 && rq->header)
