@@ -69,6 +69,9 @@ class Sshd:
         """What "engines" of a configuration says of it."""
         return {"host": self.url(), "ssh_config": self.config, **more}
 
+    def handshakes(self):
+        return (self.dir / "log").read_text().count("Accepted publickey")
+
     def close(self):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)

@@ -4,6 +4,7 @@
 #include "address.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -31,6 +32,7 @@ struct ssh_child {
 	pid_t pid;    /* also of its session; 0 before it is started */
 	int fd;	      /* libcurl's end; closed with the child */
 	int listener; /* where libcurl connects that to, or -1 when it has */
+	int way;      /* the path by which it does, likewise */
 	int errors;   /* what it writes to standard error */
 };
 
@@ -213,45 +215,58 @@ static int child_start(const struct ssh *s, struct ssh_child *c, int stream)
 	return r;
 }
 
-/* A socket for libcurl to connect, and the place where it will be taken by a child. */
-static int child_new(struct ssh_child **ret, struct sockaddr_un *place, socklen_t *place_len)
+/* Bind FD to a name in a directory of its own that is gone again: *RET leads to it all the same. */
+static int bind_nameless(int fd, int *ret)
+{
+	static const char name[] = "s";
+	const char *tmp = getenv("TMPDIR");
+	_cleanup_close_ int dir_fd = -1;
+	struct sockaddr_un place = {.sun_family = AF_UNIX};
+	char dir[PATH_MAX];
+	int r = 0;
+
+	if (snprintf(dir, sizeof(dir), "%s/aib-ssh-XXXXXX", tmp && *tmp ? tmp : "/tmp") >=
+	    (int)sizeof(dir))
+		return -ENAMETOOLONG;
+	if (!mkdtemp(dir))
+		return -errno;
+	dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	snprintf(place.sun_path, sizeof(place.sun_path), "/proc/self/fd/%d/%s", dir_fd, name);
+	if (dir_fd < 0 || bind(fd, (const struct sockaddr *)&place, sizeof(place)) < 0 ||
+	    (*ret = openat(dir_fd, name, O_PATH | O_CLOEXEC)) < 0)
+		r = -errno;
+	(void)unlinkat(dir_fd, name, 0);
+	(void)rmdir(dir);
+	return r;
+}
+
+/* A socket for libcurl to connect, and PLACE, where it will be taken by a child. (libcurl would not
+ * use a connection again whose peer has an abstract name.) */
+static int child_new(struct ssh_child **ret, struct sockaddr_un *place)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	_cleanup_close_ int listener =
 	    socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	const struct sockaddr_un any = {.sun_family = AF_UNIX};
+	_cleanup_close_ int way = -1;
 	struct ssh_child *c;
+	int r;
 
-	*place_len = sizeof(*place);
-	/* Bound to nothing but a family, it gets a name outside the file system. */
-	if (fd < 0 || listener < 0 ||
-	    bind(listener, (const struct sockaddr *)&any, sizeof(any.sun_family)) < 0 ||
-	    listen(listener, 1) < 0 ||
-	    getsockname(listener, (struct sockaddr *)place, place_len) < 0)
+	if (fd < 0 || listener < 0)
+		return -errno;
+	r = bind_nameless(listener, &way);
+	if (r < 0)
+		return r;
+	if (listen(listener, 1) < 0)
 		return -errno;
 	c = malloc(sizeof(*c));
 	if (!c)
 		return -ENOMEM;
-	*c = (struct ssh_child){.fd = TAKE_FD(fd), .listener = TAKE_FD(listener), .errors = -1};
+	*place = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(place->sun_path, sizeof(place->sun_path), "/proc/self/fd/%d", way);
+	*c = (struct ssh_child){
+	    .fd = TAKE_FD(fd), .listener = TAKE_FD(listener), .way = TAKE_FD(way), .errors = -1};
 	*ret = c;
 	return 0;
-}
-
-/* What libcurl has connected to C's place: -EAGAIN before that. Anybody may have tried to. */
-static int take_connected(const struct ssh_child *c)
-{
-	int fd;
-
-	while ((fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-		struct ucred peer;
-		socklen_t size = sizeof(peer);
-
-		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-		    peer.pid == getpid())
-			return fd;
-		close(fd);
-	}
-	return -errno;
 }
 
 /* Keep the last line of TEXT, which is another machine's. */
@@ -319,6 +334,7 @@ static void child_end(struct ssh_dialer *d, struct ssh_child *c)
 		d->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	closep(&c->fd);
 	closep(&c->listener);
+	closep(&c->way);
 	closep(&c->errors);
 	free(c);
 }
@@ -336,15 +352,14 @@ static curl_socket_t on_open(void *ctx, curlsocktype purpose, struct curl_sockad
 	struct ssh_dialer *d = ctx;
 	struct ssh_child *c = NULL;
 	struct sockaddr_un place;
-	socklen_t size;
-	int r = child_new(&c, &place, &size);
+	int r = child_new(&c, &place);
 
 	if (r < 0) {
 		cannot(d, r);
 		return CURL_SOCKET_BAD;
 	}
-	memcpy(&address->addr, &place, size);
-	address->addrlen = size;
+	memcpy(&address->addr, &place, sizeof(place));
+	address->addrlen = sizeof(place);
 	d->said[0] = '\0';
 	d->status = -1;
 	c->next = d->children;
@@ -355,15 +370,15 @@ static curl_socket_t on_open(void *ctx, curlsocktype purpose, struct curl_sockad
 void ssh_dialer_connect(struct ssh_dialer *d)
 {
 	for (struct ssh_child *c = d->children; c; c = c->next) {
-		int stream = c->listener >= 0 ? take_connected(c) : -EAGAIN, r = stream;
+		_cleanup_close_ int stream =
+		    c->listener >= 0 ? accept4(c->listener, NULL, NULL, SOCK_CLOEXEC) : -1;
+		int r;
 
-		if (stream == -EAGAIN)
+		if (stream < 0)
 			continue;
-		if (stream >= 0) {
-			r = child_start(d->ssh, c, stream);
-			close(stream);
-		}
+		r = child_start(d->ssh, c, stream);
 		close(TAKE_FD(c->listener));
+		close(TAKE_FD(c->way));
 		if (r < 0)
 			cannot(d, r);
 	}
