@@ -27,7 +27,7 @@ int http_new(const struct http_conf *conf, struct http **ret, struct err *err)
 	if (!h)
 		return -ENOMEM;
 	pthread_once(&once, init_curl);
-	pthread_mutex_init(&h->lock, NULL);
+	idle_init(&h->idle, http_reply_free);
 	h->connect_timeout_ms = conf->connect_timeout_ms;
 	h->timeout_ms = conf->timeout_ms;
 	h->insecure = conf->insecure;
@@ -46,8 +46,7 @@ void http_free(struct http *h)
 {
 	if (!h)
 		return;
-	http_reply_free_all(h->idle);
-	pthread_mutex_destroy(&h->lock);
+	idle_done(&h->idle);
 	free(h->name);
 	free(h->base);
 	free(h->unix_path);

@@ -6,6 +6,7 @@
 #define AIB_DOCKER_ENDPOINT_H
 
 #include "http.h"
+#include "idle.h"
 #include "ssh.h"
 
 #include <curl/curl.h>
@@ -21,10 +22,7 @@ struct http {
 	bool insecure;
 	const struct ssh *ssh;
 	uint64_t connect_timeout_ms, timeout_ms;
-
-	pthread_mutex_t lock; /* guards the rest */
-	struct http_reply *idle;
-	unsigned n_idle;
+	struct idle_pool idle;
 };
 
 /* What one libcurl handle has of its own; zero at first. It outlives the handle. */
@@ -43,8 +41,8 @@ int http_lost(const struct http *h, struct http_line *line, struct err *err);
 /* -EINTR and -ETIMEDOUT, with text. */
 int http_gave_up(const struct http *h, int r, struct err *err);
 
-/* http.c: end idle connections. */
-void http_reply_free_all(struct http_reply *list);
+/* http.c: of an idle reply. */
+void http_reply_free(struct idle *x);
 
 /* tls.c: find them in DIR (NULL: none). -errno with text where one cannot be used. */
 int tls_files_find(const char *name, const char *dir, struct tls_files *ret, struct err *err);

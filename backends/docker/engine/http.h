@@ -13,7 +13,6 @@
 
 #define HTTP_MAX_HEADERS (128 << 10) /* all header lines of an answer, bytes */
 #define HTTP_BODY_BUFFER (64 << 10)  /* body read ahead, bytes */
-#define HTTP_MAX_IDLE 8		     /* connections kept open */
 
 struct http; /* an endpoint and its idle connections */
 

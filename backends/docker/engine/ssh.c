@@ -418,6 +418,14 @@ CURLcode ssh_dialer_setup(struct ssh_dialer *d, const struct ssh *s, CURL *easy)
 	return c;
 }
 
+bool ssh_dialer_ended(const struct ssh_dialer *d)
+{
+	for (const struct ssh_child *c = d->children; c; c = c->next)
+		if (has_hung_up(c))
+			return true;
+	return false;
+}
+
 /* ---- Why it failed ---- */
 
 static int errno_of(const struct ssh_dialer *d)

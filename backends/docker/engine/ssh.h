@@ -31,6 +31,8 @@ struct ssh_dialer {
 CURLcode ssh_dialer_setup(struct ssh_dialer *d, const struct ssh *s, CURL *easy);
 /* Start what libcurl has connected to; after each step that it makes. Does not block. */
 void ssh_dialer_connect(struct ssh_dialer *d);
+/* Whether one of its children has hung up: then it is of no use any more. */
+bool ssh_dialer_ended(const struct ssh_dialer *d);
 /* After a failed transfer or a connection that ended too soon: -errno with what ssh said, or 0
  * where it was not the cause. May wait half a second for ssh to end. */
 int ssh_dialer_failed(struct ssh_dialer *d, const char *name, struct err *err);
