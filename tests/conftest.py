@@ -121,3 +121,11 @@ def sshd(engine, world):
     sshd = remote.Sshd(world.dir / "sshd", engine)
     yield sshd
     sshd.close()
+
+
+@pytest.fixture(scope="session")
+def tls():
+    """A dockerd of its own that wants TLS and client certificates on TCP (remote.TlsEngine)."""
+    tls = remote.TlsEngine()
+    yield tls
+    tls.close()

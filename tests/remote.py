@@ -8,8 +8,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 
-from harness import wait_for
+from harness import TOP, run, wait_for
 
 
 def free_port():
@@ -106,3 +107,62 @@ def make_client(directory, name, ca=None, of=None):
         shutil.copy(directory / f"{of}-cert.pem", directory / name / "cert.pem")
         shutil.copy(directory / f"{of}-key.pem", directory / name / "key.pem")
     return str(directory / name)
+
+
+class TlsEngine:
+    """A private dockerd that listens on 127.0.0.1 too, with TLS. In `dir`: the CAs `ca` and `other-ca`, and
+    the directories of clients `client`, `expired`, `other` (of the other CA), `stranger` (knows the other CA
+    only) and `nobody` (has no certificate)."""
+
+    def __init__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="aibt-tls-", dir="/tmp"))
+        for ca in ("ca", "other-ca"):
+            make_ca(self.dir, ca)
+        make_certificate(self.dir, "server", "ca", "IP:127.0.0.1")
+        make_certificate(self.dir, "client", "ca")
+        make_certificate(self.dir, "expired", "ca", days=-1)
+        make_certificate(self.dir, "other", "other-ca")
+        for name in ("client", "expired", "other"):
+            make_client(self.dir, name, "ca", name)
+        make_client(self.dir, "stranger", "other-ca", "client")
+        make_client(self.dir, "nobody", "ca")
+        self.port = free_port()
+        flags = f"-H tcp://127.0.0.1:{self.port} --tlsverify --tlscacert {self.dir}/ca.pem"
+        flags += f" --tlscert {self.dir}/server-cert.pem --tlskey {self.dir}/server-key.pem"
+        env = {**os.environ, "AIB_ENGINE_FLAGS": flags}
+        self.engine = run(TOP / "scripts/engine", "start", str(os.getpid()), env=env, timeout=300).stdout.strip()
+        self.host = f"tcp://127.0.0.1:{self.port}"
+        self.env = {**os.environ, "DOCKER_HOST": f"unix://{self.engine}/docker.sock"}
+        run(TOP / "scripts/images", "aib-test:busybox=busybox", env=self.env, timeout=600)
+
+    def cert(self, name):
+        return str(self.dir / name)
+
+    def docker(self, *argv):
+        return run("docker", *argv, env=self.env)
+
+    def close(self):
+        run(TOP / "scripts/engine", "stop", self.engine, timeout=120)
+        shutil.rmtree(self.dir)
+
+
+@contextlib.contextmanager
+def tls_server(directory, name):
+    """The host of a TLS server with the certificate NAME, for who does not get further than that."""
+    port = free_port()
+    p = subprocess.Popen(
+        ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-quiet",
+         "-cert", f"{name}-cert.pem", "-key", f"{name}-key.pem"],
+        cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    def answers():
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+
+    try:
+        wait_for("a TLS server", answers)
+        yield f"tcp://127.0.0.1:{port}"
+    finally:
+        p.kill()
+        p.wait()
