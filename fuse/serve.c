@@ -32,6 +32,7 @@ struct daemon {
 	char id[REGISTRY_ID_SIZE];
 	char *guest, *socket;
 	struct bk_mount mount; /* what the backends of the routes borrow */
+	struct runtimes *runtimes;
 	struct routes routes;
 	struct bk *control; /* one of the routes, or NULL */
 	struct control_mount shown;
@@ -95,6 +96,7 @@ static int make_routes(struct daemon *d, struct err *err)
 {
 	const struct config_options *o = &d->c->opt;
 	struct progress progress;
+	int r;
 
 	d->guest = o->guest ? realpath(o->guest, NULL) : find_guest();
 	if (!d->guest)
@@ -110,7 +112,10 @@ static int make_routes(struct daemon *d, struct err *err)
 	    .engines = d->c->engines,
 	    .can_switch_user = geteuid() == 0,
 	};
-	return routes_new(d->c, &d->mount, &d->preparing, &progress, &d->routes, err);
+	r = config_runtimes(d->c, &d->runtimes, err);
+	return r < 0 ? r
+		     : routes_new(d->c, &d->mount, d->runtimes, &d->preparing, &progress,
+				  &d->routes, err);
 }
 
 /* Nothing before the session is there. */
@@ -157,6 +162,8 @@ static int add_control(struct daemon *d)
 	    .socket = d->socket,
 	};
 	r = control_populate(d->control, &d->shown);
+	if (r == 0)
+		r = runtimes_add_control(d->runtimes, d->control);
 	return r < 0 ? r : control_add_metrics(d->control, session_metrics, d);
 }
 
@@ -324,8 +331,10 @@ static void end(struct daemon *d, bool stuck)
 		routes_stop(&d->routes, say, d);
 	}
 	server_free(d->server);
-	if (!stuck)
+	if (!stuck) {
 		routes_free(&d->routes);
+		runtimes_free(d->runtimes);
+	}
 	registry_remove(&d->entry);
 	lifecycle_done(&d->life);
 	bk_req_done(&d->preparing);
