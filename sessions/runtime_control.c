@@ -39,7 +39,7 @@ int runtimes_add_control(struct runtimes *rs, struct bk *control)
 {
 	static const struct control_file_ops file = {.show = show};
 	struct control_dir *dir;
-	int r = control_add_dir(control, NULL, "runtimes", NULL, &dir);
+	int r = control_add_dir(control, NULL, "runtimes", &(struct control_dir_conf){0}, &dir);
 
 	for (size_t i = 0; r == 0 && i < rs->n; i++)
 		r = control_add_file(control, dir, rs->list[i].rt.name, &file, &rs->list[i]);
