@@ -27,12 +27,12 @@ struct config_options {
 	uint64_t deadline_ms; /* of an operation without progress */
 	uint64_t prepare_timeout_ms;
 	uint64_t threads, pool_threads, pool_queue, pool_idle_ms, max_open, max_nodes;
-	char *pull;	 /* missing, always, never: for routes that do not say */
+	char *pull;		   /* missing, always, never: for routes that do not say */
 	char *build_network;	   /* of the builds of runtimes; NULL: the engine's default */
 	uint64_t build_timeout_ms; /* without a line of output */
-	char *log_level; /* error, warning, info, debug */
-	char *spool;	 /* directory of temporary files */
-	char *guest;	 /* path of aib-guest; NULL: beside the daemon */
+	char *log_level;	   /* error, warning, info, debug */
+	char *spool;		   /* directory of temporary files */
+	char *guest;		   /* path of aib-guest; NULL: beside the daemon */
 };
 
 struct config_route {

@@ -232,7 +232,6 @@ static int prepare_all(struct maker *m)
 	struct progress *progress = m->progress;
 	struct bk_req *req = m->req;
 
-
 	for (size_t i = 0; i < m->r->n; i++) {
 		struct bk *bk = m->r->list[i].bk;
 		int r;

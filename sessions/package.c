@@ -125,7 +125,7 @@ static bool is_cargo(const char *s)
 static const struct manager {
 	const char *name;
 	bool (*is_package)(const char *s);
-	const char *form;		/* for messages */
+	const char *form;	      /* for messages */
 	const char *const install[8]; /* before the packages */
 } managers[] = {
     {"pip", is_pip, "NAME, NAME[EXTRA] or NAME==VERSION", {"pip", "install", "--no-cache-dir"}},

@@ -130,6 +130,11 @@ int recipe_hash(const char *text, char ret[65])
 	return 0;
 }
 
+void recipe_tag(const char *name, const char *hash, char ret[RECIPE_MAX_TAG])
+{
+	snprintf(ret, RECIPE_MAX_TAG, "aib-runtime-%s:%.12s", name, hash);
+}
+
 int recipe_make(const struct runtime *rt, struct recipe *ret)
 {
 	struct recipe out = {0};
@@ -141,7 +146,7 @@ int recipe_make(const struct runtime *rt, struct recipe *ret)
 		recipe_done(&out);
 		return r;
 	}
-	snprintf(out.tag, sizeof(out.tag), "aib-runtime-%s:%.12s", rt->name, out.hash);
+	recipe_tag(rt->name, out.hash, out.tag);
 	*ret = out;
 	return 0;
 }

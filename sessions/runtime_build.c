@@ -201,8 +201,8 @@ static int build_once(struct work *w)
 	return r < 0 ? r : 0;
 }
 
-static int open_engine(const struct runtimes *rs, const char *name, struct engine **ret,
-		       struct err *err)
+int runtimes_engine(const struct runtimes *rs, const char *name, struct engine **ret,
+		    struct err *err)
 {
 	struct engine_conf conf = {0};
 	const cJSON *e = name ? cJSON_GetObjectItemCaseSensitive(rs->conf.engines, name) : NULL;
@@ -245,7 +245,7 @@ int runtimes_image(struct bk_req *req, struct runtimes *rs, const struct runtime
 	built = runtime_is_built(rt);
 	w.k = container_of(rt, struct known, rt);
 	if (built) {
-		r = open_engine(rs, want->engine, &engine, w.err);
+		r = runtimes_engine(rs, want->engine, &engine, w.err);
 		w.engine = engine;
 		if (r == 0)
 			r = build_once(&w);

@@ -11,9 +11,8 @@ static const struct {
     {"python-datascience",
      "{\"base_image\": \"python:3.12-slim\","
      " \"packages\": [\"pandas\", \"numpy\", \"matplotlib\", \"scikit-learn\", \"seaborn\"]}"},
-    {"python-web",
-     "{\"base_image\": \"python:3.12-slim\","
-     " \"packages\": [\"fastapi\", \"uvicorn\", \"sqlalchemy\", \"httpx\"]}"},
+    {"python-web", "{\"base_image\": \"python:3.12-slim\","
+		   " \"packages\": [\"fastapi\", \"uvicorn\", \"sqlalchemy\", \"httpx\"]}"},
     {"node-minimal", "{\"base_image\": \"node:20-slim\", \"workdir\": \"/app\"}"},
     {"node-react",
      "{\"base_image\": \"node:20-slim\", \"package_manager\": \"npm\", \"workdir\": \"/app\","

@@ -13,10 +13,10 @@
 struct runtimes;
 
 struct runtimes_conf {
-	const cJSON *runtimes;	    /* "runtimes" of the configuration, or NULL */
-	const cJSON *engines;	    /* "engines", or NULL */
-	const char *build_network;  /* of a build's commands; NULL: the engine's default */
-	uint64_t build_timeout_ms;  /* the end of a build without a line of output */
+	const cJSON *runtimes;	   /* "runtimes" of the configuration, or NULL */
+	const cJSON *engines;	   /* "engines", or NULL */
+	const char *build_network; /* of a build's commands; NULL: the engine's default */
+	uint64_t build_timeout_ms; /* the end of a build without a line of output */
 };
 
 /* CONF's members are borrowed for the life of it. -EINVAL with text that names key and place. */
@@ -29,6 +29,10 @@ int runtimes_find(const struct runtimes *rs, const char *name, const struct runt
 		  struct err *err);
 /* The one with index I in the order of names, NULL past the last. */
 const struct runtime *runtimes_at(const struct runtimes *rs, size_t i);
+
+/* The engine NAME: one of "engines", a URL, or the default one (NULL). Not asked. */
+int runtimes_engine(const struct runtimes *rs, const char *name, struct engine **ret,
+		    struct err *err);
 
 /* ---- Images ---- */
 
