@@ -5,7 +5,7 @@
 #define AIB_DOCKER_CONF_H
 
 #include "../backend.h"
-#include "../base/options.h"
+#include "engine.h"
 
 /* A host directory in the container. */
 struct volume {
@@ -18,6 +18,7 @@ struct volume {
 
 struct docker_conf {
 	/* as given */
+	char *runtime; /* never here: whoever makes the route puts the runtime's image in its place */
 	char *image, *container, *engine, *name, *network, *user, *workdir, *oci_runtime;
 	char *pull, *symlinks, *pseudo, *transport, *guest, *idmap;
 	cJSON *volumes_json, *volume_json, *env_json;
@@ -30,10 +31,8 @@ struct docker_conf {
 	/* made of the above */
 	struct volume *volumes;
 	size_t n_volumes;
-	cJSON *env;	   /* array of "K=V" */
-	char *engine_host; /* NULL: the default engine */
-	char *engine_cert; /* certificate directory or NULL */
-	bool engine_tls;
+	cJSON *env;	       /* array of "K=V" */
+	struct engine_conf at; /* of the engine */
 };
 
 extern const struct option docker_options[], container_options[];
