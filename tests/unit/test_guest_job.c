@@ -3,6 +3,17 @@
 
 static struct outcome seen;
 
+/* WORD as a job's id: of this process alone. */
+static const char *id(const char *word)
+{
+	static char ids[8][32];
+	static unsigned last;
+	char *s = ids[last++ % 8];
+
+	snprintf(s, sizeof(ids[0]), "%x%s", getpid(), word);
+	return s;
+}
+
 static struct outcome *fresh(void)
 {
 	memset(&seen, 0, sizeof(seen));
@@ -24,9 +35,9 @@ static void send_stored(const struct guest *g, uint8_t type, uint64_t out, uint6
 	guest_send(g, type, payload, sizeof(payload));
 }
 
-static struct guest attach(const char *id, uint64_t out, uint64_t err, struct outcome *r)
+static struct guest attach(const char *job, uint64_t out, uint64_t err, struct outcome *r)
 {
-	struct guest g = guest_start_verb("attach", (const char *const[]){id, NULL});
+	struct guest g = guest_start_verb("attach", (const char *const[]){job, NULL});
 
 	send_stored(&g, PROTO_ATTACH, out, err);
 	CHECK_EQ(guest_next(&g, r, 10000), PROTO_ATTACHED);
@@ -73,7 +84,7 @@ static void check_count(const char *data, uint64_t from, size_t len)
 static void no_byte_is_lost_or_doubled_when_the_daemon_goes(void)
 {
 	struct outcome *r = fresh();
-	struct guest job = GUEST("-j", "a1", "--", "/bin/sh", "-c", COUNT "; exit 5"), link;
+	struct guest job = GUEST("-j", id("a1"), "--", "/bin/sh", "-c", COUNT "; exit 5"), link;
 	uint64_t stored = 0;
 
 	while (r->out_len < 100000)
@@ -85,7 +96,7 @@ static void no_byte_is_lost_or_doubled_when_the_daemon_goes(void)
 	stored = 90000;
 	for (int i = 0; i < 5; i++) {
 		r = fresh();
-		link = attach("a1", stored, 0, r);
+		link = attach(id("a1"), stored, 0, r);
 		CHECK_EQ(r->attached[2], stored);
 		while (r->out_len < 100000)
 			CHECK(guest_next(&link, r, 10000) != 0);
@@ -98,7 +109,7 @@ static void no_byte_is_lost_or_doubled_when_the_daemon_goes(void)
 		CHECK_EQ(waitpid(link.pid, NULL, 0), link.pid);
 	}
 	r = fresh();
-	link = attach("a1", stored, 0, r);
+	link = attach(id("a1"), stored, 0, r);
 	while (!r->exited) {
 		CHECK(guest_next(&link, r, 10000) != 0);
 		send_stored(&link, PROTO_ACK, stored + r->out_len, 0);
@@ -112,13 +123,10 @@ static void no_byte_is_lost_or_doubled_when_the_daemon_goes(void)
 static void what_nobody_stores_holds_the_command_up_and_nothing_grows(void)
 {
 	struct outcome *r = fresh();
-	struct guest job = GUEST("-j", "a2", "--", "/bin/sh", "-c", COUNT " >&2");
+	struct guest job = GUEST("-j", id("a2"), "--", "/bin/sh", "-c", COUNT " >&2");
 	uint64_t got;
 
-	while (r->err_len < 60000)
-		CHECK(guest_next(&job, r, 10000) != 0);
-	got = r->err_len;
-	r->err_len = 0;
+	got = 0;
 	/* The window, and nothing beyond it. */
 	while (got < PROTO_JOB_WINDOW) {
 		CHECK(guest_next(&job, r, 10000) != 0);
@@ -142,7 +150,7 @@ static void what_nobody_stores_holds_the_command_up_and_nothing_grows(void)
 static void the_end_is_told_until_it_is_stored(void)
 {
 	struct outcome *r = fresh();
-	struct guest job = GUEST("-j", "a3", "--", "/bin/sh", "-c", "echo x; kill -9 $$"), link;
+	struct guest job = GUEST("-j", id("a3"), "--", "/bin/sh", "-c", "echo x; kill -9 $$"), link;
 
 	while (!r->exited)
 		CHECK(guest_next(&job, r, 10000) != 0);
@@ -150,7 +158,7 @@ static void the_end_is_told_until_it_is_stored(void)
 	CHECK(!ended(job.pid));
 	for (int i = 0; i < 2; i++) {
 		r = fresh();
-		link = attach("a3", i, 0, r);
+		link = attach(id("a3"), i, 0, r);
 		while (!r->exited)
 			CHECK(guest_next(&link, r, 10000) != 0);
 		CHECK_EQ(r->exit.how, PROTO_SIGNALLED);
@@ -165,13 +173,13 @@ static void the_end_is_told_until_it_is_stored(void)
 static void the_newest_stream_counts(void)
 {
 	struct outcome *r = fresh();
-	struct guest job = GUEST("-j", "a4", "--", "cat"), first, second;
+	struct guest job = GUEST("-j", id("a4"), "--", "cat"), first, second;
 
 	CHECK_EQ(guest_next(&job, r, 10000), PROTO_STARTED);
-	first = attach("a4", 0, 0, r);
+	first = attach(id("a4"), 0, 0, r);
 	/* The one before is told that it is over. */
 	CHECK_EQ(guest_next(&job, r, 10000), 0);
-	second = attach("a4", 0, 0, fresh());
+	second = attach(id("a4"), 0, 0, fresh());
 	CHECK_EQ(guest_next(&first, r, 10000), PROTO_STARTED);
 	CHECK_EQ(guest_next(&first, r, 10000), 0);
 	CHECK_EQ(waitpid(first.pid, NULL, 0), first.pid);
@@ -187,7 +195,8 @@ static void the_newest_stream_counts(void)
 static void input_goes_on_where_it_was(void)
 {
 	struct outcome *r = fresh();
-	struct guest job = GUEST("-j", "a5", "--", "/bin/sh", "-c", "head -c 4; sleep 0.5; cat"),
+	struct guest job =
+			 GUEST("-j", id("a5"), "--", "/bin/sh", "-c", "head -c 4; sleep 0.5; cat"),
 		     link;
 
 	CHECK_EQ(guest_next(&job, r, 10000), PROTO_STARTED);
@@ -197,7 +206,7 @@ static void input_goes_on_where_it_was(void)
 	CHECK_EQ(write(job.in, "\x04\0\0\0\x02\0\0\0gh", 10), 10);
 	drop(&job);
 	r = fresh();
-	link = attach("a5", 4, 0, r);
+	link = attach(id("a5"), 4, 0, r);
 	CHECK_EQ(r->attached[0], 6);
 	CHECK_EQ(r->attached[1], PROTO_STDIN_WINDOW + 6);
 	guest_send(&link, PROTO_STDIN, "gh", 2);
@@ -209,7 +218,7 @@ static void input_goes_on_where_it_was(void)
 static void what_it_started_is_killed(uint8_t how, int sig)
 {
 	struct outcome *r = fresh();
-	struct guest job = GUEST("-j", "a6", "--", "/bin/sh", "-c",
+	struct guest job = GUEST("-j", id("a6"), "--", "/bin/sh", "-c",
 				 "setsid sleep 1000 & echo $!; wait; sleep 1000"),
 		     link;
 	pid_t left;
@@ -218,7 +227,7 @@ static void what_it_started_is_killed(uint8_t how, int sig)
 	left = atoi(r->out);
 	drop(&job);
 	r = fresh();
-	link = attach("a6", 0, 0, r);
+	link = attach(id("a6"), 0, 0, r);
 	CHECK_EQ(kill(left, 0), 0);
 	guest_send(&link, PROTO_KILL, &how, 1);
 	finish(&job, &link, r);
@@ -230,21 +239,21 @@ static void what_it_started_is_killed(uint8_t how, int sig)
 static void signals_and_the_timeout_work_without_the_first_stream(void)
 {
 	struct outcome *r = fresh();
-	struct guest job = GUEST("-j", "a7", "--", "sleep", "1000"), link;
+	struct guest job = GUEST("-j", id("a7"), "--", "sleep", "1000"), link;
 
 	CHECK_EQ(guest_next(&job, r, 10000), PROTO_STARTED);
 	drop(&job);
-	link = attach("a7", 0, 0, r);
+	link = attach(id("a7"), 0, 0, r);
 	guest_signal(&link, SIGINT);
 	finish(&job, &link, r);
 	CHECK_EQ(r->exit.value, SIGINT);
 
 	r = fresh();
-	job = GUEST("-T", "300", "-j", "a8", "--", "sleep", "1000");
+	job = GUEST("-T", "300", "-j", id("a8"), "--", "sleep", "1000");
 	CHECK_EQ(guest_next(&job, r, 10000), PROTO_STARTED);
 	drop(&job);
 	CHECK(!ended(job.pid));
-	link = attach("a8", 0, 0, r);
+	link = attach(id("a8"), 0, 0, r);
 	finish(&job, &link, r);
 	CHECK_EQ(r->exit.timed_out, 1);
 }
@@ -252,7 +261,7 @@ static void signals_and_the_timeout_work_without_the_first_stream(void)
 static void a_job_that_nobody_comes_for_ends_in_the_end(void)
 {
 	struct outcome *r = fresh();
-	struct guest job = GUEST("-J", "200", "-j", "a9", "--", "/bin/sh", "-c", COUNT " >&2");
+	struct guest job = GUEST("-J", "200", "-j", id("a9"), "--", "/bin/sh", "-c", COUNT " >&2");
 
 	CHECK_EQ(guest_next(&job, r, 10000), PROTO_STARTED);
 	drop(&job);
@@ -262,7 +271,7 @@ static void a_job_that_nobody_comes_for_ends_in_the_end(void)
 static void who_attaches_to_nothing_is_told(void)
 {
 	struct outcome *r = fresh();
-	struct guest link = guest_start_verb("attach", (const char *const[]){"ab", NULL});
+	struct guest link = guest_start_verb("attach", (const char *const[]){id("ab"), NULL});
 
 	CHECK_EQ(guest_next(&link, r, 10000), PROTO_ERROR);
 	CHECK_EQ(waitpid(link.pid, NULL, 0), link.pid);
@@ -272,7 +281,7 @@ static void who_attaches_to_nothing_is_told(void)
 static void its_term_kills_it_and_tells(void)
 {
 	struct outcome *r = fresh();
-	struct guest job = GUEST("-j", "ac", "--", "sleep", "1000");
+	struct guest job = GUEST("-j", id("ac"), "--", "sleep", "1000");
 
 	CHECK_EQ(guest_next(&job, r, 10000), PROTO_STARTED);
 	kill(job.pid, SIGTERM);
@@ -283,11 +292,11 @@ static void its_term_kills_it_and_tells(void)
 static void what_cannot_be_executed_is_told_to_who_attaches(void)
 {
 	struct outcome *r = fresh();
-	struct guest job = GUEST("-j", "ad", "--", "/no/such"), link;
+	struct guest job = GUEST("-j", id("ad"), "--", "/no/such"), link;
 
 	drop(&job);
 	usleep(100000);
-	link = attach("ad", 0, 0, r);
+	link = attach(id("ad"), 0, 0, r);
 	finish(&job, &link, r);
 	CHECK(!r->started);
 	CHECK_EQ(r->exit.how, PROTO_NOT_FOUND);
