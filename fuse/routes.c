@@ -7,27 +7,6 @@
 
 /* ---- Names and numbers ---- */
 
-/* 15 bits of the path's hash, so that a route's numbers stay when others come and go; the next free
- * one where two meet. 0 is the composite's own. */
-static unsigned number_of(const struct routes *r, const char *path)
-{
-	uint32_t hash = 2166136261u;
-	unsigned n;
-	bool taken;
-
-	for (const char *p = path; *p; p++)
-		hash = (hash ^ (unsigned char)*p) * 16777619u;
-	n = (hash ^ hash >> 15) % 0x7fff + 1;
-	do {
-		taken = false;
-		for (size_t i = 0; i < r->n; i++)
-			taken |= r->list[i].bk && r->list[i].bk->ino_space == n;
-		if (taken)
-			n = n % 0x7fff + 1;
-	} while (taken);
-	return n;
-}
-
 static bool is_name(const char *s)
 {
 	size_t n = strlen(s);
@@ -138,6 +117,7 @@ static int make(struct maker *m, size_t i, const cJSON *binds)
 	struct route *route = &m->r->list[i];
 	struct bk *bk = NULL;
 	int r = resolve_runtime(m, conf, &resolved);
+	int space;
 
 	if (r == 0)
 		r = conf->type->make(m->mount, conf->path, resolved ? resolved : conf->options,
@@ -146,7 +126,12 @@ static int make(struct maker *m, size_t i, const cJSON *binds)
 		return err_set(m->err, -EINTR, "interrupted");
 	if (r < 0)
 		return failed(m, i, r);
-	bk->ino_space = number_of(m->r, conf->path);
+	space = bk_space_take(m->mount->spaces, conf->path);
+	if (space < 0) {
+		bk_free(bk);
+		return failed(m, i, space);
+	}
+	bk->ino_space = space;
 	bk->readonly |= conf->readonly;
 	if (conf->host_exec)
 		bk->no_host_exec = false;
@@ -290,17 +275,19 @@ int routes_new(const struct config *c, const struct bk_mount *mount, struct runt
 	return 0;
 }
 
-int routes_add(struct routes *r, const char *path, const char *type, struct bk *bk, bool hidden)
+int routes_add(struct routes *r, struct bk_spaces *spaces, const char *path, const char *type,
+	       struct bk *bk, bool hidden)
 {
+	int space = bk_space_take(spaces, path);
 	struct route *old = r->list, *grown;
 	char *copy = strdup(path);
 
-	bk->ino_space = number_of(r, path);
-	grown = copy ? reallocarray(NULL, r->n + 1, sizeof(*grown)) : NULL;
+	grown = copy && space >= 0 ? reallocarray(NULL, r->n + 1, sizeof(*grown)) : NULL;
 	if (!grown) {
 		free(copy);
 		return -ENOMEM;
 	}
+	bk->ino_space = space;
 	memcpy(grown, old, r->n * sizeof(*grown));
 	for (size_t i = 0; i < r->n; i++)
 		if (grown[i].exec)

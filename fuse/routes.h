@@ -32,6 +32,7 @@ void routes_free(struct routes *r);
  * One more route that the program makes itself, hidden or not. It takes BK; LIST may move, so call
  * it before anything borrows it.
  */
-int routes_add(struct routes *r, const char *path, const char *type, struct bk *bk, bool hidden);
+int routes_add(struct routes *r, struct bk_spaces *spaces, const char *path, const char *type,
+	       struct bk *bk, bool hidden);
 
 #endif

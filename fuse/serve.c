@@ -31,6 +31,7 @@ struct daemon {
 	struct registry_entry entry;
 	char id[REGISTRY_ID_SIZE];
 	char *guest, *socket;
+	struct bk_spaces *spaces;
 	struct bk_mount mount; /* what the backends of the routes borrow */
 	struct runtimes *runtimes;
 	struct routes routes;
@@ -102,6 +103,9 @@ static int make_routes(struct daemon *d, struct err *err)
 	if (!d->guest)
 		return err_set(err, -errno, "aib-guest: %s: %m", o->guest ? o->guest : "");
 	progress_init(&progress);
+	r = bk_spaces_new(&d->spaces);
+	if (r < 0)
+		return r;
 	d->mount = (struct bk_mount){
 	    .id = d->id,
 	    .mountpoint = d->mountpoint,
@@ -110,9 +114,11 @@ static int make_routes(struct daemon *d, struct err *err)
 	    .spool_dir = o->spool,
 	    .guest = d->guest,
 	    .engines = d->c->engines,
+	    .spaces = d->spaces,
 	    .can_switch_user = geteuid() == 0,
 	};
 	r = config_runtimes(d->c, &d->runtimes, err);
+	d->mount.runtimes = d->runtimes;
 	return r < 0 ? r
 		     : routes_new(d->c, &d->mount, d->runtimes, &d->preparing, &progress,
 				  &d->routes, err);
@@ -150,7 +156,8 @@ static int add_control(struct daemon *d)
 	    &d->control);
 	if (r < 0)
 		return r;
-	r = routes_add(&d->routes, "/.aib", "control", d->control, strcmp(how, "hidden") == 0);
+	r = routes_add(&d->routes, d->mount.spaces, "/.aib", "control", d->control,
+		       strcmp(how, "hidden") == 0);
 	if (r < 0) {
 		bk_free(TAKE(d->control));
 		return r;
@@ -178,8 +185,15 @@ static bool may_change(const struct route *r, const struct bk *bk)
 	return r->bk && (r->bk == bk || (r->exec && r->exec->bk == bk));
 }
 
+/* One that says itself what its commands may change. */
+static void forget_tree(void *ctx, struct bk *bk)
+{
+	fs_changed(ctx, bk);
+}
+
 static void changed(void *ctx, struct bk *bk)
 {
+	const struct bk_sandbox_ops *ops = bk->ops->sandbox;
 	struct daemon *d = ctx;
 	struct fs *fs;
 
@@ -187,7 +201,9 @@ static void changed(void *ctx, struct bk *bk)
 	pthread_mutex_lock(&d->lock);
 	fs = d->fs;
 	pthread_mutex_unlock(&d->lock);
-	for (size_t i = 0; fs && i < d->routes.n; i++)
+	if (fs && ops->touches)
+		ops->touches(bk, forget_tree, fs);
+	for (size_t i = 0; fs && !ops->touches && i < d->routes.n; i++)
 		if (may_change(&d->routes.list[i], bk))
 			fs_changed(fs, d->routes.list[i].bk);
 }
@@ -334,6 +350,7 @@ static void end(struct daemon *d, bool stuck)
 	if (!stuck) {
 		routes_free(&d->routes);
 		runtimes_free(d->runtimes);
+		bk_spaces_free(d->spaces);
 	}
 	registry_remove(&d->entry);
 	lifecycle_done(&d->life);

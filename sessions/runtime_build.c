@@ -204,21 +204,10 @@ static int build_once(struct work *w)
 int runtimes_engine(const struct runtimes *rs, const char *name, struct engine **ret,
 		    struct err *err)
 {
-	struct engine_conf conf = {0};
-	const cJSON *e = name ? cJSON_GetObjectItemCaseSensitive(rs->conf.engines, name) : NULL;
+	_cleanup_(engine_conf_done) struct engine_conf conf = {0};
+	int r = engine_conf_find(name, rs->conf.engines, &conf, err);
 
-	if (name && strstr(name, "://")) {
-		conf.host = (char *)name;
-	} else if (name && !cJSON_IsObject(e)) {
-		return err_set(err, -EINVAL, "engine \"%s\" is not in \"engines\" of the config",
-			       name);
-	} else if (name) {
-		conf.host = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(e, "host"));
-		conf.tls = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(e, "tls"));
-		conf.cert_path =
-		    cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(e, "cert_path"));
-	}
-	return engine_open(&conf, ret, err);
+	return r < 0 ? r : engine_open(&conf, ret, err);
 }
 
 int runtimes_image(struct bk_req *req, struct runtimes *rs, const struct runtime_want *want,

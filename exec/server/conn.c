@@ -33,7 +33,7 @@ static void close_client(struct conn *c)
 
 void conn_changed(struct conn *c)
 {
-	struct bk *bk = c->request.route->bk;
+	struct bk *bk = c->request.sandbox.bk;
 
 	bk->ops->sandbox->changed(bk);
 	if (c->server->conf.changed)
@@ -123,6 +123,7 @@ static int answer_umount(struct conn *c)
 
 static int run_exec(struct conn *c, cJSON *json, struct err *err)
 {
+	uid_t uid = server_allows(c->server, c->uid) ? 0 : c->uid;
 	int r;
 
 	if (c->server->n_conns > c->server->conf.max_commands) {
@@ -130,7 +131,7 @@ static int run_exec(struct conn *c, cJSON *json, struct err *err)
 		return err_set(err, -EAGAIN, "%u commands run already (max_commands)",
 			       c->server->conf.max_commands);
 	}
-	r = request_parse(&c->server->world, json, &c->request, err);
+	r = request_parse(&c->server->world, uid, json, &c->request, err);
 	return r < 0 ? r : conn_start(c, err);
 }
 
@@ -150,6 +151,11 @@ static int handle_request(struct conn *c, struct err *err)
 	if (strcmp(name, "exec") == 0)
 		return run_exec(c, json, err);
 	c->request.json = json;
+	if (!server_allows(c->server, c->uid))
+		return err_set(err, -EPERM,
+			       "%s: only the mount's owner and root may ask that; you may use "
+			       "sessions of your own",
+			       *name ? name : "request");
 	if (strcmp(name, "status") == 0) {
 		answer_status(c);
 		return 0;

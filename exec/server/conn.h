@@ -9,7 +9,8 @@
 #include "request.h"
 #include "server.h"
 
-struct pool;
+struct errand;
+struct starter;
 
 struct server {
 	struct server_conf conf;
@@ -17,14 +18,21 @@ struct server {
 	struct loop loop;
 	struct watch listener;
 	pthread_t thread;
-	struct pool **pools; /* of each route, by its index; they start its commands */
-	struct conn *conns;  /* the loop's thread only, as all below */
+	struct conn *conns; /* the loop's thread only, as all below */
+	struct starter *starters;
 	unsigned n_conns;
 	struct collector *collectors;
 	uint64_t started_ms;
 	unsigned long jobs; /* names of detached commands */
 	bool ending;
+	struct errand *stopping; /* server_stop waits for the commands that are starting */
 };
+
+/* Whether UID may use all of the mount. */
+bool server_allows(const struct server *s, uid_t uid);
+
+/* A command's start is over: server_stop may wait for the last one. */
+void server_started(struct server *s);
 
 /* Serve a client on FD (taken, also on failure) whose uid is UID. */
 int conn_new(struct server *s, int fd, uid_t uid);

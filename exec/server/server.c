@@ -5,21 +5,18 @@
 
 #include "../../backends/base/clock.h"
 #include "../../backends/base/log.h"
-#include "../../backends/base/pool.h"
 #include "conn.h"
+#include "starters.h"
 
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define START_THREADS 8
-#define START_QUEUE 256
-#define START_IDLE_MS 5000
 #define START_TIMEOUT_MS (10 * 60 * 1000)
 #define MAX_COMMANDS 1000
 
-static bool allowed(const struct server *s, uid_t uid)
+bool server_allows(const struct server *s, uid_t uid)
 {
 	if (uid == 0 || uid == s->conf.uid)
 		return true;
@@ -38,7 +35,8 @@ static void listener_ready(struct watch *w, uint32_t events)
 
 	if (fd < 0)
 		return;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || !allowed(s, peer.uid)) {
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
+	    (!s->conf.open && !server_allows(s, peer.uid))) {
 		close(fd);
 		return;
 	}
@@ -115,14 +113,24 @@ static void run_errand(struct server *s, void (*run)(struct task *))
 	pthread_mutex_unlock(&e.lock);
 }
 
+/* Commands that were starting come back to the loop first, where they end. */
 static void stop_run(struct task *task)
 {
 	struct errand *e = container_of(task, struct errand, task);
 
 	e->server->ending = true;
+	e->server->stopping = e;
 	collector_close_all(e->server);
 	conn_close_all(e->server);
-	errand_done(e);
+	server_started(e->server);
+}
+
+void server_started(struct server *s)
+{
+	if (!s->stopping || starters_busy(s))
+		return;
+	starters_end(s);
+	errand_done(TAKE(s->stopping));
 }
 
 static void end_run(struct task *task)
@@ -138,8 +146,6 @@ void server_stop(struct server *s)
 	if (s->ending)
 		return;
 	run_errand(s, stop_run);
-	for (size_t i = 0; i < s->conf.n_routes; i++)
-		pool_end(TAKE(s->pools[i]));
 }
 
 /* ---- Beginning and end ---- */
@@ -161,7 +167,7 @@ static int bind_socket(struct server *s, struct err *err)
 	/* What is there is a killed daemon's: the mount's own directory is ours alone. */
 	unlink(path);
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-	    chmod(path, s->conf.n_users ? 0666 : 0600) < 0 ||
+	    chmod(path, s->conf.n_users || s->conf.open ? 0666 : 0600) < 0 ||
 	    (getuid() == 0 && chown(path, s->conf.uid, -1) < 0) || listen(fd, 128) < 0) {
 		r = err_set(err, -errno, "exec socket %s: %s", path, strerror(errno));
 		close(fd);
@@ -175,29 +181,8 @@ static int bind_socket(struct server *s, struct err *err)
 	return r;
 }
 
-static int make_pools(struct server *s)
-{
-	const struct pool_conf conf = {
-	    .threads = START_THREADS,
-	    .queue = START_QUEUE,
-	    .idle_ms = START_IDLE_MS,
-	};
-	int r = 0;
-
-	s->pools = calloc(s->conf.n_routes + 1, sizeof(*s->pools));
-	if (!s->pools)
-		return -ENOMEM;
-	for (size_t i = 0; i < s->conf.n_routes && r == 0; i++)
-		if (route_has_sandbox(&s->conf.routes[i]))
-			r = pool_new(&conf, &s->pools[i]);
-	return r;
-}
-
 static void server_done(struct server *s)
 {
-	for (size_t i = 0; s->pools && i < s->conf.n_routes; i++)
-		pool_end(s->pools[i]);
-	free(s->pools);
 	if (s->listener.fd >= 0) {
 		unlink(s->conf.socket_path);
 		close(s->listener.fd);
@@ -226,9 +211,7 @@ int server_new(const struct server_conf *conf, struct server **ret, struct err *
 		free(s);
 		return err_set(err, r, "exec server: %s", strerror(-r));
 	}
-	r = make_pools(s);
-	if (r == 0)
-		r = bind_socket(s, err);
+	r = bind_socket(s, err);
 	if (r == 0)
 		r = -pthread_create(&s->thread, NULL, server_thread, s);
 	if (r < 0) {

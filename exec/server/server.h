@@ -14,13 +14,15 @@ struct server;
 
 struct server_conf {
 	const char
-	    *socket_path; /* made with mode 0600, or 0666 with users: the uid is checked anyway */
+	    *socket_path; /* made with mode 0600, or 0666 with users or `open`: the uid is checked */
 	const char *mountpoint;
 	const struct route *routes; /* borrowed for the server's life, as all here */
 	size_t n_routes;
 	uid_t uid;	    /* the mount's owner; root may always */
 	const uid_t *users; /* further users */
 	size_t n_users;
+	/* Others may connect: they may run commands in sandboxes that let them enter. */
+	bool open;
 	unsigned max_commands;	   /* that run at once; 0: 1000 */
 	uint64_t start_timeout_ms; /* for starting a command, its sandbox included; 0: 10 min */
 

@@ -3,6 +3,7 @@
  * the loop's thread, where the stream is handed to the client or kept.
  */
 #include "connection.h"
+#include "starters.h"
 
 #include "../../backends/base/pool.h"
 #include "../pass.h"
@@ -13,6 +14,7 @@
 /* A command's start, on its way through a worker and back. */
 struct start {
 	struct work work;
+	struct starter *starter;
 	struct task task;
 	struct conn *conn;
 	struct bk_req req;
@@ -25,7 +27,7 @@ static void start_run(struct work *work)
 {
 	struct start *st = container_of(work, struct start, work);
 	const struct request *q = &st->conn->request;
-	struct bk *bk = q->route->bk;
+	struct bk *bk = q->sandbox.bk;
 
 	st->result = bk_req_check(&st->req);
 	if (st->result == 0)
@@ -42,7 +44,7 @@ static bool can_hand_over(const struct conn *c, const struct bk_stream *stream)
 
 static void hand_over(struct conn *c, struct bk_stream *stream)
 {
-	const char *name = c->request.route->name;
+	const char *name = c->request.sandbox.name;
 	size_t len = strnlen(name, NAME_MAX);
 	int fd = stream->ops->take_fd(stream), r = fd;
 	uint8_t frame[PROTO_HEADER + NAME_MAX];
@@ -65,6 +67,7 @@ static void start_done(struct task *task)
 {
 	struct start *st = container_of(task, struct start, task);
 	struct conn *c = st->conn;
+	struct server *s = c->server;
 
 	c->start = NULL;
 	if (c->client.fd < 0) {
@@ -73,22 +76,23 @@ static void start_done(struct task *task)
 	} else if (st->result < 0) {
 		if (st->result == -ETIMEDOUT && !*st->err.text)
 			err_set(&st->err, 0, "sandbox %s did not start in time",
-				c->request.route->name);
+				c->request.sandbox.name);
 		conn_end_with_error(c, st->result, &st->err);
 	} else if (can_hand_over(c, st->stream)) {
 		hand_over(c, st->stream);
 	} else {
 		conn_stream_attach(c, st->stream);
 	}
+	starter_put(s, st->starter);
 	bk_req_done(&st->req);
 	free(st);
 	conn_update(c);
+	server_started(s);
 }
 
 int conn_start(struct conn *c, struct err *err)
 {
 	struct server *s = c->server;
-	size_t route = c->request.route - s->conf.routes;
 	struct start *st = calloc(1, sizeof(*st));
 	int r;
 
@@ -97,13 +101,19 @@ int conn_start(struct conn *c, struct err *err)
 	st->work.run = start_run;
 	st->task.run = start_done;
 	st->conn = c;
-	bk_req_init(&st->req, c->uid, 0, 0, s->conf.start_timeout_ms);
-	r = pool_submit(s->pools[route], &st->work, false);
+	r = starter_get(s, c->request.sandbox.bk, &st->starter);
 	if (r < 0) {
+		free(st);
+		return r;
+	}
+	bk_req_init(&st->req, c->uid, 0, 0, s->conf.start_timeout_ms);
+	r = pool_submit(st->starter->pool, &st->work, false);
+	if (r < 0) {
+		starter_put(s, st->starter);
 		bk_req_done(&st->req);
 		free(st);
 		return err_set(err, r, "sandbox %s: too many commands wait to start",
-			       c->request.route->name);
+			       c->request.sandbox.name);
 	}
 	c->start = st;
 	c->state = STARTING;
