@@ -3,7 +3,7 @@ _aib() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words='mount umount status exec config runtime doctor help --help --version'
+		words='mount umount status exec job config runtime doctor help --help --version'
 	else
 		case ${COMP_WORDS[1]},$prev in
 		mount,-c | runtime,-c | *,check)
@@ -13,11 +13,20 @@ _aib() {
 			;;
 		mount,-[ro]) return ;;
 		config,config) words='check show' ;;
+		help,*) words='mount umount status exec job config runtime doctor' ;;
+		job,job) words='ls logs wait kill rm --help' ;;
+		job,*)
+			case ${COMP_WORDS[2]} in
+			ls) words='--json' ;;
+			logs) words='-f --stdout --stderr' ;;
+			kill) words='-TERM -KILL -INT -HUP -USR1 -USR2' ;;
+			esac
+			[ "${COMP_WORDS[2]}" = ls ] || words="$words $(aib job ls 2>/dev/null | sed 's/ .*//')"
+			;;
 		runtime,runtime) words='ls show build rm prune' ;;
 		runtime,show | runtime,build | runtime,rm) words=$(aib runtime ls 2>/dev/null | sed '1d; s/ .*//') ;;
 		runtime,-o | runtime,--engine) return ;;
 		runtime,*) words='-c -o --engine --json --dry-run --help' ;;
-		help,*) words='mount umount status exec config runtime doctor' ;;
 		mount,*) words='-c -r -o -f --help' ;;
 		umount,*) words="--lazy --force --help $(aib status 2>/dev/null | sed -n 's|^\(/[^ ]*\)  .*|\1|p')" ;;
 		status,* | doctor,*) words='--json --help' ;;
