@@ -6,15 +6,12 @@
  *                        EXIT is sent, and its background processes live on
  *   the timeout          TERM to the whole tree, KILL after a grace; then the same as above
  *   the daemon goes      KILL to the whole tree; of a job nothing: somebody may attach (job.h),
- *                        and until then it is read and kept what fits
+ *                        and until then its output is kept as far as it fits
  *   KILL                 as at the timeout, or without the grace
  */
 #include "guest.h"
 
-#include "../pump.h"
-#include "job.h"
-#include "run_options.h"
-#include "spawn.h"
+#include "run_state.h"
 #include "tree.h"
 
 #include <errno.h>
@@ -23,50 +20,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define TERM_GRACE_MS 2000
-#define KILL_AGAIN_MS 20
-#define KILL_LIMIT_MS 5000 /* a process in an uninterruptible wait does not keep us longer */
-#define DRAIN_QUIET_MS 200
-#define DRAIN_LIMIT_MS 2000
-#define JOB_WAIT_MS (24ULL * 60 * 60 * 1000)
 #define CREDIT_STEP 65536 /* consumed input is given back in pieces of at least this */
 
-enum phase { RUNNING, TERMINATING, KILLING };
-
-/* One of the command's output streams. */
-struct source {
-	int fd; /* -1 at its end */
-	uint8_t type;
-	struct kept *kept; /* of a job, else NULL */
-	size_t owed;	   /* bytes that the command itself had written when it ended */
-};
-
-static struct {
-	struct run_options options;
-	struct spawned child;
-	struct link link;	/* the daemon; of a job -1 while there is none */
-	struct door door;	/* of a job */
-	bool link_new, started; /* it has not said ATTACH yet; the command has */
-	struct source sources[2];
-	int signals; /* signalfd */
-	enum phase phase;
-	bool input_ended;   /* the daemon sends no more */
-	bool output_broken; /* nobody reads: output is dropped */
-	bool stdin_ended;
-	bool ended, reaped_all, exit_sent, exit_stored;
-	struct proto_exit exit;
-	char why[sizeof(((struct spawn_failure *)0)->why)]; /* not empty: told instead of `exit` */
-	size_t credit;
-	uint64_t stdin_came, stdin_used; /* bytes */
-	/* Monotonic milliseconds; 0: not set. */
-	uint64_t timeout_at, phase_at, kill_at, ended_at, last_output, give_up_at;
-} run = {
+struct run run = {
     .link = {STDIN_FILENO, STDOUT_FILENO, -1},
     .door = {-1, -1, -1},
     .sources = {{-1, PROTO_STDOUT, NULL, 0}, {-1, PROTO_STDERR, NULL, 0}},
@@ -74,179 +34,17 @@ static struct {
 
 static uint8_t stdin_data[PROTO_STDIN_WINDOW + PROTO_MAX_PAYLOAD];
 static uint8_t out_data[4 * PUMP_CHUNK];
-static struct pump_queue to_command = {stdin_data, sizeof(stdin_data), 0, 0};
-static struct pump_queue to_daemon = {out_data, sizeof(out_data), 0, 0};
-static struct pump_input from_daemon;
-static struct kept kept[2];
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-/* ---- Ending ---- */
-
-static void enter_phase(enum phase phase)
-{
-	if (run.phase >= phase || (run.ended && run.reaped_all))
-		return;
-	run.phase = phase;
-	run.phase_at = now_ms();
-	if (phase == TERMINATING) {
-		tree_signal(SIGTERM);
-		tree_signal(SIGCONT); /* what is stopped would not see it */
-	}
-	run.kill_at = phase == TERMINATING ? run.phase_at + TERM_GRACE_MS : run.phase_at;
-}
-
-/* Nobody waits for the command any more. */
-static void abandon(void)
-{
-	run.input_ended = true;
-	run.output_broken = true;
-	to_daemon.len = 0;
-	if (!run.ended)
-		enter_phase(KILLING);
-}
-
-/* The daemon of a job is gone, but may come back. What it was told and has not stored is told anew.
- */
-static void link_end(void)
-{
-	close_fd(&run.link.in);
-	close_fd(&run.link.out);
-	close_fd(&run.link.line);
-	to_daemon.len = 0;
-	from_daemon.len = 0;
-	run.exit_sent = false;
-	run.give_up_at =
-	    now_ms() + (run.options.job_wait_ms ? run.options.job_wait_ms : JOB_WAIT_MS);
-}
-
-/* Either half of the daemon's stream is over. */
-static void stream_end(void)
-{
-	if (run.options.job) {
-		link_end();
-		return;
-	}
-	run.stdin_ended = true;
-	abandon();
-}
-
-/* Nobody has come for a job: its command goes on as one that nobody reads. */
-static void give_up(void)
-{
-	door_close(&run.door);
-	run.input_ended = run.output_broken = run.stdin_ended = true;
-	run.give_up_at = 0;
-}
-
-static bool is_linked(void)
-{
-	return run.link.out >= 0 && !run.link_new;
-}
-
-static void close_source(struct source *s)
-{
-	close_fd(&s->fd);
-	s->owed = 0;
-}
-
-static void command_ended(int status)
-{
-	int queued;
-
-	run.ended = true;
-	run.ended_at = run.last_output = now_ms();
-	if (run.exit.how == PROTO_EXITED) {
-		run.exit.how = WIFSIGNALED(status) ? PROTO_SIGNALLED : PROTO_EXITED;
-		run.exit.value = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
-	}
-	for (int i = 0; i < 2; i++)
-		if (run.sources[i].fd >= 0 && ioctl(run.sources[i].fd, FIONREAD, &queued) == 0)
-			run.sources[i].owed = queued;
-	close_fd(&run.child.in);
-	to_command.len = 0;
-}
-
-static void reap(void)
-{
-	pid_t pid;
-	int status;
-
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (pid == run.child.pid)
-			command_ended(status);
-	run.reaped_all = pid < 0 && errno == ECHILD;
-}
-
-static void handle_signals(void)
-{
-	struct signalfd_siginfo info;
-
-	while (read(run.signals, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGCHLD)
-			reap();
-		else if (run.options.job)
-			enter_phase(KILLING);
-		else
-			abandon();
-	}
-}
-
-/* What the passing of time brings. */
-static void handle_time(uint64_t now)
-{
-	if (run.timeout_at && now >= run.timeout_at && !run.ended) {
-		run.timeout_at = 0;
-		run.exit.timed_out = 1;
-		enter_phase(TERMINATING);
-	}
-	if (run.give_up_at && now >= run.give_up_at && run.link.in < 0)
-		give_up();
-	if (run.phase == RUNNING || run.reaped_all || now < run.kill_at)
-		return;
-	if (run.phase == TERMINATING)
-		enter_phase(KILLING);
-	tree_kill();
-	reap();
-	run.kill_at = now + KILL_AGAIN_MS;
-}
-
-/* Whether the tree that had to be killed is gone, as far as that is possible. */
-static bool tree_done(uint64_t now)
-{
-	return run.phase == RUNNING || run.reaped_all ||
-	       (run.phase == KILLING && now >= run.phase_at + KILL_LIMIT_MS);
-}
-
-static bool drained(uint64_t now)
-{
-	bool late = now >= run.ended_at + DRAIN_LIMIT_MS || now >= run.last_output + DRAIN_QUIET_MS;
-
-	for (int i = 0; i < 2; i++)
-		if (run.sources[i].fd >= 0 && (run.sources[i].owed > 0 || !late))
-			return false;
-	return kept[0].sent == kept[0].end && kept[1].sent == kept[1].end;
-}
+struct pump_queue to_command = {stdin_data, sizeof(stdin_data), 0, 0};
+struct pump_queue to_daemon = {out_data, sizeof(out_data), 0, 0};
+struct pump_input from_daemon;
+struct kept kept[2];
 
 /* ---- Frames from the daemon ---- */
 
 static void tell_started(void)
 {
 	run.started = true;
-	if (is_linked())
+	if (run_is_linked())
 		pump_frame(&to_daemon, PROTO_STARTED, NULL, 0);
 }
 
@@ -289,7 +87,7 @@ static int take_job_frame(const struct proto_header *h, const uint8_t *payload)
 	case PROTO_KILL:
 		if (h->len != 1 || payload[0] > 1)
 			return -EPROTO;
-		enter_phase(payload[0] ? KILLING : TERMINATING);
+		run_enter_phase(payload[0] ? KILLING : TERMINATING);
 		return 0;
 	default:
 		return -EPROTO;
@@ -328,7 +126,7 @@ static int take_frame(const struct proto_header *h, const uint8_t *payload)
 			return -EPROTO;
 		/* The command gets SIGPIPE, as from any reader that went. */
 		if (!run.options.conf.tty)
-			close_source(&run.sources[payload[0] - 1]);
+			run_close_source(&run.sources[payload[0] - 1]);
 		return 0;
 	case PROTO_WINSIZE:
 		if (h->len != 4)
@@ -361,7 +159,7 @@ static void read_frames(void)
 		return;
 	if (r == -EPROTO)
 		fprintf(stderr, "aib-guest: run: not a frame that belongs here\n");
-	stream_end();
+	run_stream_end();
 }
 
 /* ---- Bytes ---- */
@@ -372,7 +170,7 @@ static void write_stdin(void)
 
 	if (n < 0) {
 		to_command.len = 0;
-		close_fd(&run.child.in);
+		run_close_fd(&run.child.in);
 	} else {
 		run.credit += n;
 		run.stdin_used += n;
@@ -385,7 +183,7 @@ static void give_credit(void)
 
 	/* STARTED comes before all else. */
 	if (run.credit < CREDIT_STEP || run.output_broken || run.child.failed >= 0 ||
-	    !is_linked() || pump_room(&to_daemon) < PUMP_SPARE)
+	    !run_is_linked() || pump_room(&to_daemon) < PUMP_SPARE)
 		return;
 	pump_frame(&to_daemon, PROTO_CREDIT, n, sizeof(n));
 	run.credit = 0;
@@ -407,10 +205,10 @@ static void read_output(struct source *s)
 	}
 	/* A terminal ends with EIO: its other side is closed. */
 	if (n <= 0) {
-		close_source(s);
+		run_close_source(s);
 		return;
 	}
-	run.last_output = now_ms();
+	run.last_output = run_now_ms();
 	s->owed -= (size_t)n < s->owed ? (size_t)n : s->owed;
 }
 
@@ -428,7 +226,7 @@ static void read_failure(void)
 	} else if (n == 0) {
 		tell_started();
 	}
-	close_fd(&run.child.failed);
+	run_close_fd(&run.child.failed);
 }
 
 /* ---- The loop ---- */
@@ -466,7 +264,7 @@ static void prepare(struct pollfd *p)
 
 static int wait_ms(uint64_t now)
 {
-	bool drains = run.ended && !run.exit_sent && is_linked();
+	bool drains = run.ended && !run.exit_sent && run_is_linked();
 	uint64_t at = now + 60000;
 
 	if (run.timeout_at && !run.ended && run.timeout_at < at)
@@ -490,7 +288,7 @@ static void take_over(void)
 
 	if (!door_take(&run.door, &link))
 		return;
-	link_end();
+	run_link_end();
 	run.link = link;
 	run.link_new = true;
 }
@@ -501,25 +299,25 @@ static void handle(const struct pollfd *p)
 		read_failure();
 	if (p[P_OUTPUT].revents & (POLLERR | POLLHUP | POLLNVAL) ||
 	    (p[P_OUTPUT].revents & POLLOUT && pump_write(&to_daemon, run.link.out) < 0))
-		stream_end();
+		run_stream_end();
 	if (run.link.in >= 0 && p[P_INPUT].revents & POLLIN)
 		read_frames();
 	else if (run.link.in >= 0 && p[P_INPUT].revents)
-		stream_end();
+		run_stream_end();
 	if (p[P_STDIN].revents && run.child.in >= 0)
 		write_stdin();
 	if (run.stdin_ended && to_command.len == 0 && !run.options.conf.tty)
-		close_fd(&run.child.in);
+		run_close_fd(&run.child.in);
 	for (int i = 0; i < 2; i++)
 		if (p[P_OUT + i].revents && run.sources[i].fd >= 0 && has_room(&run.sources[i]))
 			read_output(&run.sources[i]);
 	/* After the output: what was written before the end comes before it. */
 	if (p[P_SIGNALS].revents)
-		handle_signals();
+		run_handle_signals();
 	if (p[P_DOOR].revents || p[P_LINE].revents)
 		take_over();
 	for (int i = 0; i < 2; i++)
-		if (run.sources[i].kept && run.child.failed < 0 && is_linked())
+		if (run.sources[i].kept && run.child.failed < 0 && run_is_linked())
 			kept_send(run.sources[i].kept, run.sources[i].type, &to_daemon);
 	give_credit();
 }
@@ -541,8 +339,8 @@ static void send_end(void)
 
 static bool may_send_end(uint64_t now)
 {
-	return run.ended && run.child.failed < 0 && !run.exit_sent && is_linked() &&
-	       tree_done(now) && drained(now) && pump_room(&to_daemon) >= PUMP_SPARE;
+	return run.ended && run.child.failed < 0 && !run.exit_sent && run_is_linked() &&
+	       run_tree_done(now) && run_drained(now) && pump_room(&to_daemon) >= PUMP_SPARE;
 }
 
 /* Returns when EXIT was sent, and stored where it is a job's, or nobody is there to send it to. */
@@ -551,14 +349,14 @@ static void loop(void)
 	struct pollfd p[P_COUNT];
 
 	for (;;) {
-		uint64_t now = now_ms();
+		uint64_t now = run_now_ms();
 
-		handle_time(now);
+		run_handle_time(now);
 		if (may_send_end(now))
 			send_end();
 		if (run.exit_sent && to_daemon.len == 0 && (!run.options.job || run.exit_stored))
 			return;
-		if (run.output_broken && tree_done(now) && (run.ended || run.phase == KILLING))
+		if (run.output_broken && run_tree_done(now) && (run.ended || run.phase == KILLING))
 			return;
 		prepare(p);
 		if (poll(p, P_COUNT, wait_ms(now)) > 0)
@@ -646,7 +444,7 @@ static int set_up(void)
 	if (r < 0)
 		return r;
 	if (run.options.timeout_ms)
-		run.timeout_at = now_ms() + run.options.timeout_ms;
+		run.timeout_at = run_now_ms() + run.options.timeout_ms;
 	run.sources[0].fd = run.child.out;
 	run.sources[1].fd = run.child.err;
 	return 0;
