@@ -179,6 +179,15 @@ static void changed(void *ctx, struct bk *bk)
 			fs_changed(fs, d->routes.list[i].bk);
 }
 
+/* Whether there are sandboxes that may be others'. */
+static bool has_sessions(const struct routes *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (r->list[i].bk && r->list[i].bk->ops->enter)
+			return true;
+	return false;
+}
+
 static int add_server(struct daemon *d, struct err *err)
 {
 	int r = server_new(
@@ -189,6 +198,7 @@ static int add_server(struct daemon *d, struct err *err)
 		.n_routes = d->routes.n,
 		.uid = geteuid(),
 		.ctx = d,
+		.open = has_sessions(&d->routes),
 		.changed = changed,
 		.umount = asked_to_end,
 	    },

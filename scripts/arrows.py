@@ -1,6 +1,6 @@
 """Holds the shape of the code (README.md's map): includes go one way.
 
-    base <- backend.h <- each backend <- exec <- fuse
+    base <- backend.h <- each backend <- exec <- sessions <- fuse
 
 Siblings do not include each other (remote's public headers are for those who use it), and only fuse/ knows libfuse. Besides, the folders that README.md
 names exist, and each folder with sources is named there.
@@ -11,7 +11,7 @@ import re
 import sys
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-SOURCE = ("backends", "exec", "fuse")
+SOURCE = ("backends", "exec", "sessions", "fuse")
 BASE = "backends/base"
 REMOTE_CLIENT, REMOTE_SERVER = "backends/remote/remote.h", "backends/remote/serve.h"
 REMOTE_OFFER = "backends/remote/offer.h"
@@ -33,7 +33,8 @@ MAY = {
                    "exec/pump.h"],
     "exec/client": [BASE, "exec"],
     "exec/server": [BASE, "backends", "backends/*", "exec"],
-    "fuse": [BASE, "backends", "backends/*", "exec", "exec/server"],
+    "sessions": [BASE, "backends", "backends/*", "exec", "exec/server"],
+    "fuse": [BASE, "backends", "backends/*", "exec", "exec/server", "sessions"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 

@@ -307,7 +307,9 @@ void sandbox_end(struct sandbox *sb)
 		bk_req_done(&req);
 		return;
 	}
-	if (sb->conf->keep)
+	if (sb->conf->end && strcmp(sb->conf->end, "leave") == 0)
+		r = 0;
+	else if (sb->conf->keep)
 		r = engine_container_action(&req, sb->engine, sb->ref, "stop", 1, &err);
 	else
 		r = engine_container_remove(&req, sb->engine, sb->ref, &err);

@@ -33,7 +33,8 @@ static cJSON *mounts(const struct docker_conf *c)
 
 static cJSON *labels(const struct spec_input *in)
 {
-	cJSON *l = cJSON_CreateObject();
+	const cJSON *given = in->conf->labels_json;
+	cJSON *l = given ? cJSON_Duplicate(given, true) : cJSON_CreateObject();
 
 	cJSON_AddStringToObject(l, "aib.version", AIB_VERSION);
 	cJSON_AddStringToObject(l, "aib.mount", in->mount_id);
