@@ -21,6 +21,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/histogram.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -135,6 +136,7 @@ struct bk {
 					     * no file open, nobody above knows it any more */
 	atomic_uint open;		    /* regular files that are open now */
 	atomic_uint_fast64_t used_ms;	    /* when one was last opened or closed; 0: never */
+	struct histogram latency;	    /* of requests, by the front end */
 	void *front;			    /* the front end's, such as the pool of the route */
 };
 
@@ -237,6 +239,9 @@ struct bk_sandbox_ops {
 	int (*ctl)(struct bk_req *, struct bk *, const char *verb, struct err *);
 	/* `key value` lines: id, container, image, state, transport … Does not block. */
 	int (*status)(struct bk *, struct buf *out);
+	/* `key value` lines: memory (bytes), cpus, pids, disk (bytes), each a dash where there is none.
+	 * Does not block. NULL: they are not known. */
+	int (*limits)(struct bk *, struct buf *out);
 	/* The text of the newest failure, empty for none. Does not block. */
 	int (*error)(struct bk *, struct buf *out);
 	/*

@@ -140,6 +140,7 @@ static int first_locked(struct backings *b, const struct inode_id *inode, const 
 		refused_locked(b, route, id);
 	if (id > 0) {
 		one->id = id;
+		b->registered++;
 		one->dev = st->st_dev;
 		one->ino = st->st_ino;
 		b->worked = true;
@@ -177,8 +178,10 @@ int backing_open(struct backings *b, const struct inode_id *inode, struct bk_fil
 static void forget_locked(struct backings *b, struct backing *one)
 {
 	HASH_DEL(b->all, one);
-	if (one->id)
+	if (one->id) {
 		unregister(b, one->id);
+		b->registered--;
+	}
 	free(one);
 }
 
@@ -190,6 +193,16 @@ void backing_close(struct backings *b, struct backing *one)
 	if (--one->opens == 0)
 		forget_locked(b, one);
 	pthread_mutex_unlock(&b->lock);
+}
+
+unsigned backing_count(struct backings *b)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&b->lock);
+	n = b->registered;
+	pthread_mutex_unlock(&b->lock);
+	return n;
 }
 
 void backing_done(struct backings *b)

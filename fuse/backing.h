@@ -26,7 +26,8 @@ struct backings {
 	struct backing *all;
 	int fuse_fd;
 	atomic_bool on;
-	bool worked; /* guarded: some backing was registered */
+	bool worked;	     /* guarded: some backing was registered */
+	unsigned registered; /* guarded: how many are now */
 	struct __user_cap_data_struct caps[2];
 };
 
@@ -45,6 +46,8 @@ void backing_init(struct backings *b);
 /* FUSE_FD is the connection, on which the kernel has passthrough. Returns 0, or -EPERM where this
  * process may not use it. */
 int backing_start(struct backings *b, int fuse_fd);
+/* How many inodes are in passthrough. */
+unsigned backing_count(struct backings *b);
 /* Closes every id. */
 void backing_done(struct backings *b);
 

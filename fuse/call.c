@@ -18,6 +18,7 @@ void call_init(struct call *c, fuse_req_t req)
 	c->fs = fuse_req_userdata(req);
 	c->fuse = req;
 	c->recalls = atomic_load(&c->fs->recall.count);
+	c->began_us = clock_us();
 	bk_req_init(&c->req, ctx->uid, ctx->gid, ctx->pid, c->fs->conf.timeout_ms);
 }
 
@@ -140,11 +141,12 @@ void call_watch(struct call *c)
 
 bool call_claim(struct call *c)
 {
-	if (!c->kept)
-		return true;
-	if (!watch_claim(&c->fs->watch, c))
+	if (c->kept && !watch_claim(&c->fs->watch, c))
 		return false;
-	fuse_req_interrupt_func(c->fuse, NULL, NULL);
+	if (c->kept)
+		fuse_req_interrupt_func(c->fuse, NULL, NULL);
+	if (c->bk && !c->waited)
+		histogram_add(&c->bk->latency, clock_us() - c->began_us);
 	return true;
 }
 

@@ -25,6 +25,8 @@ struct call {
 	void (*run)(struct call *);
 	struct bk *bk;	  /* that serves it */
 	unsigned recalls; /* fs->recall.count when it began */
+	uint64_t began_us;
+	bool waited; /* it was parked: how long it takes says nothing */
 
 	/* Arguments; which ones have a meaning is the handler's. References, or borrowed until
 	 * kept. */

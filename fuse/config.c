@@ -8,6 +8,8 @@
 #include "base/suggest.h"
 
 #include <limits.h>
+#include <ctype.h>
+#include <pwd.h>
 #include <string.h>
 
 #define OPT(f) offsetof(struct config_options, f)
@@ -15,6 +17,8 @@
 const struct option config_option_table[] = {
     {"control", OPTION_STRING, OPT(control), "hidden|visible|none",
      "the control tree .aib: reachable but not listed (default), listed, or left out"},
+    {"control_users", OPTION_STRING, OPT(control_users), NULL,
+     "further users of the control tree and of aib's commands: NAME or UID, with ':' between"},
     {"noexec", OPTION_BOOL, OPT(noexec), NULL, "no file of the mount can be executed on the host"},
     {"nosymfollow", OPTION_BOOL, OPT(nosymfollow), NULL,
      "the kernel follows no symlink of the mount"},
@@ -91,6 +95,7 @@ void config_done(struct config *c)
 	for (size_t i = 0; i < c->n_routes; i++)
 		route_done(&c->routes[i]);
 	free(c->routes);
+	free(c->control_users);
 	cJSON_Delete(c->engines);
 	cJSON_Delete(c->runtimes);
 	options_free(config_option_table, &c->opt);
@@ -331,10 +336,52 @@ static int by_path(const void *a, const void *b)
 		      ((const struct config_route *)b)->path);
 }
 
+static int find_user(const char *name, uid_t *ret, struct err *err)
+{
+	unsigned long long uid;
+	char *end;
+	const struct passwd *pw = getpwnam(name);
+
+	if (pw) {
+		*ret = pw->pw_uid;
+		return 0;
+	}
+	errno = 0;
+	uid = strtoull(name, &end, 10);
+	if (!isdigit((unsigned char)*name) || *end || errno || uid >= UINT32_MAX)
+		return err_set(err, -EINVAL, "control_users: no user \"%s\" on this machine",
+			       name);
+	*ret = uid;
+	return 0;
+}
+
+static int find_users(struct config *c, struct err *err)
+{
+	_cleanup_free_ char *names = c->opt.control_users ? strdup(c->opt.control_users) : NULL;
+	char *rest = names, *name;
+
+	free(TAKE(c->control_users));
+	c->n_control_users = 0;
+	if (!names)
+		return c->opt.control_users ? -ENOMEM : 0;
+	c->control_users = calloc(strlen(names) + 1, sizeof(*c->control_users));
+	if (!c->control_users)
+		return -ENOMEM;
+	while ((name = strsep(&rest, ":"))) {
+		int r = find_user(name, &c->control_users[c->n_control_users++], err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int config_finish(struct config *c, struct err *err)
 {
-	int r = 0;
+	int r = find_users(c, err);
 
+	if (r < 0)
+		return r;
 	if (!find_route(c, "/"))
 		r = add_default_root(c, err);
 	for (size_t i = 0; r == 0 && i < c->n_routes; i++) {

@@ -17,7 +17,8 @@
 
 /* The mount's own options: `-o`, "options" of the file, the environment. */
 struct config_options {
-	char *control; /* hidden, visible, none */
+	char *control;	     /* hidden, visible, none */
+	char *control_users; /* "NAME:UID…", or NULL */
 	bool noexec, nosymfollow, ro, nonempty;
 	bool allow_other;
 	bool debug;
@@ -46,6 +47,8 @@ struct config {
 	struct config_route *routes; /* once finished: sorted by path */
 	size_t n_routes;
 	cJSON *engines, *runtimes; /* objects, or NULL */
+	uid_t *control_users;	   /* once finished */
+	size_t n_control_users;
 };
 
 DEFINE_CLEANUP(cJSON *, cJSON_Delete)

@@ -81,6 +81,16 @@ ssize_t handle_list(struct handle_table *t, const struct bk *bk, uint64_t **ret)
 	return n;
 }
 
+unsigned handle_count(struct handle_table *t)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&t->lock);
+	n = t->n;
+	pthread_mutex_unlock(&t->lock);
+	return n;
+}
+
 struct handle *handle_ref(struct handle *h)
 {
 	atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed);

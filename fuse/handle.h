@@ -38,6 +38,9 @@ int handle_new(struct handle_table *t, struct bk_file *file, uint64_t number, st
  * how many, or -ENOMEM. */
 ssize_t handle_list(struct handle_table *t, const struct bk *bk, uint64_t **ret);
 
+/* How many files and directories are open. */
+unsigned handle_count(struct handle_table *t);
+
 struct handle *handle_ref(struct handle *h);
 /* The last one releases the file, which blocks where its backend does. Takes NULL. */
 void handle_unref(struct handle *h);

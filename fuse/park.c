@@ -38,6 +38,7 @@ static bool going(struct call *c)
 	c->park = ok ? PARK_GOING : PARK_NONE;
 	c->req.deadline_ms = 0;
 	c->stage = 0;
+	c->waited = true;
 	c->waiter = (struct bk_waiter){.wake = park_wake};
 	pthread_mutex_unlock(&w->lock);
 	return ok;

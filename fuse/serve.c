@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "composite/composite.h"
 #include "control/control.h"
+#include "figures.h"
 #include "lifecycle.h"
 #include "mounted.h"
 #include "mountpoint.h"
@@ -119,6 +120,19 @@ static int make_routes(struct daemon *d, struct err *err)
 	return routes_new(d->c, &d->mount, &d->preparing, &progress, &d->routes, err);
 }
 
+/* Nothing before the session is there. */
+static int session_metrics(void *object, struct buf *out)
+{
+	struct daemon *d = object;
+	struct fs_figures figures = {0};
+
+	pthread_mutex_lock(&d->lock);
+	if (d->fs)
+		fs_figures(d->fs, &figures);
+	pthread_mutex_unlock(&d->lock);
+	return figures_write(&figures, out);
+}
+
 /* The control tree is a route as any other; what it shows are the routes before it. */
 static int add_control(struct daemon *d)
 {
@@ -128,7 +142,14 @@ static int add_control(struct daemon *d)
 
 	if (strcmp(how, "none") == 0)
 		return 0;
-	r = control_new(&(struct control_conf){.uid = geteuid(), .gid = getegid()}, &d->control);
+	r = control_new(
+	    &(struct control_conf){
+		.uid = geteuid(),
+		.gid = getegid(),
+		.users = d->c->control_users,
+		.n_users = d->c->n_control_users,
+	    },
+	    &d->control);
 	if (r < 0)
 		return r;
 	r = routes_add(&d->routes, d->mount.spaces, "/.aib", "control", d->control, strcmp(how, "hidden") == 0);
@@ -142,7 +163,8 @@ static int add_control(struct daemon *d)
 	    .mountpoint = d->mountpoint,
 	    .socket = d->socket,
 	};
-	return control_populate(d->control, &d->shown);
+	r = control_populate(d->control, &d->shown);
+	return r < 0 ? r : control_add_metrics(d->control, session_metrics, d);
 }
 
 static void asked_to_end(void *ctx, bool force)
@@ -197,6 +219,8 @@ static int add_server(struct daemon *d, struct err *err)
 		.routes = d->routes.list,
 		.n_routes = d->routes.n,
 		.uid = geteuid(),
+		.users = d->c->control_users,
+		.n_users = d->c->n_control_users,
 		.ctx = d,
 		.open = has_sessions(&d->routes),
 		.changed = changed,

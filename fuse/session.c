@@ -265,6 +265,16 @@ void fs_exit(struct fs *fs)
 	errno = saved;
 }
 
+void fs_figures(struct fs *fs, struct fs_figures *ret)
+{
+	*ret = (struct fs_figures){
+	    .nodes = inode_count(&fs->inodes),
+	    .open = handle_count(&fs->handles),
+	    .passthrough = backing_count(&fs->backings),
+	    .recalls = atomic_load(&fs->recall.count),
+	};
+}
+
 void fs_free(struct fs *fs)
 {
 	if (!fs)

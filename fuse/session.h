@@ -61,6 +61,16 @@ int fs_run(struct fs *fs);
  */
 void fs_changed(struct fs *fs, struct bk *bk);
 
+struct fs_figures {
+	unsigned nodes;	      /* that the kernel remembers */
+	unsigned open;	      /* files and directories */
+	unsigned passthrough; /* of these, inodes that the kernel reads and writes itself */
+	unsigned recalls;     /* times that the kernel was made to forget (fs_changed) */
+};
+
+/* From any thread, while FS is there. */
+void fs_figures(struct fs *fs, struct fs_figures *ret);
+
 /* End fs_run, from any thread or from a signal handler. Idempotent. */
 void fs_exit(struct fs *fs);
 

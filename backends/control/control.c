@@ -3,6 +3,7 @@
  */
 #include "control.h"
 
+#include "metrics.h"
 #include "tree.h"
 
 #include <dirent.h>
@@ -288,6 +289,7 @@ static void control_destroy(struct bk *bk)
 		control_clear(c->root);
 		bk_node_unref(&c->root->node);
 	}
+	metrics_done(c);
 	pthread_rwlock_destroy(&c->lock);
 	bk_done(bk);
 	free(c);

@@ -119,9 +119,16 @@ void control_remove(struct bk *control, struct control_dir *dir);
 void control_chown(struct bk *control, struct control_dir *dir, uid_t uid, gid_t gid);
 
 /*
- * The standard tree: version, status, routes, log, socket and sandboxes/NAME/{status,ctl,error}.
- * MOUNT and ROUTES are borrowed for the life of the control backend. STATUS adds `key value` lines
- * to .aib/status.
+ * More families for `metrics` (metrics.h): WRITE runs on FUSE's threads and does not block. Before
+ * the tree is served; OBJECT is borrowed for its life.
+ */
+int control_add_metrics(struct bk *control, int (*write)(void *object, struct buf *out),
+			void *object);
+
+/*
+ * The standard tree: version, status, routes, metrics, log, socket and
+ * sandboxes/NAME/{status,ctl,error}. MOUNT and ROUTES are borrowed for the life of the control
+ * backend. STATUS adds `key value` lines to .aib/status.
  */
 struct control_mount {
 	const struct route *routes;

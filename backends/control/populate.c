@@ -5,6 +5,7 @@
 #include "control.h"
 
 #include "../base/log.h"
+#include "metrics.h"
 #include "sandbox.h"
 
 static int show_version(void *object, struct buf *out)
@@ -74,6 +75,10 @@ int control_populate(struct bk *control, const struct control_mount *m)
 		r = control_add_file(control, NULL, "status", &status_file, object);
 	if (r == 0)
 		r = control_add_file(control, NULL, "routes", &routes_file, object);
+	if (r == 0)
+		r = metrics_add_file(control);
+	if (r == 0)
+		r = control_add_metrics(control, metrics_of_routes, object);
 	if (r == 0)
 		r = control_add_file(control, NULL, "log", &log_file, NULL);
 	if (r == 0)

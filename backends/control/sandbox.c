@@ -130,6 +130,14 @@ static int show_error(void *object, struct buf *out)
 	return route->bk->ops->sandbox->error(route->bk, out);
 }
 
+static int show_limits(void *object, struct buf *out)
+{
+	const struct route *route = object;
+
+	return route->bk->ops->sandbox->limits(route->bk, out);
+}
+
+static const struct control_file_ops limits_file = {.show = show_limits};
 static const struct control_file_ops status_file = {.show = show_status};
 static const struct control_file_ops error_file = {.show = show_error};
 static const struct control_file_ops ctl_file = {.command = queue_command,
@@ -147,6 +155,8 @@ int control_add_sandbox(struct bk *control, struct control_dir *sandboxes,
 		r = control_add_file(control, dir, "status", &status_file, (void *)route);
 	if (r == 0)
 		r = control_add_file(control, dir, "error", &error_file, (void *)route);
+	if (r == 0 && route->bk->ops->sandbox->limits)
+		r = control_add_file(control, dir, "limits", &limits_file, (void *)route);
 	if (r < 0)
 		return r;
 	q = queue_new(route);

@@ -37,6 +37,7 @@ struct control {
 	pthread_rwlock_t lock;
 	struct control_node *root;
 	uint64_t last_number;
+	struct metrics_source *metrics; /* built before it is served */
 };
 
 static inline struct control *control_of(const struct bk *bk)

@@ -194,6 +194,11 @@ static int docker_status(struct bk *bk, struct buf *out)
 	return r < 0 ? r : transport_status(d, out);
 }
 
+static int docker_limits(struct bk *bk, struct buf *out)
+{
+	return sandbox_limits(&container_of(bk, struct docker, bk)->sb, out);
+}
+
 static int docker_error(struct bk *bk, struct buf *out)
 {
 	return sandbox_error(&container_of(bk, struct docker, bk)->sb, out);
@@ -209,6 +214,7 @@ const struct bk_sandbox_ops docker_sandbox_ops = {
     .changed = docker_changed,
     .ctl = docker_ctl,
     .status = docker_status,
+    .limits = docker_limits,
     .error = docker_error,
     .bound_at = docker_bound_at,
 };

@@ -119,6 +119,28 @@ int sandbox_status(struct sandbox *sb, struct buf *out)
 	return r;
 }
 
+static int add_limit(struct buf *out, const char *key, uint64_t value)
+{
+	return value ? buf_addf(out, "%s %llu\n", key, (unsigned long long)value)
+		     : buf_addf(out, "%s -\n", key);
+}
+
+int sandbox_limits(struct sandbox *sb, struct buf *out)
+{
+	const struct docker_conf *c = sb->conf;
+	int r;
+
+	/* An attached container's are its maker's. */
+	if (sb->attached)
+		return buf_adds(out, "memory -\ncpus -\npids -\ndisk -\n");
+	r = add_limit(out, "memory", c->memory);
+	if (r == 0)
+		r = buf_addf(out, "cpus %g\n", sb->cpus);
+	if (r == 0)
+		r = add_limit(out, "pids", c->pids);
+	return r < 0 ? r : add_limit(out, "disk", c->disk);
+}
+
 int sandbox_error(struct sandbox *sb, struct buf *out)
 {
 	int r;

@@ -137,6 +137,7 @@ int sandbox_fs_output(struct bk_req *req, struct sandbox *sb, const char *const 
 void sandbox_set_opening(struct sandbox *sb, bool opening);
 int sandbox_ctl(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err);
 int sandbox_status(struct sandbox *sb, struct buf *out);
+int sandbox_limits(struct sandbox *sb, struct buf *out);
 int sandbox_error(struct sandbox *sb, struct buf *out);
 int sandbox_bound_at(struct sandbox *sb, const char *host_dir, char **ret);
 

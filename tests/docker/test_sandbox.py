@@ -94,6 +94,9 @@ def test_stop_takes_a_second_and_the_files_stay(mount):
     start = time.monotonic()
     run("sh", "-c", f"echo stop >{box}/.aib/sandboxes/bb/ctl")
     wait_for("the stop", lambda: "state stopped" in (box / ".aib/sandboxes/bb/status").read_text())
+    limits = dict(s.split() for s in (box / ".aib/sandboxes/bb/limits").read_text().splitlines())
+    assert (limits["memory"], limits["pids"], limits["disk"]) == (str(2 << 30), "512", "-")
+    assert 0 < float(limits["cpus"]) <= 2
     assert time.monotonic() - start < 2
     assert (box / "bb/root/x").read_text() == "x\n"
     (box / "bb/root/y").write_text("y\n")

@@ -150,6 +150,19 @@ def test_the_control_tree_is_as_asked_for(mount):
     assert not (none / ".aib").exists()
 
 
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+def test_the_control_tree_is_its_owners_and_the_control_users(mount):
+    box = mount(options="control_users=nobody:4711")
+    assert run(*NOBODY, "cat", box / ".aib/version").stdout == (box / ".aib/version").read_text()
+    assert "/" in run(*NOBODY, program("aib"), "status").stdout
+    denied = run("setpriv", "--reuid=4712", "--clear-groups", "ls", box / ".aib", check=False)
+    assert "Permission denied" in denied.stderr
+    alone = mount()
+    assert "Permission denied" in run(*NOBODY, "cat", alone / ".aib/version", check=False).stderr
+
+
 def test_the_control_tree_can_be_listed_by_name(mount):
     box = mount(options="control=hidden")
     for _ in range(3):
