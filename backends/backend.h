@@ -132,8 +132,7 @@ struct bk {
 			     * a listing above tells what stat will, and asks nobody */
 
 	atomic_uint_fast64_t calls, errors; /* counted by the wrappers, as the two below */
-	atomic_uint nodes;		    /* that are referenced: where only the root is, and
-					     * no file open, nobody above knows it any more */
+	atomic_uint nodes;		    /* that are referenced */
 	atomic_uint open;		    /* regular files that are open now */
 	atomic_uint_fast64_t used_ms;	    /* when one was last opened or closed; 0: never */
 	struct histogram latency;	    /* of requests, by the front end */

@@ -153,6 +153,31 @@ static int check_box(const struct sessions_conf *c, const struct bk_mount *mount
 	return r;
 }
 
+int sessions_conf_check(const struct sessions_conf *conf, const struct bk_mount *mount,
+			const cJSON *box, struct err *err)
+{
+	struct sessions_conf merged = *conf;
+	const cJSON *v;
+	int r = 0;
+
+	merged.box = cJSON_Duplicate(conf->box, true);
+	if (!merged.box)
+		return -ENOMEM;
+	cJSON_ArrayForEach (v, box) {
+		cJSON_DeleteItemFromObjectCaseSensitive(merged.box, v->string);
+		if (!is_boxs(sessions_options, v->string))
+			r = err_set(err, -EINVAL, "a session has no option \"%.64s\"", v->string);
+		else if (!cJSON_AddItemToObject(merged.box, v->string, cJSON_Duplicate(v, true)))
+			r = -ENOMEM;
+		if (r < 0)
+			break;
+	}
+	if (r == 0)
+		r = check_box(&merged, mount, err);
+	cJSON_Delete(merged.box);
+	return r;
+}
+
 int sessions_conf_parse(struct sessions_conf *c, const struct bk_mount *mount, bool one,
 			const cJSON *options, struct err *err)
 {

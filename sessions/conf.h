@@ -28,6 +28,10 @@ int sessions_conf_parse(struct sessions_conf *conf, const struct bk_mount *mount
 			const cJSON *options, struct err *err);
 void sessions_conf_done(struct sessions_conf *conf);
 
+/* Whether BOX are options that a session of the route may have of its own: 0, -EINVAL with text. */
+int sessions_conf_check(const struct sessions_conf *conf, const struct bk_mount *mount,
+			const cJSON *box, struct err *err);
+
 /* A user by name or number, with the primary group (a number without an entry has the same). -EINVAL
  * with text. */
 int sessions_find_user(const char *text, uid_t *ret_uid, gid_t *ret_gid, struct err *err);

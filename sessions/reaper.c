@@ -28,7 +28,8 @@ struct place {
 struct reaper {
 	struct sessions *all;
 	pthread_t thread;
-	pthread_mutex_t looking; /* one looks at a time; guards the places */
+	pthread_mutex_t looking; /* one looks at a time; guards the places and `all_idle` */
+	bool all_idle;		 /* what is not in use counts as idle */
 	struct place places[ENGINES_MAX];
 	size_t n_places;
 
@@ -37,6 +38,7 @@ struct reaper {
 	/* guarded by lock */
 	bool ending, poked;
 	struct bk_req *running; /* cancelled at the end */
+	bool joined;		/* of who ends it alone */
 };
 
 /* ---- Engines ---- */
@@ -171,14 +173,14 @@ static struct found found_of(const cJSON *c)
 }
 
 /* What is to be done with a container of S that is as FOUND says: a verb, or NULL. */
-static const char *wanted(struct session *s, const struct found *f)
+static const char *wanted(const struct reaper *r, struct session *s, const struct found *f)
 {
 	int64_t touched = store_touched(&s->all->store, s->name);
 	int64_t idle = touched < 0 ? 0 : (int64_t)time(NULL) - touched;
 	const char *verb = NULL;
 
 	pthread_mutex_lock(&s->lock);
-	if (idle * 1000 > (int64_t)s->idle_timeout && strcmp(f->state, "running") == 0)
+	if ((r->all_idle || idle * 1000 > (int64_t)s->idle_timeout) && strcmp(f->state, "running") == 0)
 		verb = strcmp(s->idle_action, "pause") == 0    ? "pause"
 		       : strcmp(s->idle_action, "remove") == 0 ? "remove"
 								: "stop";
@@ -198,8 +200,8 @@ static int act(struct bk_req *req, struct engine *e, const char *id, const char 
 }
 
 /* 1 where something was done, 0 where it is in use or not idle. */
-static int put_to_sleep(struct bk_req *req, struct engine *e, struct session *s,
-			const struct found *f, struct err *err)
+static int put_to_sleep(struct bk_req *req, const struct reaper *reaper, struct engine *e,
+			struct session *s, const struct found *f, struct err *err)
 {
 	_cleanup_close_ int alone = -1;
 	const char *verb;
@@ -209,7 +211,7 @@ static int put_to_sleep(struct bk_req *req, struct engine *e, struct session *s,
 		return r;
 	alone = store_hold(NULL, &s->all->store, s->name, true);
 	session_tell_files(s);
-	verb = alone >= 0 && !session_in_use(s) ? wanted(s, f) : NULL;
+	verb = alone >= 0 && !session_in_use(s) ? wanted(reaper, s, f) : NULL;
 	if (verb) {
 		session_drop_box(s);
 		r = act(req, e, f->id, verb, err);
@@ -245,7 +247,7 @@ static int look_at(struct bk_req *req, struct reaper *r, struct engine *e, const
 		return remove_leftover(req, e, f, err);
 	if (found < 0)
 		return found;
-	return wanted(s, f) ? put_to_sleep(req, e, s, f, err) : 0;
+	return wanted(r, s, f) ? put_to_sleep(req, r, e, s, f, err) : 0;
 }
 
 static int look_at_place(struct bk_req *req, struct reaper *r, struct place *p, struct err *err)
@@ -275,12 +277,13 @@ static int look_at_place(struct bk_req *req, struct reaper *r, struct place *p, 
 	return result < 0 ? result : n;
 }
 
-int reaper_clean(struct bk_req *req, struct sessions *all, struct err *err)
+static int look(struct bk_req *req, struct sessions *all, bool all_idle, struct err *err)
 {
 	struct reaper *r = all->reaper;
 	int n = 0, result = 0;
 
 	pthread_mutex_lock(&r->looking);
+	r->all_idle = all_idle;
 	(void)look_at_known(r);
 	for (size_t i = 0; i < r->n_places; i++) {
 		int one = look_at_place(req, r, &r->places[i], err);
@@ -292,6 +295,16 @@ int reaper_clean(struct bk_req *req, struct sessions *all, struct err *err)
 	}
 	pthread_mutex_unlock(&r->looking);
 	return result < 0 ? result : n;
+}
+
+int reaper_clean(struct bk_req *req, struct sessions *all, struct err *err)
+{
+	return look(req, all, false, err);
+}
+
+int reaper_sleep_all(struct bk_req *req, struct sessions *all, struct err *err)
+{
+	return look(req, all, true, err);
 }
 
 /* ---- The thread ---- */
@@ -454,11 +467,12 @@ static void stop_thread(struct reaper *r)
 	pthread_cond_signal(&r->cond);
 	pthread_mutex_unlock(&r->lock);
 	pthread_join(r->thread, NULL);
+	r->joined = true;
 }
 
 void reaper_stop(struct sessions *all)
 {
-	if (all->reaper)
+	if (all->reaper && !all->reaper->joined)
 		stop_thread(all->reaper);
 }
 

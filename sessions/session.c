@@ -92,6 +92,18 @@ static int check_workspace(const struct session *s, const struct bk *bk)
 	return st.st_dev == bk->ino_dev && st.st_ino == bk->root_ino ? 0 : -ESTALE;
 }
 
+/* The workspace's path in the mount. */
+static int place_of(const struct session *s, char **ret)
+{
+	const char *above = s->all->bk.route;
+
+	if (s->all->conf.name) /* the route is the session */
+		*ret = strdup(above);
+	else if (asprintf(ret, "%s/%s", strcmp(above, "/") ? above : "", s->name) < 0)
+		*ret = NULL;
+	return *ret ? 0 : -ENOMEM;
+}
+
 static int make_workspace(struct session *s, struct err *err)
 {
 	const struct bk *above = &s->all->bk;
@@ -103,7 +115,7 @@ static int make_workspace(struct session *s, struct err *err)
 
 	if (r == 0)
 		r = workspace_options(s, &options);
-	if (r == 0 && asprintf(&route, "%s/%s", above->route, s->name) < 0)
+	if (r == 0 && place_of(s, &route) < 0)
 		r = -ENOMEM;
 	if (r == 0)
 		r = type->make(s->all->mount, route, options, NULL, &bk, err);
@@ -230,6 +242,21 @@ uid_t session_uid(struct session *s)
 	return uid;
 }
 
+const char *session_image_locked(const struct session *s)
+{
+	return text_of(box_of(s->json), "image", "-");
+}
+
+int session_keep_error(struct session *s, int r, const struct err *err)
+{
+	pthread_mutex_lock(&s->lock);
+	s->error = (struct err){""};
+	if (r < 0 && r != -EINTR)
+		s->error = *err;
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
 static bool files_open(const struct session *s)
 {
 	return atomic_load(&s->workspace->open) > 0 || (s->box && atomic_load(&s->box->open) > 0);
@@ -262,9 +289,18 @@ void session_tell_files(struct session *s)
 		store_touch(&s->all->store, s->name, at);
 }
 
-static bool tree_is_known(const struct bk *bk)
+static bool tree_is_known(struct bk *bk)
 {
-	return bk && (atomic_load(&bk->nodes) > 1 || atomic_load(&bk->open) > 0 || bk->front);
+	struct bk_node *root = bk ? bk_root(bk) : NULL;
+	bool known;
+
+	if (!root)
+		return false;
+	/* The root has a reference of its backend's, and this one. */
+	known = atomic_load(&root->refs) > 2 || atomic_load(&bk->nodes) > 1 ||
+		atomic_load(&bk->open) > 0 || bk->front;
+	bk_node_unref(root);
+	return known;
 }
 
 bool session_is_known(struct session *s)
@@ -475,16 +511,6 @@ static int wake(struct bk_req *req, struct session *s, struct err *err)
 	return r;
 }
 
-static int keep_error(struct session *s, int r, const struct err *err)
-{
-	pthread_mutex_lock(&s->lock);
-	s->error = (struct err){""};
-	if (r < 0 && r != -EINTR)
-		s->error = *err;
-	pthread_mutex_unlock(&s->lock);
-	return r;
-}
-
 /* ---- The sandbox ---- */
 
 static struct session *session_of(struct bk *bk)
@@ -500,7 +526,7 @@ static int session_exec(struct bk_req *req, struct bk *bk, const struct bk_exec 
 
 	if (r == 0)
 		r = s->box->ops->sandbox->exec(req, s->box, x, ret, err);
-	return keep_error(s, r, err);
+	return session_keep_error(s, r, err);
 }
 
 static void session_changed(struct bk *bk)
@@ -530,7 +556,7 @@ static int session_ctl(struct bk_req *req, struct bk *bk, const char *verb, stru
 	r = wake(req, s, err);
 	if (r == 0)
 		r = s->box->ops->sandbox->ctl(req, s->box, verb, err);
-	keep_error(s, r, err);
+	session_keep_error(s, r, err);
 	session_leave(s);
 	return r;
 }
@@ -552,7 +578,7 @@ static int session_status(struct bk *bk, struct buf *out)
 		     (unsigned)number_of(s->json, "uid"), s->idle_timeout / 1000.0, s->idle_action,
 		     s->uses - 1, atomic_load(&s->workspace->open),
 		     s->uses > 1 || touched < 0 ? 0LL : (long long)(time(NULL) - touched),
-		     text_of(box_of(s->json), "image", "-"));
+		     session_image_locked(s));
 	pthread_mutex_unlock(&s->lock);
 	if (r == 0 && box)
 		r = box->ops->sandbox->status(box, out);

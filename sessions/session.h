@@ -72,6 +72,10 @@ struct bk *session_seen_box(struct session *s);
 void session_drop_box(struct session *s);
 
 uid_t session_uid(struct session *s);
+/* What its container is made of; with `lock` held. */
+const char *session_image_locked(const struct session *s);
+/* ERR's text is its newest error, where R is one; else it has none. Returns R. */
+int session_keep_error(struct session *s, int r, const struct err *err);
 /* Whether anything above still knows the session. */
 bool session_is_known(struct session *s);
 

@@ -1,6 +1,7 @@
 #include "sessions.h"
 
 #include "../backends/base/log.h"
+#include "../backends/base/pool.h"
 
 #include <string.h>
 
@@ -99,6 +100,21 @@ void sessions_unref(struct session *s)
 	pthread_mutex_lock(&s->all->lock);
 	s->refs--;
 	pthread_mutex_unlock(&s->all->lock);
+}
+
+struct session *sessions_ref(struct session *s)
+{
+	pthread_mutex_lock(&s->all->lock);
+	s->refs++;
+	pthread_mutex_unlock(&s->all->lock);
+	return s;
+}
+
+void sessions_watch(struct sessions *all, const struct sessions_watcher *w)
+{
+	if (!w)
+		reaper_stop(all);
+	all->watcher = w ? *w : (struct sessions_watcher){NULL};
 }
 
 struct listed {
@@ -242,38 +258,131 @@ int sessions_get(struct sessions *all, const char *name, const struct sessions_w
 	return sessions_find(all, name, ret, err);
 }
 
-int sessions_set_idle(struct session *s, uint64_t ms, struct err *err)
+/* What session.json says of S, as a copy to be changed. */
+static cJSON *copy_json(struct session *s)
 {
-	struct session *again;
 	cJSON *json;
-	int r;
 
-	if (ms < 1000)
-		return err_set(err, -EINVAL, "idle_timeout must be at least 1s");
 	pthread_mutex_lock(&s->lock);
 	json = cJSON_Duplicate(s->json, true);
 	pthread_mutex_unlock(&s->lock);
-	if (!json)
-		return -ENOMEM;
-	cJSON_SetNumberValue(cJSON_GetObjectItemCaseSensitive(json, "idle_timeout"), ms);
-	r = store_write(&s->all->store, s->name, json);
+	return json;
+}
+
+static void set_number(cJSON *json, const char *key, double n)
+{
+	cJSON_DeleteItemFromObjectCaseSensitive(json, key);
+	cJSON_AddNumberToObject(json, key, n);
+}
+
+/* JSON, which this takes, in place of what the disk says of S; then the table knows. */
+static int rewrite(struct session *s, cJSON *json, struct err *err)
+{
+	struct session *now = NULL;
+	int r = json ? store_write(&s->all->store, s->name, s->id, json) : -ENOMEM;
+
 	cJSON_Delete(json);
-	if (r == 0)
-		r = sessions_find(s->all, s->name, &again, err);
-	if (r == 0)
-		sessions_unref(again);
-	if (r == 0)
-		reaper_poke(s->all->reaper);
+	if (r < 0)
+		return err_set(err, r, "session %s: session.json: %s", s->name, strerror(-r));
+	r = sessions_find(s->all, s->name, &now, err);
+	sessions_unref(now);
+	reaper_poke(s->all->reaper);
 	return r;
 }
 
-/* ---- Ending ---- */
+int sessions_set_idle(struct session *s, uint64_t ms, struct err *err)
+{
+	cJSON *json;
+
+	if (ms < 1000)
+		return err_set(err, -EINVAL, "idle_timeout must be at least 1s");
+	json = copy_json(s);
+	set_number(json, "idle_timeout", ms);
+	return rewrite(s, json, err);
+}
+
+/* ---- Another owner ---- */
+
+struct giving {
+	struct work work;
+	struct session *s;
+	int alone;
+	uid_t uid;
+	gid_t gid;
+};
+
+#define GIVE_TIMEOUT_MS (10 * 60 * 1000)
+
+/* It becomes another session of the workspace: so its container is made anew, for the new user. */
+static int give(struct bk_req *req, struct giving *g, struct err *err)
+{
+	struct session *s = g->s;
+	char id[STORE_ID_SIZE];
+	cJSON *json;
+	int r = store_chown(req, &s->all->store, s->name, session_uid(s), g->uid, g->gid);
+
+	if (r < 0)
+		return err_set(err, r, "owner: giving the workspace to %u: %s", g->uid,
+			       strerror(-r));
+	json = copy_json(s);
+	store_new_id(id);
+	set_number(json, "uid", g->uid);
+	set_number(json, "gid", g->gid);
+	cJSON_DeleteItemFromObjectCaseSensitive(json, "id");
+	cJSON_AddStringToObject(json, "id", id);
+	return rewrite(s, json, err);
+}
+
+static void give_run(struct work *work)
+{
+	struct giving *g = container_of(work, struct giving, work);
+	struct err err = {""};
+	struct bk_req req;
+
+	bk_req_init(&req, 0, 0, 0, GIVE_TIMEOUT_MS);
+	if (session_keep_error(g->s, give(&req, g, &err), &err) < 0)
+		log_warning("session %s: %s", g->s->name, err.text);
+	bk_req_done(&req);
+	close(g->alone);
+	sessions_unref(g->s);
+	free(g);
+}
 
 static int busy(const char *name, struct err *err)
 {
 	return err_set(err, -EBUSY, "session %s is in use: a command runs in it, or a file is open",
 		       name);
 }
+
+int sessions_give(struct session *s, const char *owner, struct err *err)
+{
+	struct giving *g;
+	uid_t uid;
+	gid_t gid;
+	int r = sessions_find_user(owner, &uid, &gid, err), alone;
+
+	if (r < 0)
+		return r;
+	if (!s->all->mount->can_switch_user)
+		return err_set(err, -EPERM, "owner: only a mount of root's has sessions of others");
+	alone = store_hold(NULL, &s->all->store, s->name, true);
+	g = alone >= 0 && !session_in_use(s) ? calloc(1, sizeof(*g)) : NULL;
+	if (!g) {
+		closep(&alone);
+		return busy(s->name, err);
+	}
+	*g = (struct giving){.work.run = give_run, .s = sessions_ref(s), .alone = alone,
+			     .uid = uid, .gid = gid};
+	r = pool_submit(s->all->works, &g->work, false);
+	if (r < 0) {
+		close(alone);
+		sessions_unref(s);
+		free(g);
+	}
+	return r;
+}
+
+/* ---- Ending ---- */
 
 int sessions_release(struct sessions *all, const char *name, struct err *err)
 {
@@ -403,6 +512,9 @@ int sessions_start(struct bk_req *req, struct sessions *all,
 
 	if (r < 0)
 		return r;
+	r = pool_new(&(struct pool_conf){.threads = 2, .queue = 64, .idle_ms = 5000}, &all->works);
+	if (r < 0)
+		return r;
 	snprintf(all->mount_id, sizeof(all->mount_id), "root-%s", all->store.id);
 	return reaper_start(all, err);
 }
@@ -412,6 +524,7 @@ void sessions_done(struct sessions *all)
 	struct session *s, *next;
 
 	reaper_stop(all);
+	pool_end(all->works);
 	HASH_ITER(hh, all->table, s, next)
 	{
 		HASH_DEL(all->table, s);

@@ -30,6 +30,7 @@ struct sessions {
 	struct bk_node node; /* its root; of type `session` the session's own is */
 	struct session *only; /* of type `session` */
 	struct reaper *reaper;
+	struct pool *works; /* what takes time and nobody waits for */
 	struct sessions_watcher watcher;
 
 	pthread_mutex_t lock; /* guards all below, and what session.h says */
@@ -62,6 +63,11 @@ struct sessions_wish {
 /* The session of NAME, made where there is none. Does not block. */
 int sessions_get(struct sessions *all, const char *name, const struct sessions_wish *wish,
 		 struct session **ret, struct err *err);
+/* Give it and its files to OWNER: by a worker, since it may take time; `error` says how it ended. Its
+ * container is made anew. -EBUSY while it is in use. Does not block. */
+int sessions_give(struct session *s, const char *owner, struct err *err);
+/* Another reference. */
+struct session *sessions_ref(struct session *s);
 /* Its session.json says another idle timeout. */
 int sessions_set_idle(struct session *s, uint64_t ms, struct err *err);
 /* It is no session any more; its container will be removed, its workspace stays. -EBUSY while it is
@@ -72,6 +78,9 @@ int sessions_destroy(struct bk_req *req, struct sessions *all, const char *name,
 
 /* Read all from the disk; hand each to EACH, which must not call back. */
 int sessions_each(struct sessions *all, void (*each)(void *ctx, struct session *s), void *ctx);
+
+/* Tell W of sessions from now on; NULL: no more, and the reaper ends, which would. */
+void sessions_watch(struct sessions *all, const struct sessions_watcher *w);
 
 /* bk_ops.enter and leave of both types. */
 int sessions_enter(struct bk *bk, uid_t uid, const char *path, const char *name,
@@ -88,7 +97,9 @@ int reaper_start(struct sessions *all, struct err *err);
 void reaper_poke(struct reaper *r);
 /* Put everything to sleep that is idle now, and remove what nobody owns: how many containers. */
 int reaper_clean(struct bk_req *req, struct sessions *all, struct err *err);
-/* End its thread. */
+/* The same of all that are not in use, idle or not. */
+int reaper_sleep_all(struct bk_req *req, struct sessions *all, struct err *err);
+/* End its thread; idempotent. */
 void reaper_stop(struct sessions *all);
 /* Free it. LAST: no other daemon is left on the root, and what runs is stopped. */
 void reaper_end(struct sessions *all, bool last);

@@ -25,7 +25,7 @@ bool store_name_ok(const char *name)
 	return true;
 }
 
-static void make_id(char ret[STORE_ID_SIZE])
+void store_new_id(char ret[STORE_ID_SIZE])
 {
 	uint64_t n = 0;
 
@@ -143,7 +143,7 @@ static int find_id(struct store *s)
 		return -errno;
 	r = read_file(s->fd, ".root", &text);
 	if (r == -ENOENT) {
-		make_id(id);
+		store_new_id(id);
 		r = write_file(s->fd, ".root", id);
 		if (r == 0)
 			r = buf_adds(&text, id);
@@ -321,7 +321,7 @@ static int write_new(int dir, const struct store_session *from)
 	char id[STORE_ID_SIZE];
 	int r = -ENOMEM;
 
-	make_id(id);
+	store_new_id(id);
 	if (json && cJSON_AddStringToObject(json, "id", id) &&
 	    cJSON_AddNumberToObject(json, "uid", from->uid) &&
 	    cJSON_AddNumberToObject(json, "gid", from->gid))
@@ -379,14 +379,13 @@ int store_create(const struct store *s, const char *name, const struct store_ses
 	return r;
 }
 
-int store_write(const struct store *s, const char *name, const cJSON *json)
+int store_write(const struct store *s, const char *name, const char *id, const cJSON *json)
 {
-	const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "id"));
 	_cleanup_close_ int dir = open_to_change(s, name);
 	cJSON *now = NULL;
 	int r = dir < 0 ? dir : read_json(dir, &now);
 
-	if (r == 0 && !has_id(now, id ? id : ""))
+	if (r == 0 && !has_id(now, id))
 		r = -ESTALE;
 	cJSON_Delete(now);
 	return r < 0 ? r : write_json(dir, json);

@@ -49,8 +49,10 @@ int store_stamp(const struct store *s, const char *name, struct store_stamp *ret
  * no limit). As root the workspace is given to the owner. */
 int store_create(const struct store *s, const char *name, const struct store_session *from,
 		 uint64_t max, struct err *err);
-/* Replace NAME's session.json, where its id is still that of JSON; else -ESTALE. */
-int store_write(const struct store *s, const char *name, const cJSON *json);
+/* Replace NAME's session.json, where its id is still ID; else -ESTALE. With another id in JSON it is
+ * another session, of the same workspace. */
+int store_write(const struct store *s, const char *name, const char *id, const cJSON *json);
+void store_new_id(char ret[STORE_ID_SIZE]);
 /* The session is no more; its workspace stays. -ENOENT where its id is another. */
 int store_forget(const struct store *s, const char *name, const char *id);
 /* Remove NAME with its workspace, of which there is no session. Blocks. */

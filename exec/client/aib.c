@@ -61,6 +61,24 @@ static const struct command commands[] = {
     {.name = "exec",
      .summary = "run a command in the sandbox of the working directory",
      .run = aib_exec_main},
+    {.name = "session",
+     .summary = "sandboxes by name, with workspaces that last",
+     .usage = "aib session get NAME [--owner USER] [--idle-timeout D] [--image I] [-e K=V]... [...]\n"
+	      "aib session ls | status NAME\n"
+	      "aib session release NAME | rm [--workspace] NAME\n"
+	      "aib session cleanup | shutdown\n"
+	      "\n"
+	      "Sessions of a mount that has a route of type sessions. get makes one where there is\n"
+	      "none, and prints its workspace; what is said of it counts for a new one: --owner,\n"
+	      "--idle-timeout, --runtime, --image, --engine, --network, --memory, --cpus, --pids, -e.\n"
+	      "release ends the session and its container; the workspace stays, and is the next one's.\n"
+	      "rm does the same, and with --workspace deletes that too. cleanup puts to sleep what is\n"
+	      "idle and removes containers that nobody owns; shutdown puts all to sleep that is not in\n"
+	      "use. Both print how many.\n"
+	      "\n"
+	      "  --mount PATH   of this mount\n"
+	      "  --json         the whole answer\n",
+     .run = cmd_session},
     {.name = "config",
      .summary = "check a configuration, or show what is resolved",
      .usage = "aib config check FILE\n"

@@ -151,6 +151,8 @@ static int handle_request(struct conn *c, struct err *err)
 	if (strcmp(name, "exec") == 0)
 		return run_exec(c, json, err);
 	c->request.json = json;
+	if (strcmp(name, "session") == 0 && c->server->conf.sessions)
+		return conn_start(c, err);
 	if (!server_allows(c->server, c->uid))
 		return err_set(err, -EPERM,
 			       "%s: only the mount's owner and root may ask that; you may use "
