@@ -7,8 +7,8 @@
 
 #include "base/suggest.h"
 
-#include <limits.h>
 #include <ctype.h>
+#include <limits.h>
 #include <pwd.h>
 #include <string.h>
 
@@ -349,8 +349,7 @@ static int find_user(const char *name, uid_t *ret, struct err *err)
 	errno = 0;
 	uid = strtoull(name, &end, 10);
 	if (!isdigit((unsigned char)*name) || *end || errno || uid >= UINT32_MAX)
-		return err_set(err, -EINVAL, "control_users: no user \"%s\" on this machine",
-			       name);
+		return err_set(err, -EINVAL, "control_users: no user \"%s\" on this machine", name);
 	*ret = uid;
 	return 0;
 }

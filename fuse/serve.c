@@ -166,7 +166,8 @@ static int add_control(struct daemon *d)
 	    &d->control);
 	if (r < 0)
 		return r;
-	r = routes_add(&d->routes, d->mount.spaces, "/.aib", "control", d->control, strcmp(how, "hidden") == 0);
+	r = routes_add(&d->routes, d->mount.spaces, "/.aib", "control", d->control,
+		       strcmp(how, "hidden") == 0);
 	if (r < 0) {
 		bk_free(TAKE(d->control));
 		return r;
