@@ -6,7 +6,7 @@
 #define AT(field) offsetof(struct sessions_conf, field)
 
 /* Keys that are the container's: they are kept for it whatever they say, and checked by its type. */
-#define BOX(key, help) {key, OPTION_JSON, 0, NULL, help}
+#define BOX(n, key, help) {key, OPTION_JSON, AT(given[n]), NULL, help}
 
 #define COMMON_OPTIONS                                                                             \
 	{"workspace_root", OPTION_STRING, AT(workspace_root), NULL,                                \
@@ -26,21 +26,21 @@
 	     "sessions of the workspace root (100; 0: no limit)"},                                 \
 	    {"host_paths", OPTION_BOOL, AT(host_paths), NULL,                                      \
 	     "the mount's own absolute path exists in the sandbox (on)"},                          \
-	    BOX("image", "image of the sandbox"), BOX("pull", "missing, always or never"),         \
-	    BOX("engine", "name of an engine of the config, or its URL"),                          \
-	    BOX("workdir", "where the workspace is in the sandbox (/workspace)"),                  \
-	    BOX("volumes", "{\"/host/dir\": \"/in/sandbox[:ro]\"}"),                               \
-	    BOX("volume", "/host/dir:/in/sandbox[:ro]"),                                           \
-	    BOX("network", "none, bridge or a network's name (none)"),                             \
-	    BOX("memory", "memory and swap together (2G)"), BOX("cpus", "processors (2)"),         \
-	    BOX("pids", "processes and threads (512)"),                                            \
-	    BOX("disk", "size of the sandbox's own layer"),                                        \
-	    BOX("env", "{\"NAME\": \"value\"}"), BOX("user", "user of commands (the owner)"),      \
-	    BOX("oci_runtime", "OCI runtime, such as runsc"),                                      \
-	    BOX("start_timeout", "how long a start or a pull may take (10m)"),                     \
-	    BOX("timeout", "how long an operation may go without progress (30s)"),                 \
-	    BOX("transport", "auto, guest or archive, for the container's own tree"),              \
-	    BOX("guest", "auto, stream or direct: how the guest is reached"),                      \
+	    BOX(0, "image", "image of the sandbox"), BOX(1, "pull", "missing, always or never"),         \
+	    BOX(2, "engine", "name of an engine of the config, or its URL"),                          \
+	    BOX(3, "workdir", "where the workspace is in the sandbox (/workspace)"),                  \
+	    BOX(4, "volumes", "{\"/host/dir\": \"/in/sandbox[:ro]\"}"),                               \
+	    BOX(5, "volume", "/host/dir:/in/sandbox[:ro]"),                                           \
+	    BOX(6, "network", "none, bridge or a network's name (none)"),                             \
+	    BOX(7, "memory", "memory and swap together (2G)"), BOX(8, "cpus", "processors (2)"),         \
+	    BOX(9, "pids", "processes and threads (512)"),                                            \
+	    BOX(10, "disk", "size of the sandbox's own layer"),                                        \
+	    BOX(11, "env", "{\"NAME\": \"value\"}"), BOX(12, "user", "user of commands (the owner)"),      \
+	    BOX(13, "oci_runtime", "OCI runtime, such as runsc"),                                      \
+	    BOX(14, "start_timeout", "how long a start or a pull may take (10m)"),                     \
+	    BOX(15, "timeout", "how long an operation may go without progress (30s)"),                 \
+	    BOX(16, "transport", "auto, guest or archive, for the container's own tree"),              \
+	    BOX(17, "guest", "auto, stream or direct: how the guest is reached"),                      \
 	{                                                                                          \
 		NULL                                                                               \
 	}
@@ -64,16 +64,17 @@ static bool is_boxs(const struct option *table, const char *key)
 	return false;
 }
 
-/* The options as two objects, each a copy: ours and the container's. */
-static int split(const struct option *table, const cJSON *options, cJSON *own, cJSON *box)
+/* The container's options as its type takes them. */
+static int gather_box(const struct option *table, struct sessions_conf *c)
 {
-	const cJSON *v;
+	c->box = cJSON_CreateObject();
+	if (!c->box)
+		return -ENOMEM;
+	for (; table->key; table++) {
+		cJSON **field = (cJSON **)((char *)c + table->offset);
 
-	cJSON_ArrayForEach (v, options) {
-		cJSON *copy = cJSON_Duplicate(v, true);
-
-		if (!copy || !cJSON_AddItemToObject(is_boxs(table, v->string) ? box : own,
-						    v->string, copy))
+		if (table->type == OPTION_JSON && *field &&
+		    !cJSON_AddItemToObject(c->box, table->key, TAKE(*field)))
 			return -ENOMEM;
 	}
 	return 0;
@@ -182,7 +183,6 @@ int sessions_conf_parse(struct sessions_conf *c, const struct bk_mount *mount, b
 			const cJSON *options, struct err *err)
 {
 	const struct option *table = one ? session_options : sessions_options;
-	cJSON *own = cJSON_CreateObject();
 	int r;
 
 	*c = (struct sessions_conf){
@@ -191,12 +191,10 @@ int sessions_conf_parse(struct sessions_conf *c, const struct bk_mount *mount, b
 	    .max_sessions = 100,
 	    .host_paths = true,
 	    .start_timeout = 600000,
-	    .box = cJSON_CreateObject(),
 	};
-	r = own && c->box ? split(table, options, own, c->box) : -ENOMEM;
+	r = options_parse(table, options, c, err);
 	if (r == 0)
-		r = options_parse(table, own, c, err);
-	cJSON_Delete(own);
+		r = gather_box(table, c);
 	if (r == 0)
 		r = check(c, mount, one, err);
 	if (r == 0)
@@ -208,13 +206,8 @@ int sessions_conf_parse(struct sessions_conf *c, const struct bk_mount *mount, b
 
 void sessions_conf_done(struct sessions_conf *c)
 {
-	/* The container's keys have no field. */
-	free(c->workspace_root);
-	free(c->owner);
-	free(c->create);
-	free(c->name);
-	free(c->idle_action);
-	free(c->runtime);
+	options_free(sessions_options, c);
+	options_free(session_options, c);
 	cJSON_Delete(c->box);
 	*c = (struct sessions_conf){.box = NULL};
 }

@@ -15,7 +15,8 @@ struct sessions_conf {
 	bool host_paths;
 	uint64_t start_timeout; /* ms, for waiting for another's start */
 
-	cJSON *box; /* options of type docker */
+	cJSON *given[18]; /* options of type docker, until they are in: */
+	cJSON *box;
 	uid_t uid;  /* of `owner` */
 	gid_t gid;
 	bool anyone; /* create=anyone */

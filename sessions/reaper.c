@@ -216,8 +216,10 @@ static int put_to_sleep(struct bk_req *req, const struct reaper *reaper, struct 
 		session_drop_box(s);
 		r = act(req, e, f->id, verb, err);
 	}
-	if (verb && r == 0)
+	if (verb && r == 0) {
+		session_saw(s, false);
 		log_info("session %s: idle: %s", s->name, verb);
+	}
 	gate_leave(&s->gate);
 	return r < 0 ? r : verb != NULL;
 }
@@ -247,6 +249,7 @@ static int look_at(struct bk_req *req, struct reaper *r, struct engine *e, const
 		return remove_leftover(req, e, f, err);
 	if (found < 0)
 		return found;
+	session_saw(s, strcmp(f->state, "running") == 0);
 	return wanted(r, s, f) ? put_to_sleep(req, r, e, s, f, err) : 0;
 }
 
@@ -348,20 +351,21 @@ static void *run(void *arg)
 	struct reaper *r = arg;
 	uint64_t period;
 
-	do {
+	for (;;) {
 		struct bk_req req;
 		struct err err = {""};
 
+		pthread_mutex_lock(&r->looking);
+		period = look_at_known(r);
+		pthread_mutex_unlock(&r->looking);
+		if (!sleep_for(r, period))
+			return NULL;
 		bk_req_init(&req, 0, 0, 0, LOOK_TIMEOUT_MS);
 		if (set_running(r, &req))
 			(void)reaper_clean(&req, r->all, &err);
 		set_running(r, NULL);
 		bk_req_done(&req);
-		pthread_mutex_lock(&r->looking);
-		period = look_at_known(r);
-		pthread_mutex_unlock(&r->looking);
-	} while (sleep_for(r, period));
-	return NULL;
+	}
 }
 
 void reaper_poke(struct reaper *r)
@@ -384,24 +388,63 @@ static void reaper_free(struct reaper *r)
 	free(r);
 }
 
-int reaper_start(struct sessions *all, struct err *err)
+/* The image is there, or comes. */
+static int get_image(struct bk_req *req, struct sessions *all, struct engine *e,
+		     void (*progress)(void *ctx, const char *text), void *ctx, struct err *err)
+{
+	const char *image = text_at(all->conf.box, "image"), *pull = text_at(all->conf.box, "pull");
+	cJSON *found = NULL;
+	int r = -ENOENT;
+
+	if (strcmp(pull, "always") != 0)
+		r = engine_image_inspect(req, e, image, &found, err);
+	cJSON_Delete(found);
+	if (r != -ENOENT)
+		return r;
+	if (strcmp(pull, "never") == 0)
+		return err_set(err, r, "image %s is not on engine %s, and pull=never", image,
+			       engine_host(e));
+	bk_req_extend(req, all->conf.start_timeout);
+	r = engine_image_pull(req, e, image, progress, ctx, err);
+	return r < 0 ? err_prefix(err, r, "pulling image %s", image) : 0;
+}
+
+static struct reaper *reaper_new(struct sessions *all)
 {
 	struct reaper *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->all = all;
+	r->joined = true;
+	pthread_mutex_init(&r->looking, NULL);
+	pthread_mutex_init(&r->lock, NULL);
+	cond_init(&r->cond);
+	return r;
+}
+
+int reaper_start(struct bk_req *req, struct sessions *all,
+		 void (*progress)(void *ctx, const char *text), void *ctx, struct err *err)
+{
+	struct reaper *r = all->reaper = reaper_new(all);
 	int e;
 
 	if (!r)
 		return -ENOMEM;
-	r->all = all;
-	pthread_mutex_init(&r->looking, NULL);
-	pthread_mutex_init(&r->lock, NULL);
-	cond_init(&r->cond);
-	all->reaper = r;
+	(void)look_at_known(r);
+	if (r->n_places == 0)
+		return err_set(err, -EIO, "no engine");
+	e = engine_ping(req, r->places[0].engine, err);
+	if (e == 0)
+		e = get_image(req, all, r->places[0].engine, progress, ctx, err);
+	if (e < 0)
+		return e;
+	/* What an earlier daemon has left is known before anybody asks. */
+	(void)reaper_clean(req, all, &(struct err){""});
 	e = thread_start(&r->thread, NULL, run, r);
-	if (e < 0) {
-		all->reaper = NULL;
-		reaper_free(r);
+	if (e < 0)
 		return err_set(err, e, "cannot start a thread: %s", strerror(-e));
-	}
+	r->joined = false;
 	return 0;
 }
 

@@ -289,6 +289,13 @@ void session_tell_files(struct session *s)
 		store_touch(&s->all->store, s->name, at);
 }
 
+void session_saw(struct session *s, bool runs)
+{
+	pthread_mutex_lock(&s->lock);
+	s->runs = runs;
+	pthread_mutex_unlock(&s->lock);
+}
+
 static bool tree_is_known(struct bk *bk)
 {
 	struct bk_node *root = bk ? bk_root(bk) : NULL;
@@ -331,14 +338,14 @@ static bool add_labels(const struct session *s, cJSON *o)
 /* The paths that the mount has are there too. */
 static bool add_links(const struct session *s, cJSON *o)
 {
-	const char *mp = s->all->mount->mountpoint;
+	const char *mp = s->all->mount->mountpoint, *place = s->workspace->route;
 	_cleanup_free_ char *workspace = NULL, *root = NULL;
 	cJSON *l;
 
 	if (!s->all->conf.host_paths)
 		return true;
 	l = cJSON_AddObjectToObject(o, "links");
-	if (asprintf(&workspace, "%s%s", mp, s->workspace->route) < 0 ||
+	if (asprintf(&workspace, "%s%s", mp, strcmp(place, "/") ? place : "") < 0 ||
 	    asprintf(&root, "%s/.aib/sessions/%s/root", mp, s->name) < 0)
 		return false;
 	return add_text(l, workspace, s->workdir) && add_text(l, root, "/");
@@ -566,11 +573,13 @@ static int session_status(struct bk *bk, struct buf *out)
 	struct session *s = session_of(bk);
 	int64_t touched = store_touched(&s->all->store, s->name);
 	struct bk *box;
+	bool runs;
 	int r;
 
 	session_enter(s); /* its box stays */
 	pthread_mutex_lock(&s->lock);
 	box = s->box;
+	runs = s->runs;
 	r = buf_addf(out,
 		     "session %s\nworkspace %s\nowner %u\nidle_timeout %gs\nidle_action %s\n"
 		     "commands %u\nopen_files %u\nidle_for %llds\nimage %s\n",
@@ -583,7 +592,7 @@ static int session_status(struct bk *bk, struct buf *out)
 	if (r == 0 && box)
 		r = box->ops->sandbox->status(box, out);
 	else if (r == 0)
-		r = buf_addf(out, "state asleep\n");
+		r = buf_addf(out, "state %s\n", runs ? "running" : "asleep");
 	session_leave(s);
 	return r;
 }

@@ -44,6 +44,7 @@ struct session {
 				 * there is a `box` */
 	struct bk *box;		/* NULL while no command was run */
 	bool box_seen;		/* its tree was looked at: it stays as long as the session */
+	bool runs;		/* as the reaper saw it last, where there is no `box` */
 	uint64_t touched_ms;	/* when activity was last told to others, as bk.used_ms */
 	struct err error;
 };
@@ -71,6 +72,8 @@ struct bk *session_seen_box(struct session *s);
  * the caller's. */
 void session_drop_box(struct session *s);
 
+/* What an engine said of its container. */
+void session_saw(struct session *s, bool runs);
 uid_t session_uid(struct session *s);
 /* What its container is made of; with `lock` held. */
 const char *session_image_locked(const struct session *s);

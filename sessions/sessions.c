@@ -516,7 +516,7 @@ int sessions_start(struct bk_req *req, struct sessions *all,
 	if (r < 0)
 		return r;
 	snprintf(all->mount_id, sizeof(all->mount_id), "root-%s", all->store.id);
-	return reaper_start(all, err);
+	return reaper_start(req, all, progress, ctx, err);
 }
 
 void sessions_done(struct sessions *all)

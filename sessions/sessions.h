@@ -92,7 +92,10 @@ struct sessions *sessions_of(struct bk *bk);
 
 /* ---- reaper.c ---- */
 
-int reaper_start(struct sessions *all, struct err *err);
+/* See that the engine and the image are there, look for the first time, and go on doing so. On failure
+ * too it is to be ended. */
+int reaper_start(struct bk_req *req, struct sessions *all,
+		 void (*progress)(void *ctx, const char *text), void *ctx, struct err *err);
 /* Look now. */
 void reaper_poke(struct reaper *r);
 /* Put everything to sleep that is idle now, and remove what nobody owns: how many containers. */
