@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include "base/suggest.h"
+#include "docker/engine.h"
 
 #include <ctype.h>
 #include <limits.h>
@@ -313,6 +314,20 @@ static int check_exec(const struct config *c, struct config_route *route, struct
 	return 0;
 }
 
+/* That the engine of a route is one, by name or by address. */
+static int check_engine(const struct config *c, const struct config_route *route, struct err *err)
+{
+	_cleanup_(engine_conf_done) struct engine_conf conf = {0};
+	const cJSON *name;
+	int r;
+
+	if (!find_option(route->type->options, "engine"))
+		return 0;
+	name = cJSON_GetObjectItemCaseSensitive(route->options, "engine");
+	r = engine_conf_find(cJSON_GetStringValue(name), c->engines, &conf, err);
+	return r < 0 ? err_prefix(err, r, "%s", route->place) : 0;
+}
+
 static int default_pull(struct config_route *route, const char *pull)
 {
 	if (!find_option(route->type->options, "pull") ||
@@ -388,6 +403,8 @@ int config_finish(struct config *c, struct err *err)
 
 		route->readonly |= c->opt.ro;
 		r = check_exec(c, route, err);
+		if (r == 0)
+			r = check_engine(c, route, err);
 		if (r == 0)
 			r = default_pull(route, c->opt.pull);
 	}

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/std.h"
+#include "docker/engine.h"
 
 #include <limits.h>
 #include <string.h>
@@ -74,6 +75,8 @@ static void route_help(void)
 		if (t->options)
 			print_options(t->options);
 	}
+	printf("\nan engine (of \"engines\" of the file, by its name):\n");
+	print_options(engine_options);
 }
 
 static void set_up_log(const char *level)

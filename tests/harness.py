@@ -66,6 +66,15 @@ def mounts_below(path):
     return sorted(found, reverse=True)
 
 
+def stat_of(entry):
+    """(state, parent's pid) of a process, by its directory in /proc; of one that is gone, nothing."""
+    try:
+        fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+        return fields[0], int(fields[1])
+    except OSError:
+        return ()
+
+
 def rss_kb(pid):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):

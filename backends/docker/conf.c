@@ -134,6 +134,11 @@ static int add_volume(struct docker_conf *c, const char *host, const char *place
 	_cleanup_free_ char *given = strdup(host);
 	struct volume *grown;
 
+	if (c->at.host && strncmp(c->at.host, "ssh://", 6) == 0)
+		return err_set(err, -EINVAL,
+			       "volume %s: a directory of this machine, but the engine (%s) is "
+			       "another's",
+			       host, c->at.host);
 	if (!real)
 		return err_set(err, -errno, "volume %s: %s", host, strerror(errno));
 	if (!copy || !given)
@@ -141,7 +146,7 @@ static int add_volume(struct docker_conf *c, const char *host, const char *place
 	if (!path_is_plain(place) || strcmp(place, "/") == 0)
 		return err_set(err, -EINVAL, "volume %s: \"%s\" is not a plain absolute path", host,
 			       place);
-	if (holds_engine(real, c->engine_host))
+	if (holds_engine(real, c->at.host))
 		return err_set(err, -EPERM,
 			       "volume %s: the engine's socket is there; a sandbox that has it has "
 			       "this machine",
@@ -269,37 +274,6 @@ static int add_env(struct docker_conf *c, struct err *err)
 	return 0;
 }
 
-static int copy_string(char **field, const cJSON *obj, const char *key)
-{
-	const cJSON *v = cJSON_GetObjectItemCaseSensitive(obj, key);
-
-	if (!cJSON_IsString(v))
-		return 0;
-	*field = strdup(v->valuestring);
-	return *field ? 0 : -ENOMEM;
-}
-
-static int find_engine(struct docker_conf *c, const cJSON *engines, struct err *err)
-{
-	const cJSON *e;
-
-	if (!c->engine)
-		return 0;
-	if (strstr(c->engine, "://")) {
-		c->engine_host = strdup(c->engine);
-		return c->engine_host ? 0 : -ENOMEM;
-	}
-	e = cJSON_GetObjectItemCaseSensitive(engines, c->engine);
-	if (!cJSON_IsObject(e))
-		return err_set(err, -EINVAL, "engine \"%s\" is not in \"engines\" of the config",
-			       c->engine);
-	c->engine_tls = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(e, "tls"));
-	if (copy_string(&c->engine_host, e, "host") < 0 ||
-	    copy_string(&c->engine_cert, e, "cert_path") < 0)
-		return -ENOMEM;
-	return 0;
-}
-
 static int set_default(char **field, const char *value)
 {
 	if (!*field)
@@ -368,7 +342,7 @@ int docker_conf_parse(struct docker_conf *c, const struct bk_mount *mount, bool 
 	if (r == 0)
 		r = check(c, mount, attach, err);
 	if (r == 0)
-		r = find_engine(c, mount->engines, err);
+		r = engine_conf_find(c->engine, mount->engines, &c->at, err);
 	if (r == 0)
 		r = add_volumes(c, c->volumes_json, err);
 	if (r == 0)
@@ -398,6 +372,5 @@ void docker_conf_free(struct docker_conf *c)
 	free(TAKE(c->volumes));
 	c->n_volumes = 0;
 	cJSON_Delete(TAKE(c->env));
-	free(TAKE(c->engine_host));
-	free(TAKE(c->engine_cert));
+	engine_conf_done(&c->at);
 }

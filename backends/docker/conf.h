@@ -5,7 +5,7 @@
 #define AIB_DOCKER_CONF_H
 
 #include "../backend.h"
-#include "../base/options.h"
+#include "engine.h"
 
 /* A host directory in the container. */
 struct volume {
@@ -30,10 +30,8 @@ struct docker_conf {
 	/* made of the above */
 	struct volume *volumes;
 	size_t n_volumes;
-	cJSON *env;	   /* array of "K=V" */
-	char *engine_host; /* NULL: the default engine */
-	char *engine_cert; /* certificate directory or NULL */
-	bool engine_tls;
+	cJSON *env;	       /* array of "K=V" */
+	struct engine_conf at; /* of the engine */
 };
 
 extern const struct option docker_options[], container_options[];

@@ -15,22 +15,41 @@
 #define AIB_DOCKER_ENGINE_H
 
 #include "../backend.h"
+#include "../base/options.h"
 
 struct engine;
 
-/* Where an engine is. Strings are borrowed by engine_open. */
+/* Where an engine is, and how it is reached: one of "engines" of the configuration, or a URL. */
 struct engine_conf {
-	const char *host; /* unix:///path, tcp://host:port, http(s)://…; NULL: see engine_open */
-	bool tls;	  /* with tcp: TLS, verified against ca.pem */
-	const char *cert_path; /* directory with ca.pem, cert.pem, key.pem */
-	uint64_t timeout_ms;   /* without progress; 0: 30 s */
+	char *host; /* unix:///path, tcp://host:port, http(s)://…, ssh://…; NULL: see engine_open */
+	bool tls;   /* with tcp: TLS, with the server verified; implied by `cert` */
+	char *cert; /* directory with ca.pem (or the machine's own CAs), cert.pem and key.pem */
+	char *api_version;	     /* the newest to use; NULL: what both know */
+	uint64_t connect_timeout_ms; /* 0: 10 s over ssh, else `timeout_ms` */
+	char *ssh_config, *ssh_identity, *ssh_dial;
+	uint64_t timeout_ms; /* without progress; 0: 30 s. No key of "engines" */
 };
 
+extern const struct option engine_options[]; /* the keys of a named engine */
+
 /*
- * Make a client; does not connect. Without a host: DOCKER_HOST (with DOCKER_TLS_VERIFY and
- * DOCKER_CERT_PATH), the current context of the docker client's configuration, then the first
- * existing of /var/run/docker.sock, $XDG_RUNTIME_DIR/docker.sock, ~/.docker/run/docker.sock,
- * /run/podman/podman.sock, $XDG_RUNTIME_DIR/podman/podman.sock.
+ * Where the engine NAME is: one of ENGINES ("engines" of the configuration, may be NULL), a URL, or
+ * the default one where NAME is NULL. *RET is the caller's, to be ended with engine_conf_done.
+ * Nothing is opened or asked. -EINVAL with text: no such name (with a suggestion), an unknown key,
+ * a value that is none.
+ */
+int engine_conf_find(const char *name, const cJSON *engines, struct engine_conf *ret,
+		     struct err *err);
+/* The same of one value of "engines". */
+int engine_conf_parse(const cJSON *obj, struct engine_conf *ret, struct err *err);
+void engine_conf_done(struct engine_conf *c); /* takes an empty one */
+
+/*
+ * Make a client; does not connect. CONF is read, not kept; NULL is an empty one. Files of `cert`
+ * are looked at: -EACCES, -ENOENT … with text that names the one. Without a host: DOCKER_HOST (with
+ * DOCKER_TLS_VERIFY and DOCKER_CERT_PATH), the current context of the docker client's
+ * configuration, then the first existing of /var/run/docker.sock, $XDG_RUNTIME_DIR/docker.sock,
+ * ~/.docker/run/docker.sock, /run/podman/podman.sock, $XDG_RUNTIME_DIR/podman/podman.sock.
  */
 int engine_open(const struct engine_conf *conf, struct engine **ret, struct err *err);
 void engine_close(struct engine *e); /* no call may be running; takes NULL */

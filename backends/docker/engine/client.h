@@ -16,7 +16,10 @@
 
 struct engine {
 	struct http *http;
+	struct ssh *ssh; /* or NULL */
 	bool local;
+	bool pinned;	 /* to `newest` */
+	char newest[16]; /* version of the API that is asked for at most */
 
 	pthread_mutex_t lock; /* guards the rest */
 	char version[16];     /* "1.41"; empty until agreed on */
@@ -53,7 +56,7 @@ bool json_bool(const cJSON *obj, const char *key);
 /* discover.c: where the engine is, by CONF or the environment. Fields are the caller's. */
 struct place {
 	char *host;
-	char *cert_path; /* may be NULL */
+	char *cert; /* directory of certificates; may be NULL */
 	bool tls, insecure;
 };
 int place_find(const struct engine_conf *conf, struct place *ret, struct err *err);
