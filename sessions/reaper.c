@@ -7,7 +7,6 @@
 #include "../backends/base/log.h"
 #include "../backends/base/pool.h"
 #include "../backends/base/thread.h"
-#include "../backends/docker/conf.h"
 #include "../backends/docker/engine.h"
 #include "sessions.h"
 
@@ -51,23 +50,10 @@ static bool same_name(const char *a, const char *b)
 static int open_engine(const struct bk_mount *mount, const char *name, struct engine **ret,
 		       struct err *err)
 {
-	cJSON *options = cJSON_CreateObject();
-	struct docker_conf c;
-	int r = -ENOMEM;
+	_cleanup_(engine_conf_done) struct engine_conf conf = {0};
+	int r = engine_conf_find(name, mount->engines, &conf, err);
 
-	if (cJSON_AddStringToObject(options, "image", "-") &&
-	    (!name || cJSON_AddStringToObject(options, "engine", name)))
-		r = docker_conf_parse(&c, mount, false, options, NULL, err);
-	cJSON_Delete(options);
-	if (r < 0)
-		return r;
-	r = engine_open(&(struct engine_conf){.host = c.engine_host,
-					      .tls = c.engine_tls,
-					      .cert_path = c.engine_cert,
-					      .timeout_ms = c.timeout},
-			ret, err);
-	docker_conf_free(&c);
-	return r;
+	return r < 0 ? r : engine_open(&conf, ret, err);
 }
 
 static void add_place(struct reaper *r, const char *name)
