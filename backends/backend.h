@@ -473,6 +473,7 @@ struct bk_mount {
 	const char *mountpoint; /* absolute, no links */
 	uid_t uid;		/* the mount's owner */
 	gid_t gid;
+	const char *alive; /* path of a file that is locked while this daemon lives; NULL: none */
 	const char *spool_dir; /* where unlinked temporary files go */
 	const char *guest;     /* path of aib-guest on the host */
 	const cJSON *engines;  /* "engines" of the configuration, or NULL */

@@ -12,7 +12,7 @@ const char args_usage[] =
     "       aibfs CONFIG MOUNTPOINT [-o OPT,...]     (fstab, mount -t fuse.aibfs; \"none\": no "
     "file)\n"
     "       aibfs --show-config [-c CONFIG] [-r ROUTE]... [-o OPT,...]\n"
-    "       aibfs --check-config CONFIG | --doctor [--json] | --help-routes\n"
+    "       aibfs --check-config CONFIG | --doctor [--json] | --prune [--dry-run] | --help-routes\n"
     "\n"
     "The daemon of aib: serves one directory tree whose parts live in memory, in host\n"
     "directories and in containers. Use `aib mount`.\n"
@@ -25,7 +25,7 @@ const char args_usage[] =
     "  -h, --help           this text\n"
     "  -V, --version        the version\n";
 
-enum { SHOW = 256, CHECK, DOCTOR, ROUTE_HELP, JSON };
+enum { SHOW = 256, CHECK, DOCTOR, PRUNE, ROUTE_HELP, JSON, DRY_RUN };
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},  {"route", required_argument, NULL, 'r'},
@@ -33,7 +33,8 @@ static const struct option long_options[] = {
     {"help", no_argument, NULL, 'h'},	       {"version", no_argument, NULL, 'V'},
     {"show-config", no_argument, NULL, SHOW},  {"check-config", no_argument, NULL, CHECK},
     {"doctor", no_argument, NULL, DOCTOR},     {"help-routes", no_argument, NULL, ROUTE_HELP},
-    {"json", no_argument, NULL, JSON},	       {NULL},
+    {"json", no_argument, NULL, JSON},	       {"prune", no_argument, NULL, PRUNE},
+    {"dry-run", no_argument, NULL, DRY_RUN},   {NULL},
 };
 
 /* What is left after the options: [CONFIG] [MOUNTPOINT]. */
@@ -91,9 +92,13 @@ int args_parse(int argc, char **argv, struct args *ret)
 		case JSON:
 			ret->json = true;
 			break;
+		case DRY_RUN:
+			ret->dry_run = true;
+			break;
 		case SHOW:
 		case CHECK:
 		case DOCTOR:
+		case PRUNE:
 		case ROUTE_HELP:
 			ret->what = ARGS_SHOW_CONFIG + (c - SHOW);
 			break;

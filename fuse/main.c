@@ -7,6 +7,7 @@
 #include "lifecycle.h"
 #include "mounted.h"
 #include "mountpoint.h"
+#include "prune.h"
 #include "serve.h"
 #include "session.h"
 
@@ -116,7 +117,7 @@ static void help(void)
 
 static int run(const struct args *a, struct config *c, struct err *err)
 {
-	int r = a->what <= ARGS_DOCTOR ? configure(a, c, err) : 0;
+	int r = a->what <= ARGS_PRUNE ? configure(a, c, err) : 0;
 
 	if (r < 0)
 		return r;
@@ -129,6 +130,8 @@ static int run(const struct args *a, struct config *c, struct err *err)
 		return 0;
 	case ARGS_DOCTOR:
 		return doctor(c, a->json);
+	case ARGS_PRUNE:
+		return prune(c, a->dry_run);
 	case ARGS_ROUTE_HELP:
 		route_help();
 		return 0;

@@ -110,6 +110,7 @@ static int make_routes(struct daemon *d, struct err *err)
 	d->mount = (struct bk_mount){
 	    .id = d->id,
 	    .mountpoint = d->mountpoint,
+	    .alive = d->entry.info,
 	    .uid = geteuid(),
 	    .gid = getegid(),
 	    .spool_dir = o->spool,

@@ -133,6 +133,7 @@ int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
 	    .conf = sb->conf,
 	    .mount_id = sb->mount->id,
 	    .mountpoint = sb->mount->mountpoint,
+	    .alive = sb->mount->alive,
 	    .route = sb->route,
 	    .home = conf_binds_routes(sb->conf) && !sb->conf->user && sb->mount->uid != 0,
 	    .cpus = sb->cpus,

@@ -3,7 +3,7 @@ _aib() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words='mount umount status exec session config doctor help --help --version'
+		words='mount umount status exec session config doctor prune help --help --version'
 	else
 		case ${COMP_WORDS[1]},$prev in
 		mount,-c | *,check)
@@ -13,13 +13,14 @@ _aib() {
 			;;
 		mount,-[ro]) return ;;
 		config,config) words='check show' ;;
-		help,*) words='mount umount status exec session config doctor' ;;
+		help,*) words='mount umount status exec session config doctor prune' ;;
 		session,session) words='get release ls status rm cleanup shutdown' ;;
 		session,release | session,status | session,rm | session,get)
 			words="--json --help $(aib session ls 2>/dev/null | sed 's/ .*//')" ;;
 		session,*) words='--owner --idle-timeout --runtime --image --env --workspace --mount --json --help' ;;
 		mount,*) words='-c -r -o -f --help' ;;
 		umount,*) words="--lazy --force --help $(aib status 2>/dev/null | sed -n 's|^\(/[^ ]*\)  .*|\1|p')" ;;
+		prune,*) words='--dry-run --help' ;;
 		status,* | doctor,*) words='--json --help' ;;
 		esac
 	fi

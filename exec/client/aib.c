@@ -96,6 +96,16 @@ static const struct command commands[] = {
 	      "Checks FUSE, limits, places and engines. Ends with 1 where something is an error.\n",
      .program = "aibfs",
      .first = (const char *const[]){"--doctor", NULL}},
+    {.name = "prune",
+     .summary = "remove what killed daemons left and no mount owns",
+     .usage = "aib prune [--dry-run] [-c FILE]\n"
+	      "\n"
+	      "Removes containers of mounts whose daemon is dead (but those that are to be kept) and of\n"
+	      "sessions that are no more, and entries of dead daemons; stops containers of sessions that no\n"
+	      "daemon uses. Only what this user made on this machine. A line for each; --dry-run says\n"
+	      "what it would do, and does nothing.\n",
+     .program = "aibfs",
+     .first = (const char *const[]){"--prune", NULL}},
     {.name = "help",
      .summary = "explain a command",
      .usage = "aib help [COMMAND]\n",

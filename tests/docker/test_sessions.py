@@ -487,3 +487,33 @@ def test_idle_sessions_cost_kilobytes(mount, root, engine):
     assert not containers(engine, root)
     if not os.environ.get("ASAN_OPTIONS") or harness.SLOW == 1:
         assert grown < 64
+
+
+def test_prune_removes_what_nobody_owns(mount, root, engine, world):
+    living = mount(route(root), f"/py=docker:{IMAGE}")
+    (living / "sessions/a").mkdir()
+    living.exec("true", cwd="sessions/a", check=True)
+    dead = mount(f"/dead=docker:{IMAGE}", f"/kept=docker:{IMAGE},keep", route(world.dir / "root2"))
+    for name in ("b", "c"):
+        (dead / "sessions" / name).mkdir()
+        dead.exec("true", cwd=f"sessions/{name}", check=True)
+    kill(dead)
+    (world.dir / "root2/c/session.json").unlink()
+    names = lambda: {engine.inspect(c)["Name"] for c in engine.containers("label=aib.host")}
+    before = names()
+    prune = harness.program("aib"), "prune"
+    said = harness.run(*prune, "--dry-run").stdout
+    assert said.count("would remove container") == 2 and said.count("would stop container") == 1, said
+    assert "would remove entry" in said
+    assert names() == before
+    assert harness.run(*prune).stdout == said.replace("would ", "")
+    assert {n.split("-", 2)[2][:6] for n in before - names()} == {n.split("-", 2)[2][:6] for n in before
+                                                                  if "dead" in n or "-c-" in n}
+    assert states(engine, world.dir / "root2") == {"b": "exited"}
+    assert states(engine, root) == {"a": "running"}
+    assert living.exec("true", cwd="py").returncode == 0
+    assert "remove" not in harness.run(*prune).stdout
+    for c in engine.containers("label=aib.keep=true", "label=aib.mountpoint=" + str(dead)):
+        engine.docker("rm", "-f", c)
+    for c in containers(engine, world.dir / "root2"):
+        engine.docker("rm", "-f", c["id"])
