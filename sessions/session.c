@@ -66,11 +66,14 @@ int session_update(struct session *s, cJSON *json)
 
 static int workspace_options(const struct session *s, cJSON **ret)
 {
-	_cleanup_free_ char *path = NULL;
-	cJSON *o = cJSON_CreateObject();
+	_cleanup_free_ char *path = NULL, *root = NULL;
+	cJSON *o = s->workdir ? cJSON_CreateObject() : NULL;
 
 	if (o && asprintf(&path, "%s/%s/workspace", s->all->store.path, s->name) >= 0 &&
+	    asprintf(&root, "%s/.aib/sessions/%s/root", s->all->mount->mountpoint, s->name) >= 0 &&
 	    cJSON_AddStringToObject(o, "path", path) &&
+	    cJSON_AddStringToObject(o, "outside", root) &&
+	    cJSON_AddStringToObject(o, "place", s->workdir) &&
 	    cJSON_AddNumberToObject(o, "fd_cache", SESSION_FD_CACHE)) {
 		*ret = o;
 		return 0;

@@ -167,6 +167,28 @@ def test_release_keeps_the_workspace_and_rm_deletes_it(mount, root, engine):
     assert not (root / "a").exists() and not containers(engine, root)
 
 
+def test_links_of_a_workspace_lead_where_they_lead_in_the_sandbox(mount, root, engine):
+    m = mount(route(root))
+    (m / "sessions/a").mkdir()
+    m.exec("sh", "-c", "mkdir d; echo 1 > d/f; ln -s /etc/passwd abs; ln -s ../../etc/passwd d/up; "
+                       "ln -s /workspace/d/f own; ln -s d/f plain; ln -s d/../../etc/passwd odd", cwd="sessions/a",
+           check=True)
+    inside, outside = m / "sessions/a", f"{m}/.aib/sessions/a/root"
+    link = lambda name: os.readlink(inside / name)
+    assert link("abs") == link("d/up") == outside + "/etc/passwd"
+    assert (inside / "abs").read_text() == (inside / "d/up").read_text() == m.exec(
+        "cat", "/etc/passwd", cwd="sessions/a").stdout
+    assert link("own") == str(inside / "d/f") and link("plain") == "d/f"
+    assert (inside / "own").read_text() == "1\n"
+    with pytest.raises(OSError):
+        link("odd")
+    for name in ("../../etc/shadow", "/../etc/shadow", "../../../../../etc/shadow"):
+        (inside / "l").symlink_to(name)
+        with contextlib.suppress(PermissionError):
+            assert link("l").startswith(outside) and ".." not in link("l")
+        (inside / "l").unlink()
+
+
 def test_release_is_refused_while_it_is_used(mount, root, engine):
     m = mount(route(root))
     (m / "sessions/a").mkdir()
