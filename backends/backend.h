@@ -477,7 +477,7 @@ struct bk_mount {
 	const char *spool_dir; /* where unlinked temporary files go */
 	const char *guest;     /* path of aib-guest on the host */
 	const cJSON *engines;  /* "engines" of the configuration, or NULL */
-	const cJSON *runtimes; /* "runtimes" of the configuration, or NULL */
+	struct runtimes *runtimes; /* for who makes sandboxes from recipes (sessions/runtimes.h) */
 	/* For who makes backends himself, below a route: numbers for their ino_space, the same for the
 	 * same KEY where that is free. NULL: there is nobody else, and 0 will do. */
 	struct bk_spaces *spaces;

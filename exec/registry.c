@@ -104,6 +104,19 @@ static int write_info(int fd, const char *mountpoint)
 	return pwrite(fd, text.data, text.len, 0) == (ssize_t)text.len ? 0 : -errno;
 }
 
+int registry_dir(char **ret, struct err *err)
+{
+	_cleanup_free_ char *dir = NULL;
+	int r = registry_runtime_dir(&dir);
+
+	if (r < 0)
+		return err_set(err, r, "out of memory");
+	r = private_dir(dir, err);
+	if (r == 0)
+		*ret = TAKE(dir);
+	return r;
+}
+
 int registry_add(const char *mountpoint, struct registry_entry *ret, struct err *err)
 {
 	_cleanup_free_ char *runtime = NULL, *dir = NULL, *info = NULL;
@@ -111,10 +124,7 @@ int registry_add(const char *mountpoint, struct registry_entry *ret, struct err 
 	char id[REGISTRY_ID_SIZE];
 	int r;
 
-	r = registry_runtime_dir(&runtime);
-	if (r < 0)
-		return err_set(err, r, "out of memory");
-	r = private_dir(runtime, err);
+	r = registry_dir(&runtime, err);
 	if (r < 0)
 		return r;
 	registry_id(mountpoint, id);

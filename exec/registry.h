@@ -25,6 +25,9 @@
 /* 16 hex digits of MOUNTPOINT (absolute, no links) and a NUL. */
 void registry_id(const char *mountpoint, char ret[REGISTRY_ID_SIZE]);
 
+/* RUNTIME of this user, made where it is missing; *ret is the caller's. Errors have text. */
+int registry_dir(char **ret, struct err *err);
+
 /* ---- Daemons ---- */
 
 /* One daemon's entry. */

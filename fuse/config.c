@@ -45,6 +45,10 @@ const struct option config_option_table[] = {
     {"debug", OPTION_BOOL, OPT(debug), NULL, "print every FUSE request to standard error"},
     {"pull", OPTION_STRING, OPT(pull), "missing|always|never",
      "pull images that are missing (default), always or never; a route's own `pull` wins"},
+    {"build_network", OPTION_STRING, OPT(build_network), NULL,
+     "network of the commands that build a runtime's image (default: the engine's)"},
+    {"build_timeout", OPTION_DURATION, OPT(build_timeout_ms), NULL,
+     "the end of such a build that prints nothing (default 15m)"},
     {"log_level", OPTION_STRING, OPT(log_level), "error|warning|info|debug",
      "what is logged (default info)"},
     {"spool", OPTION_STRING, OPT(spool), NULL, "directory of temporary files (default /var/tmp)"},
@@ -84,6 +88,7 @@ int config_init(struct config *c)
 	    .passthrough = strdup("auto"),
 	    .deadline_ms = 30 * 1000,
 	    .prepare_timeout_ms = 60 * 60 * 1000,
+	    .build_timeout_ms = 15 * 60 * 1000,
 	};
 	if (c->opt.control && c->opt.pull && c->opt.log_level && c->opt.spool && c->opt.passthrough)
 		return 0;
@@ -336,6 +341,47 @@ static int default_pull(struct config_route *route, const char *pull)
 	return cJSON_AddStringToObject(route->options, "pull", pull) ? 0 : -ENOMEM;
 }
 
+static int check_runtime(const struct runtimes *runtimes, const struct config_route *route,
+			 struct err *err)
+{
+	const char *name = config_runtime_of(route);
+	const struct runtime *rt;
+	int r = 0;
+
+	if (name)
+		r = runtimes_find(runtimes, name, &rt, err);
+	if (name && r == 0 && cJSON_GetObjectItemCaseSensitive(route->options, "image"))
+		r = err_set(err, -EINVAL, "\"image\" and \"runtime\" exclude each other");
+	return r < 0 ? err_prefix(err, r, "%s", route->place) : 0;
+}
+
+static int check_runtimes(const struct config *c, struct err *err)
+{
+	_cleanup_(runtimes_freep) struct runtimes *runtimes = NULL;
+	int r = config_runtimes(c, &runtimes, err);
+
+	for (size_t i = 0; r == 0 && i < c->n_routes; i++)
+		r = check_runtime(runtimes, &c->routes[i], err);
+	return r;
+}
+
+const char *config_runtime_of(const struct config_route *route)
+{
+	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(route->options, "runtime"));
+}
+
+int config_runtimes(const struct config *c, struct runtimes **ret, struct err *err)
+{
+	const struct runtimes_conf conf = {
+	    .runtimes = c->runtimes,
+	    .engines = c->engines,
+	    .build_network = c->opt.build_network,
+	    .build_timeout_ms = c->opt.build_timeout_ms,
+	};
+
+	return runtimes_new(&conf, ret, err);
+}
+
 static int add_default_root(struct config *c, struct err *err)
 {
 	_cleanup_(cJSON_Deletep) cJSON *obj = cJSON_CreateObject();
@@ -408,6 +454,8 @@ int config_finish(struct config *c, struct err *err)
 		if (r == 0)
 			r = default_pull(route, c->opt.pull);
 	}
+	if (r == 0)
+		r = check_runtimes(c, err);
 	if (r < 0)
 		return r;
 	qsort(c->routes, c->n_routes, sizeof(*c->routes), by_path);

@@ -8,6 +8,7 @@
 #include "mounted.h"
 #include "mountpoint.h"
 #include "prune.h"
+#include "runtime_command.h"
 #include "serve.h"
 #include "session.h"
 
@@ -117,7 +118,7 @@ static void help(void)
 
 static int run(const struct args *a, struct config *c, struct err *err)
 {
-	int r = a->what <= ARGS_PRUNE ? configure(a, c, err) : 0;
+	int r = a->what <= ARGS_RUNTIME ? configure(a, c, err) : 0;
 
 	if (r < 0)
 		return r;
@@ -132,6 +133,8 @@ static int run(const struct args *a, struct config *c, struct err *err)
 		return doctor(c, a->json);
 	case ARGS_PRUNE:
 		return prune(c, a->dry_run);
+	case ARGS_RUNTIME:
+		return runtime_command(a, c, err);
 	case ARGS_ROUTE_HELP:
 		route_help();
 		return 0;
@@ -159,5 +162,5 @@ int main(int argc, char **argv)
 	r = run(&a, &c, &err);
 	if (r < 0)
 		fprintf(stderr, "aib: %s\n", err.text[0] ? err.text : strerror(-r));
-	return r ? 1 : 0;
+	return r < 0 ? 1 : r;
 }

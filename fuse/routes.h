@@ -15,12 +15,13 @@ struct routes {
 };
 
 /*
- * Make and prepare all. C and MOUNT are borrowed for the life of the routes. A route that fails is
+ * Make and prepare all. C and MOUNT are borrowed for the life of the routes; images of
+ * RUNTIMES are built where a route names one that is missing. A route that fails is
  * an error with its name, but where it is `nofail`: then it stays in the list without a backend and
  * is told of on standard error. The deadline of REQ starts anew for each route.
  */
-int routes_new(const struct config *c, const struct bk_mount *mount, struct bk_req *req,
-	       struct progress *progress, struct routes *ret, struct err *err);
+int routes_new(const struct config *c, const struct bk_mount *mount, struct runtimes *runtimes,
+	       struct bk_req *req, struct progress *progress, struct routes *ret, struct err *err);
 /* Destroy the backends, the last made first, those that may wait all at once; SAY gets a line for
  * each of these. */
 void routes_stop(struct routes *r, void (*say)(void *ctx, const char *text), void *ctx);

@@ -34,6 +34,7 @@ struct daemon {
 	char *guest, *socket;
 	struct bk_spaces *spaces;
 	struct bk_mount mount; /* what the backends of the routes borrow */
+	struct runtimes *runtimes;
 	struct routes routes;
 	struct bk *control; /* one of the routes, or NULL */
 	struct control_mount shown;
@@ -116,11 +117,14 @@ static int make_routes(struct daemon *d, struct err *err)
 	    .spool_dir = o->spool,
 	    .guest = d->guest,
 	    .engines = d->c->engines,
-	    .runtimes = d->c->runtimes,
 	    .spaces = d->spaces,
 	    .can_switch_user = geteuid() == 0,
 	};
-	return routes_new(d->c, &d->mount, &d->preparing, &progress, &d->routes, err);
+	r = config_runtimes(d->c, &d->runtimes, err);
+	d->mount.runtimes = d->runtimes;
+	return r < 0 ? r
+		     : routes_new(d->c, &d->mount, d->runtimes, &d->preparing, &progress,
+				  &d->routes, err);
 }
 
 /* Nothing before the session is there. */
@@ -180,6 +184,8 @@ static int add_control(struct daemon *d)
 	    .socket = d->socket,
 	};
 	r = control_populate(d->control, &d->shown);
+	if (r == 0)
+		r = runtimes_add_control(d->runtimes, d->control);
 	if (r == 0)
 		r = control_add_metrics(d->control, session_metrics, d);
 	return r < 0 ? r : sessions_control_add(&d->sessions, d->control);
@@ -374,6 +380,7 @@ static void end(struct daemon *d, bool stuck)
 	if (!stuck) {
 		sessions_control_done(&d->sessions);
 		routes_free(&d->routes);
+		runtimes_free(d->runtimes);
 		bk_spaces_free(d->spaces);
 	}
 	registry_remove(&d->entry);

@@ -64,7 +64,7 @@ def allowed(path, target):
 
 def resolve(file, name):
     """The header of ours that an #include means, or None."""
-    for base in (file.parent, TOP / "backends", TOP / "exec", TOP / "fuse", TOP):
+    for base in (file.parent, TOP / "backends", TOP / "exec", TOP / "sessions", TOP / "fuse", TOP):
         found = (base / name).resolve()
         if found.is_file() and TOP in found.parents:
             return found.relative_to(TOP)

@@ -127,10 +127,8 @@ static int check(struct sessions_conf *c, const struct bk_mount *mount, bool one
 	if (c->idle_timeout < 1000 || c->cleanup_interval < 1000)
 		return err_set(err, -EINVAL,
 			       "\"idle_timeout\" and \"cleanup_interval\" must be at least 1s");
-	if (c->runtime)
-		return err_set(err, -EOPNOTSUPP, "\"runtime\": give an image");
 	if (!cJSON_GetObjectItemCaseSensitive(c->box, "image"))
-		return err_set(err, -EINVAL, "\"image\" is missing");
+		return err_set(err, -EINVAL, "\"image\" or \"runtime\" is missing");
 	c->anyone = c->create && strcmp(c->create, "anyone") == 0;
 	c->uid = mount->uid;
 	c->gid = mount->gid;

@@ -2,6 +2,7 @@
 #include "request.h"
 
 #include "../backends/base/units.h"
+#include "runtimes.h"
 #include "sessions.h"
 
 #include <cjson/cJSON.h>
@@ -120,6 +121,33 @@ static int wish_of(const struct asked *a, struct sessions_wish *w, cJSON **ret_b
 	return 0;
 }
 
+/* A runtime in BOX becomes its image, which is built where it is not there. */
+static int resolve_runtime(const struct asked *a, struct sessions *all, cJSON **box,
+			   struct err *err)
+{
+	const char *engine = text_of(*box, "engine");
+	const struct runtime_want want = {
+	    .name = text_of(*box, "runtime"),
+	    .engine = engine ? engine : text_of(all->conf.box, "engine"),
+	};
+	_cleanup_(runtime_image_done) struct runtime_image image = {NULL};
+	cJSON *resolved = NULL;
+	int r;
+
+	if (!want.name)
+		return 0;
+	if (!all->mount->runtimes)
+		return err_set(err, -EINVAL, "runtime %s: this mount has none", want.name);
+	r = runtimes_image(a->req, all->mount->runtimes, &want, NULL, NULL, &image, err);
+	if (r == 0)
+		r = runtimes_options(&image, *box, &resolved);
+	if (r < 0)
+		return r;
+	cJSON_Delete(*box);
+	*box = resolved;
+	return 0;
+}
+
 static int get(const struct asked *a, cJSON **ret, struct err *err)
 {
 	_cleanup_(sessions_unrefp) struct session *s = NULL;
@@ -141,6 +169,9 @@ static int get(const struct asked *a, cJSON **ret, struct err *err)
 	/* Its own options are a sandbox's way to the host: volumes, user, engine. */
 	if (r == 0 && !a->all && cJSON_GetArraySize(box) > 0)
 		r = err_set(err, -EPERM, "only the mount's owner gives a session options");
+	if (r == 0)
+		r = resolve_runtime(a, all, &box, err);
+	wish.box = box;
 	if (r == 0)
 		r = sessions_conf_check(&all->conf, all->mount, box, err);
 	if (r == 0)

@@ -39,6 +39,7 @@
 
 const struct option docker_options[] = {
     {"image", OPTION_STRING, AT(image), NULL, "image of the sandbox"},
+    {"runtime", OPTION_STRING, AT(runtime), NULL, "runtime to make it of, in place of an image"},
     {"name", OPTION_STRING, AT(name), NULL, "name of the container (aib-MOUNT-ROUTE)"},
     {"pull", OPTION_STRING, AT(pull), "missing|always|never", "when to pull the image"},
     {"volumes", OPTION_JSON, AT(volumes_json), NULL, "{\"/host/dir\": \"/in/sandbox[:ro]\"}"},

@@ -18,6 +18,7 @@ struct volume {
 
 struct docker_conf {
 	/* as given */
+	char *runtime; /* never here: whoever makes the route puts the runtime's image in its place */
 	char *image, *container, *engine, *name, *network, *user, *workdir, *oci_runtime;
 	char *pull, *symlinks, *pseudo, *transport, *guest, *idmap, *end;
 	cJSON *volumes_json, *volume_json, *env_json, *labels_json, *links_json;

@@ -72,6 +72,30 @@ int engine_image_inspect(struct bk_req *, struct engine *, const char *image, cJ
 int engine_image_pull(struct bk_req *, struct engine *, const char *image,
 		      void (*progress)(void *ctx, const char *text), void *ctx, struct err *);
 
+/* All images with a label "KEY=VALUE" or "KEY", those without a name too: the JSON array of
+ * GET /images/json. */
+int engine_image_list(struct bk_req *, struct engine *, const char *label, cJSON **ret,
+		      struct err *);
+/* IMAGE is a name, which goes, and the image with its last one; or an id. Missing is success;
+ * -EBUSY where a container is of it. */
+int engine_image_remove(struct bk_req *, struct engine *, const char *image, struct err *);
+
+struct engine_build {
+	const char *dockerfile; /* the text: there are no other files */
+	const char *tag;	/* what the image is called when it is built, and not before */
+	const cJSON *labels;	/* object of strings */
+	const char *network;	/* of its commands; NULL: the engine's default */
+	bool no_cache;		/* also what was done by an earlier build is done again */
+	uint64_t timeout_ms;	/* without a line of output */
+};
+/*
+ * Build an image, with each line of output to PROGRESS (printable; may be NULL). A line moves REQ's
+ * deadline on: it is at least `timeout_ms` away. Cancelling aborts the build. Failure has the
+ * engine's text and the last lines of the output.
+ */
+int engine_image_build(struct bk_req *, struct engine *, const struct engine_build *,
+		       void (*progress)(void *ctx, const char *text), void *ctx, struct err *);
+
 /* ---- Networks ---- */
 int engine_network_inspect(struct bk_req *, struct engine *, const char *name, cJSON **ret,
 			   struct err *);

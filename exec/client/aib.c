@@ -89,6 +89,31 @@ static const struct command commands[] = {
 	      "with these arguments would use, defaults and environment included, with secrets "
 	      "masked.\n",
      .run = run_config},
+    {.name = "runtime",
+     .summary = "list, build and remove the images of runtimes",
+     .usage = "aib runtime ls [--json]\n"
+	      "aib runtime show NAME [--json]\n"
+	      "aib runtime build NAME\n"
+	      "aib runtime rm NAME [--dry-run]\n"
+	      "aib runtime prune [--dry-run]\n"
+	      "\n"
+	      "A runtime is a recipe of a sandbox's image: `-r /py=runtime:NAME`, or \"runtime\" "
+	      "of a\n"
+	      "docker route. There are those built in, and \"runtimes\" of the configuration. An "
+	      "image is\n"
+	      "built at its first use; build does it before, and prints its name. rm removes the "
+	      "images\n"
+	      "of a runtime, prune those whose recipe is not in this configuration (any more); an "
+	      "image\n"
+	      "that a container is of stays.\n"
+	      "\n"
+	      "  -c FILE            the configuration (default: $AIB_CONFIG, or none)\n"
+	      "  -o OPT,...         options of the mount: pull, build_network, build_timeout\n"
+	      "      --engine NAME  one of its engines, or a URL (default: the usual one)\n"
+	      "      --json         ls, show: as JSON\n"
+	      "      --dry-run      rm, prune: only say what would go\n",
+     .program = "aibfs",
+     .first = (const char *const[]){"--runtime", NULL}},
     {.name = "doctor",
      .summary = "check this machine, and say what to do",
      .usage = "aib doctor [--json] [-c FILE]\n"

@@ -28,7 +28,7 @@ def root(world, engine):
     for m in world.mounts:
         assert not m.end()
     for c in containers(engine, path):
-        engine.docker("rm", "-f", c["id"])
+        engine.docker("rm", "-f", c["id"], check=False)  # it may be going already
 
 
 def containers(engine, root):
@@ -539,3 +539,19 @@ def test_prune_removes_what_nobody_owns(mount, root, engine, world):
         engine.docker("rm", "-f", c)
     for c in containers(engine, world.dir / "root2"):
         engine.docker("rm", "-f", c["id"])
+
+
+def test_runtimes_of_sessions(mount, root, engine):
+    runtimes = {name: {"base_image": IMAGE, "packages": [], "setup_commands": [], "workdir": f"/{name}",
+                       "env": {"WHICH": name}} for name in ("one", "two")}
+    config = {"runtimes": runtimes, "routes": {"/sessions": {
+        "type": "sessions", "runtime": "one", "workspace_root": str(root)}}}
+    m = mount(config=config, options="pull=never")
+    session(m, "get", "a")
+    session(m, "get", "b", "--runtime", "two")
+    for name, which in (("a", "one"), ("b", "two")):
+        p = m.exec("--sandbox", name, "sh", "-c", "echo $WHICH; pwd; echo 1 > f")
+        assert p.stdout == f"{which}\n/{which}\n", p
+        assert (m / "sessions" / name / "f").exists()
+    p = session(m, "get", "c", "--runtime", "thre", check=False)
+    assert p.returncode == 1 and "thre" in p.stderr

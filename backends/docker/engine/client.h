@@ -48,6 +48,10 @@ int engine_body(struct bk_req *req, struct engine *e, struct http_reply *x, stru
 /* For an answer that is not what it should be. */
 int engine_garbled(struct engine *e, struct err *err, const char *what);
 
+/* The value of `filters` of a list: what has the label "KEY=VALUE" or "KEY". The caller's, or NULL.
+ */
+char *engine_label_filter(const char *label);
+
 /* Members of a JSON object, checked: NULL or DEF where missing or of another type. */
 const char *json_string(const cJSON *obj, const char *key);
 double json_number(const cJSON *obj, const char *key, double def);

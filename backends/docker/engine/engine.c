@@ -325,6 +325,17 @@ int engine_get(struct bk_req *req, struct engine *e, const char *path, cJSON **r
 	return engine_call(req, e, &rq, ret, err);
 }
 
+char *engine_label_filter(const char *label)
+{
+	cJSON *filter = cJSON_CreateObject(), *labels = cJSON_AddArrayToObject(filter, "label");
+	char *text = NULL;
+
+	if (cJSON_AddItemToArray(labels, cJSON_CreateString(label)))
+		text = cJSON_PrintUnformatted(filter);
+	cJSON_Delete(filter);
+	return text;
+}
+
 int engine_version(struct bk_req *req, struct engine *e, cJSON **ret, struct err *err)
 {
 	return engine_get(req, e, "/version", ret, err);
