@@ -24,6 +24,8 @@
 	     "how often is looked for idle sessions and leftovers, at the least (5m)"},            \
 	    {"max_sessions", OPTION_UINT, AT(max_sessions), NULL,                                  \
 	     "sessions of the workspace root (100; 0: no limit)"},                                 \
+	    {"engines", OPTION_STRING, AT(engines), NULL,                                          \
+	     "NAME,NAME…: engines of this machine; a new session goes to the least loaded"},       \
 	    {"host_paths", OPTION_BOOL, AT(host_paths), NULL,                                      \
 	     "the mount's own absolute path exists in the sandbox (on)"},                          \
 	    BOX(0, "image", "image of the sandbox"), BOX(1, "pull", "missing, always or never"),         \
@@ -139,6 +141,26 @@ static int check(struct sessions_conf *c, const struct bk_mount *mount, bool one
 	return r;
 }
 
+/* The names of `engines`, in their order. */
+static int split_engines(struct sessions_conf *c, struct err *err)
+{
+	_cleanup_free_ char *copy = c->engines ? strdup(c->engines) : NULL;
+	char *save = NULL;
+
+	if (!c->engines)
+		return 0;
+	if (cJSON_GetObjectItemCaseSensitive(c->box, "engine"))
+		return err_set(err, -EINVAL, "\"engine\" and \"engines\" exclude each other");
+	c->pool = cJSON_CreateArray();
+	if (!copy || !c->pool)
+		return -ENOMEM;
+	for (char *name = strtok_r(copy, ", ", &save); name; name = strtok_r(NULL, ", ", &save))
+		cJSON_AddItemToArray(c->pool, cJSON_CreateString(name));
+	return cJSON_GetArraySize(c->pool) > 0
+		   ? 0
+		   : err_set(err, -EINVAL, "\"engines\" names none");
+}
+
 /* What the container is told is right or wrong before there is one. */
 static int check_box(const struct sessions_conf *c, const struct bk_mount *mount, struct err *err)
 {
@@ -194,6 +216,8 @@ int sessions_conf_parse(struct sessions_conf *c, const struct bk_mount *mount, b
 	if (r == 0)
 		r = gather_box(table, c);
 	if (r == 0)
+		r = split_engines(c, err);
+	if (r == 0)
 		r = check(c, mount, one, err);
 	if (r == 0)
 		r = check_box(c, mount, err);
@@ -207,5 +231,6 @@ void sessions_conf_done(struct sessions_conf *c)
 	options_free(sessions_options, c);
 	options_free(session_options, c);
 	cJSON_Delete(c->box);
+	cJSON_Delete(c->pool);
 	*c = (struct sessions_conf){.box = NULL};
 }

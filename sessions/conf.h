@@ -9,13 +9,14 @@
 #include "../backends/base/options.h"
 
 struct sessions_conf {
-	char *workspace_root, *owner, *create, *name, *idle_action, *runtime;
+	char *workspace_root, *owner, *create, *name, *idle_action, *runtime, *engines;
 	uint64_t idle_timeout, remove_after, cleanup_interval; /* ms; remove_after 0: never */
 	uint64_t max_sessions;
 	bool host_paths;
 	uint64_t start_timeout; /* ms, for waiting for another's start */
 
 	cJSON *given[18]; /* options of type docker, until they are in: */
+	cJSON *pool; /* names of `engines`, or NULL */
 	cJSON *box;
 	uid_t uid;  /* of `owner` */
 	gid_t gid;

@@ -21,7 +21,9 @@
 struct place {
 	char *name; /* of the configuration, or NULL: the default engine */
 	struct engine *engine;
-	bool failing; /* was told of */
+	bool of_pool;		/* new sessions may go there */
+	atomic_bool failing;	/* it did not answer last */
+	atomic_uint running;	/* containers of the root, as seen last, and placed since */
 };
 
 struct reaper {
@@ -56,9 +58,9 @@ static int open_engine(const struct bk_mount *mount, const char *name, struct en
 	return r < 0 ? r : engine_open(&conf, ret, err);
 }
 
-static void add_place(struct reaper *r, const char *name)
+static void add_place(struct reaper *r, const char *name, bool of_pool)
 {
-	struct place p = {.name = name ? strdup(name) : NULL};
+	struct place p = {.name = name ? strdup(name) : NULL, .of_pool = of_pool};
 	struct err err = {""};
 
 	for (size_t i = 0; i < r->n_places; i++)
@@ -68,7 +70,9 @@ static void add_place(struct reaper *r, const char *name)
 		}
 	if (r->n_places < ENGINES_MAX && (p.name || !name) &&
 	    open_engine(r->all->mount, name, &p.engine, &err) == 0) {
-		r->places[r->n_places++] = p;
+		r->places[r->n_places].name = p.name;
+		r->places[r->n_places].engine = p.engine;
+		r->places[r->n_places++].of_pool = of_pool;
 		return;
 	}
 	log_warning("engine %s: %s", name ? name : "(default)", err.text);
@@ -78,6 +82,35 @@ static void add_place(struct reaper *r, const char *name)
 static const char *engine_of(const cJSON *box)
 {
 	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(box, "engine"));
+}
+
+static void add_route_places(struct reaper *r)
+{
+	const struct sessions_conf *c = &r->all->conf;
+	const cJSON *v;
+
+	cJSON_ArrayForEach (v, c->pool)
+		add_place(r, cJSON_GetStringValue(v), true);
+	if (!c->pool)
+		add_place(r, engine_of(c->box), false);
+}
+
+const char *reaper_place(struct reaper *r)
+{
+	struct place *best = NULL;
+
+	/* The pool's come first, and stay. */
+	for (size_t i = 0; i < ENGINES_MAX && r->places[i].of_pool; i++) {
+		struct place *p = &r->places[i];
+
+		if (!best || (atomic_load(&best->failing) && !atomic_load(&p->failing)) ||
+		    (atomic_load(&best->failing) == atomic_load(&p->failing) &&
+		     atomic_load(&p->running) < atomic_load(&best->running)))
+			best = p;
+	}
+	if (best)
+		atomic_fetch_add(&best->running, 1);
+	return best ? best->name : NULL;
 }
 
 /* ---- Sessions that are known here ---- */
@@ -116,13 +149,13 @@ static uint64_t look_at_known(struct reaper *r)
 	uint64_t period = all->conf.cleanup_interval;
 	struct session *s, *next, *dead;
 
-	add_place(r, engine_of(all->conf.box));
+	add_route_places(r);
 	pthread_mutex_lock(&all->lock);
 	HASH_ITER(hh, all->table, s, next)
 	{
 		session_tell_files(s);
 		pthread_mutex_lock(&s->lock);
-		add_place(r, engine_of(cJSON_GetObjectItemCaseSensitive(s->json, "docker")));
+		add_place(r, engine_of(cJSON_GetObjectItemCaseSensitive(s->json, "docker")), false);
 		if (s->idle_timeout / 2 < period)
 			period = s->idle_timeout / 2;
 		pthread_mutex_unlock(&s->lock);
@@ -244,6 +277,7 @@ static int look_at_place(struct bk_req *req, struct reaper *r, struct place *p, 
 	char label[64];
 	cJSON *list = NULL;
 	const cJSON *c;
+	unsigned running = 0;
 	int n = 0, result;
 
 	snprintf(label, sizeof(label), "aib.root=%s", r->all->store.id);
@@ -252,6 +286,7 @@ static int look_at_place(struct bk_req *req, struct reaper *r, struct place *p, 
 		struct found f = found_of(c);
 		int one;
 
+		running += strcmp(f.state, "running") == 0;
 		bk_req_extend(req, LOOK_TIMEOUT_MS);
 		one = look_at(req, r, p->engine, &f, err);
 		if (one < 0)
@@ -263,6 +298,7 @@ static int look_at_place(struct bk_req *req, struct reaper *r, struct place *p, 
 	if (result < 0 && !p->failing && result != -EINTR)
 		log_warning("sessions of %s: %s", r->all->store.path, err->text);
 	p->failing = result < 0;
+	p->running = running;
 	return result < 0 ? result : n;
 }
 
@@ -395,6 +431,44 @@ static int get_image(struct bk_req *req, struct sessions *all, struct engine *e,
 	return r < 0 ? err_prefix(err, r, "pulling image %s", image) : 0;
 }
 
+/* A session's workspace is a directory of this machine, which another's engine does not have. */
+static int prepare_place(struct bk_req *req, struct reaper *r, struct place *p,
+			 void (*progress)(void *ctx, const char *text), void *ctx, struct err *err)
+{
+	int e;
+
+	if (!engine_is_local(p->engine))
+		return err_set(err, -EOPNOTSUPP,
+			       "engine %s is not reached by a socket of this machine: a workspace is a "
+			       "directory here, which it does not have",
+			       engine_host(p->engine));
+	e = engine_ping(req, p->engine, err);
+	return e < 0 ? e : get_image(req, r->all, p->engine, progress, ctx, err);
+}
+
+/* All that the route may use; of a pool one at least. */
+static int prepare_places(struct bk_req *req, struct reaper *r,
+			  void (*progress)(void *ctx, const char *text), void *ctx, struct err *err)
+{
+	int result = err_set(err, -EIO, "no engine");
+
+	for (size_t i = 0; i < r->n_places; i++) {
+		struct err own = {""};
+		int e = prepare_place(req, r, &r->places[i], progress, ctx, &own);
+
+		r->places[i].failing = e < 0;
+		if (e == 0)
+			result = 0;
+		else if (result < 0)
+			result = err_set(err, e, "%s", own.text);
+		if (e == -EOPNOTSUPP)
+			return err_set(err, e, "%s", own.text);
+		if (e < 0 && r->places[i].of_pool)
+			log_warning("engines: %s: %s", r->places[i].name, own.text);
+	}
+	return result;
+}
+
 static struct reaper *reaper_new(struct sessions *all)
 {
 	struct reaper *r = calloc(1, sizeof(*r));
@@ -418,11 +492,7 @@ int reaper_start(struct bk_req *req, struct sessions *all,
 	if (!r)
 		return -ENOMEM;
 	(void)look_at_known(r);
-	if (r->n_places == 0)
-		return err_set(err, -EIO, "no engine");
-	e = engine_ping(req, r->places[0].engine, err);
-	if (e == 0)
-		e = get_image(req, all, r->places[0].engine, progress, ctx, err);
+	e = prepare_places(req, r, progress, ctx, err);
 	if (e < 0)
 		return e;
 	/* What an earlier daemon has left is known before anybody asks. */

@@ -175,9 +175,12 @@ static bool add_number(cJSON *o, const char *key, double n)
 static int add_box(const struct sessions *all, const struct sessions_wish *w, cJSON *json)
 {
 	cJSON *box = cJSON_Duplicate(all->conf.box, true);
+	const char *engine = reaper_place(all->reaper);
 	const cJSON *v;
 
 	if (!box || !cJSON_AddItemToObject(json, "docker", box))
+		return -ENOMEM;
+	if (engine && !cJSON_AddStringToObject(box, "engine", engine))
 		return -ENOMEM;
 	cJSON_ArrayForEach (v, w->box) {
 		cJSON *copy = cJSON_Duplicate(v, true);

@@ -96,6 +96,9 @@ struct sessions *sessions_of(struct bk *bk);
  * too it is to be ended. */
 int reaper_start(struct bk_req *req, struct sessions *all,
 		 void (*progress)(void *ctx, const char *text), void *ctx, struct err *err);
+/* The engine of the pool for a new session: of those that answered, the one with the fewest running
+ * containers. Borrowed; NULL where the route has no pool. Does not block. */
+const char *reaper_place(struct reaper *r);
 /* Look now. */
 void reaper_poke(struct reaper *r);
 /* Put everything to sleep that is idle now, and remove what nobody owns: how many containers. */

@@ -555,3 +555,23 @@ def test_runtimes_of_sessions(mount, root, engine):
         assert (m / "sessions" / name / "f").exists()
     p = session(m, "get", "c", "--runtime", "thre", check=False)
     assert p.returncode == 1 and "thre" in p.stderr
+
+
+def test_a_pool_goes_on_without_one_of_its_engines(mount, root, engine, world):
+    config = {"engines": {"up": {"host": engine.host}, "down": {"host": f"unix://{world.dir}/none.sock"}},
+              "routes": {"/sessions": {"type": "sessions", "image": IMAGE, "workspace_root": str(root),
+                                       "engines": "down,up", "cleanup_interval": "1s"}}}
+    m = mount(config=config)
+    (m / "sessions/a").mkdir()
+    assert json.loads((root / "a/session.json").read_text())["docker"]["engine"] == "up"
+    assert m.exec("echo", "1", cwd="sessions/a").stdout == "1\n"
+    session(m, "get", "b", "--engine", "down")
+    p = m.exec("true", cwd="sessions/b")
+    assert p.returncode == 125 and "none.sock" in p.stderr, p
+    (m / "sessions/b/f").write_text("still here")
+    assert m.exec("echo", "1", cwd="sessions/a").stdout == "1\n"
+
+
+def test_an_engine_elsewhere_is_refused(world, mount, root, engine):
+    with pytest.raises(AssertionError, match="not reached by a socket of this machine"):
+        mount(route(root, engine="tcp://192.0.2.1:2375"))
