@@ -132,6 +132,7 @@ struct bk {
 			     * a listing above tells what stat will, and asks nobody */
 
 	atomic_uint_fast64_t calls, errors; /* counted by the wrappers, as the two below */
+	atomic_uint nodes;		    /* that are referenced */
 	atomic_uint open;		    /* regular files that are open now */
 	atomic_uint_fast64_t used_ms;	    /* when one was last opened or closed; 0: never */
 	struct histogram latency;	    /* of requests, by the front end */
@@ -486,6 +487,7 @@ struct bk_mount {
 	const char *mountpoint; /* absolute, no links */
 	uid_t uid;		/* the mount's owner */
 	gid_t gid;
+	const char *alive; /* path of a file that is locked while this daemon lives; NULL: none */
 	const char *spool_dir; /* where unlinked temporary files go */
 	const char *guest;     /* path of aib-guest on the host */
 	const cJSON *engines;  /* "engines" of the configuration, or NULL */

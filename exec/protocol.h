@@ -149,6 +149,13 @@ int proto_exit_status(const struct proto_exit *e);
  *   {"op": "job_kill", "name": NAME, "signal": 15}   REPLY {}; 0 (default): the whole tree, TERM
  * and KILL after a grace; 9: KILL to the whole tree; else to its process group
  *   {"op": "job_rm", "name": NAME}     REPLY {}; where it runs it is killed
+ *   {"op": "session", "do": "get", "name": "alice", "owner": "alice", "idle_timeout": "30m",
+ *    "runtime": "python-minimal", "image": "python:3.12-slim", "env": {"K": "v"}, …}
+ *        Get or create; the options are those of a container and count for a new one only. REPLY
+ *        {"name", "workspace", "owner", "state", …}, as of "status". "do" is one of get, release,
+ *        status, rm ("workspace": true deletes that too), each with "name", and ls, cleanup and
+ *        shutdown (REPLY {"sessions": […]} or {"count": n}). Others than the mount's owner may do
+ *        what concerns sessions of their own.
  *   {"op": "umount", "force": false}   PROGRESS…, then REPLY {} when everything has ended
  */
 

@@ -156,6 +156,8 @@ static int handle_request(struct conn *c, struct err *err)
 	if (strcmp(name, "exec") == 0)
 		return run_exec(c, json, err);
 	c->request.json = json;
+	if (strcmp(name, "session") == 0 && c->server->conf.sessions)
+		return conn_start(c, err);
 	r = conn_job_request(c, name, err);
 	if (r != -ENOSYS)
 		return r;

@@ -56,7 +56,7 @@ void conn_job_drop(struct conn *c);
 
 /* ---- start.c ---- */
 
-/* Give the request's command to a worker. 0 or -errno with text. */
+/* Give the request's command, or a request without one, to a worker. 0 or -errno with text. */
 int conn_start(struct conn *c, struct err *err);
 /* Its connection is gone: it ends as soon as it can, and frees the rest. */
 void conn_start_cancel(struct start *st);

@@ -42,6 +42,11 @@ struct server_conf {
 	 */
 	void (*changed)(void *ctx, struct bk *bk);
 
+	/* The request "session": ALL says whether who asks (req->uid) may do all. Runs on a thread
+	 * of its own and may block. *RET is the caller's. NULL: there are none. */
+	int (*sessions)(void *ctx, struct bk_req *req, bool all, const cJSON *request, cJSON **ret,
+			struct err *err);
+
 	/* Requests other than exec. Both run on the server's thread and must not block. */
 	void *ctx;
 	/* Add to the object of the status reply. */

@@ -9,7 +9,7 @@
 #include "conn.h"
 
 struct starter {
-	struct bk *bk; /* of the sandbox */
+	struct bk *bk; /* of the sandbox; NULL: requests about sessions */
 	struct pool *pool;
 	unsigned refs;
 	struct starter *prev, *next;
