@@ -283,7 +283,8 @@ void session_tell_files(struct session *s)
 	pthread_mutex_lock(&s->lock);
 	if (s->box && atomic_load(&s->box->used_ms) > last)
 		last = atomic_load(&s->box->used_ms);
-	if (files_open(s))
+	/* What runs is told of too: it may outlive this daemon, and is to be found awake. */
+	if (files_open(s) || s->uses > 0)
 		last = now;
 	at = last > s->touched_ms ? time(NULL) - (now - last) / 1000 : 0;
 	s->touched_ms = last;
@@ -540,6 +541,21 @@ static int session_exec(struct bk_req *req, struct bk *bk, const struct bk_exec 
 	return session_keep_error(s, r, err);
 }
 
+/* A job that runs keeps its session awake: this wakes none but one that was paused meanwhile. */
+static int session_attach(struct bk_req *req, struct bk *bk, const char *job,
+			  struct bk_stream **ret, struct err *err)
+{
+	struct session *s = session_of(bk);
+	int r = wake(req, s, err);
+
+	return r < 0 ? r : s->box->ops->sandbox->attach(req, s->box, job, ret, err);
+}
+
+static bool session_lasts(struct bk *bk)
+{
+	return true;
+}
+
 static void session_changed(struct bk *bk)
 {
 	struct bk *box = get_box(session_of(bk));
@@ -619,6 +635,8 @@ static int session_bound_at(struct bk *bk, const char *host_dir, char **ret)
 
 static const struct bk_sandbox_ops sandbox_ops = {
     .exec = session_exec,
+    .attach = session_attach,
+    .lasts = session_lasts,
     .changed = session_changed,
     .touches = session_touches,
     .ctl = session_ctl,

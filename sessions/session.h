@@ -61,7 +61,7 @@ int session_update(struct session *s, cJSON *json);
 void session_enter(struct session *s);
 void session_leave(struct session *s);
 bool session_in_use(struct session *s);
-/* Files are open here, or were since the last call: others are to know. */
+/* It is in use here, or was since the last call: others are to know. */
 void session_tell_files(struct session *s);
 
 /* Its container's tree, made where there is none; it does not start. Borrowed. Blocks. */

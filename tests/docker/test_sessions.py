@@ -575,3 +575,21 @@ def test_a_pool_goes_on_without_one_of_its_engines(mount, root, engine, world):
 def test_an_engine_elsewhere_is_refused(world, mount, root, engine):
     with pytest.raises(AssertionError, match="not reached by a socket of this machine"):
         mount(route(root, engine="tcp://192.0.2.1:2375"))
+
+
+def test_a_job_outlives_the_daemon_and_keeps_its_session_awake(root, mount):
+    said = route(root, idle_timeout="8s")
+    m = mount(said)
+    session(m, "get", "alice")
+    job = m / ".aib/jobs/j"
+    job.mkdir()
+    (job / "cwd").write_text("/sessions/alice")
+    (job / "cmd").write_text("echo begun; sleep 14; echo done; exit 6")
+    (job / "ctl").write_text("start")
+    harness.wait_for("its start", lambda: (job / "stdout").read_text() == "begun\n")
+    time.sleep(10)  # longer than it may be idle
+    m = remount(m, said)
+    job = m / ".aib/jobs/j"
+    assert (job / "wait").read_text() == "exit 6\n", (job / "error").read_text()
+    assert (job / "stdout").read_text() == "begun\ndone\n"
+    job.rmdir()
