@@ -11,6 +11,7 @@ import socket
 import subprocess
 import threading
 
+import fake_engine
 import harness
 import pytest
 from harness import program, run, wait_for
@@ -325,6 +326,30 @@ def test_a_mount_that_is_interrupted_aborts_its_build(runtimes, world):
     p.communicate(timeout=20)
     assert p.returncode != 0
     wait_for("the engine to end it", lambda: not running())
+
+
+# ---- Engines that are not well ----
+
+
+@pytest.mark.parametrize("fault, says", [
+    ("build_nothing", "the build ended without an image"),
+    ("build_garbage", "the build failed: engine"),
+    ("build_types", "the build ended without an image"),
+    ("build_long", "the build failed: engine"),
+    ("build_lines", "the build failed: engine"),
+    ("build_hang", "the build failed: engine"),
+    ("build_cut", "the build failed: engine"),
+    ("hang", "no answer"),
+])  # fmt: skip
+def test_a_build_by_an_engine_that_is_not_well_ends_with_an_error(runtimes, world, fault, says):
+    name = runtimes.add("x", base_image=BASE, setup_commands=["true"])
+    runtimes.options |= {"build_timeout": "1s", "prepare_timeout": "3s"}
+    engine = fake_engine.FakeEngine(world.dir / "e.sock", fault)
+    p = runtimes.aib("build", name, "--engine", engine.host, check=False, timeout=50)
+    engine.close()
+    assert p.returncode == 1 and says in p.stderr
+    assert max(map(len, p.stderr.splitlines())) < 1200
+    assert list((world.dir / "run").iterdir()) == []
 
 
 # ---- aib runtime ----
