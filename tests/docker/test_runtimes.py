@@ -88,6 +88,10 @@ class Runtimes:
         lines = self.engine.docker("images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").stdout
         return dict(line.split() for line in lines.splitlines() if self.name("") in line)
 
+    def building(self, command):
+        """Whether there is a container of a build, which runs this or did."""
+        return command in self.engine.docker("ps", "-a", "--no-trunc").stdout
+
     def close(self):
         for image in self.images():
             self.engine.docker("rmi", image, check=False)
@@ -304,9 +308,7 @@ def test_an_interrupt_aborts_a_build(runtimes, world):
     out, _ = p.communicate(timeout=20)
     assert p.returncode == 130 and "interrupted" in out
     assert list((world.dir / "run").iterdir()) == []
-    wait_for("the engine to end it", lambda: "sleep 1000" not in str(
-        [c for c in runtimes.engine.docker("ps", "--no-trunc", "--format", "{{.Command}}").stdout.splitlines()]
-    ))  # fmt: skip
+    wait_for("the engine to end it", lambda: not runtimes.building("sleep 1000"))
     assert runtimes.images() == {}
 
 
@@ -318,14 +320,11 @@ def test_a_mount_that_is_interrupted_aborts_its_build(runtimes, world):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
-    def running():
-        return "sleep 1001" in runtimes.engine.docker("ps", "--no-trunc").stdout
-
-    wait_for("the build", running)
+    wait_for("the build", lambda: runtimes.building("sleep 1001"))
     p.send_signal(signal.SIGINT)
     p.communicate(timeout=20)
     assert p.returncode != 0
-    wait_for("the engine to end it", lambda: not running())
+    wait_for("the engine to end it", lambda: not runtimes.building("sleep 1001"))
 
 
 # ---- Engines that are not well ----
