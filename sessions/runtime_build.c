@@ -19,7 +19,8 @@ struct work {
 	void (*progress)(void *ctx, const char *text);
 	void *ctx;
 	struct err *err;
-	bool waited; /* another one built it meanwhile */
+	bool waited;	/* another one built it meanwhile */
+	char said[256]; /* the newest that was told while it did */
 };
 
 static bool pull_is(const struct work *w, const char *how)
@@ -27,34 +28,44 @@ static bool pull_is(const struct work *w, const char *how)
 	return w->pull && strcmp(w->pull, how) == 0;
 }
 
-/* Something goes on: that is as good for the deadline as a byte. */
-static void line(void *ctx, const char *text)
+/* Something goes on, here or with who builds: it is as good for the deadline as a byte. */
+static void extend(struct work *w)
 {
-	uint64_t ms;
-	struct work *w = ctx;
+	uint64_t ms = w->rs->conf.build_timeout_ms;
 
-	ms = w->rs->conf.build_timeout_ms;
 	if (bk_req_left_ms(w->req, ms) < ms)
 		bk_req_extend(w->req, ms);
+}
+
+static void line(void *ctx, const char *text)
+{
+	struct work *w = ctx;
+
+	extend(w);
 	known_line(w->k, text);
 	log_debug("runtime %s: %s", w->k->rt.name, text);
 	if (w->progress)
 		w->progress(w->ctx, text);
 }
 
-/* Another one builds: what it does is known where it is a thread of ours. */
+/* Another one builds: what it does is known where it is a thread of ours. Its build has an end too.
+ */
 static void waiting(void *ctx)
 {
-	char newest[sizeof(((struct known *)0)->line)] = "";
+	char newest[sizeof(((struct work *)0)->said)] = "waiting for another build of it";
 	struct work *w = ctx;
 
 	w->waited = true;
+	extend(w);
 	pthread_mutex_lock(&w->k->lock);
-	if (w->k->building)
-		strcpy(newest, w->k->line);
+	if (w->k->building && w->k->line[0])
+		snprintf(newest, sizeof(newest), "%s", w->k->line);
 	pthread_mutex_unlock(&w->k->lock);
+	if (strcmp(newest, w->said) == 0)
+		return;
+	strcpy(w->said, newest);
 	if (w->progress)
-		w->progress(w->ctx, *newest ? newest : "waiting for another build of it");
+		w->progress(w->ctx, newest);
 }
 
 /* ---- Steps ---- */

@@ -19,51 +19,47 @@ static bool is_current(const struct runtimes *rs, const char *runtime, const cha
 	return false;
 }
 
-static int add(struct built_images *images, const struct built_image *image)
+static int add(struct built_images *images, const char *name, const char *runtime, bool current)
 {
-	struct built_image *grown =
-	    reallocarray(images->list, images->n + 1, sizeof(*images->list));
-	struct built_image *one;
+	struct built_image *one,
+	    *grown = reallocarray(images->list, images->n + 1, sizeof(*images->list));
 
 	if (!grown)
 		return -ENOMEM;
 	images->list = grown;
-	one = &grown[images->n];
+	one = &grown[images->n++];
 	*one = (struct built_image){
-	    .name = strdup(image->name),
-	    .runtime = strdup(image->runtime),
-	    .current = image->current,
+	    .name = strdup(name),
+	    .runtime = strdup(runtime),
+	    .current = current,
 	};
-	images->n++;
 	return one->name && one->runtime ? 0 : -ENOMEM;
 }
 
-/* The names of IMAGE that are of our making. */
-static int add_names(struct built_images *images, const struct runtimes *rs, const cJSON *image)
+/* Podman tells names as of Docker's registry; any other's is somebody's copy. */
+static bool is_name(const char *name, const char *ours)
+{
+	static const char registry[] = "docker.io/library/";
+
+	if (name && strncmp(name, registry, strlen(registry)) == 0)
+		name += strlen(registry);
+	return name && strcmp(name, ours) == 0;
+}
+
+/* Where IMAGE has the name that we gave it. */
+static int add_if_ours(struct built_images *images, const struct runtimes *rs, const cJSON *image)
 {
 	const char *runtime = label(image, RECIPE_LABEL_RUNTIME);
 	const char *hash = label(image, RECIPE_LABEL_HASH);
 	char ours[RECIPE_MAX_TAG];
 	const cJSON *v;
-	int r = 0;
 
 	if (!runtime || !hash || runtime_check_name(runtime, NULL) < 0)
 		return 0;
 	recipe_tag(runtime, hash, ours);
-	cJSON_ArrayForEach (v, cJSON_GetObjectItemCaseSensitive(image, "RepoTags")) {
-		const char *name = cJSON_GetStringValue(v);
-		const char *slash = name ? strrchr(name, '/') : NULL;
-
-		if (!name || strcmp(slash ? slash + 1 : name, ours) != 0)
-			continue;
-		r = add(images, &(struct built_image){
-				    .name = (char *)name,
-				    .runtime = (char *)runtime,
-				    .current = is_current(rs, runtime, hash),
-				});
-		if (r < 0)
-			return r;
-	}
+	cJSON_ArrayForEach (v, cJSON_GetObjectItemCaseSensitive(image, "RepoTags"))
+		if (is_name(cJSON_GetStringValue(v), ours))
+			return add(images, ours, runtime, is_current(rs, runtime, hash));
 	return 0;
 }
 
@@ -89,7 +85,7 @@ int built_images_find(struct bk_req *req, const struct runtimes *rs, struct engi
 		return r;
 	cJSON_ArrayForEach (v, json)
 		if (r == 0)
-			r = add_names(&images, rs, v);
+			r = add_if_ours(&images, rs, v);
 	cJSON_Delete(json);
 	if (r < 0)
 		return r;

@@ -9,7 +9,7 @@
 #include "runtimes.h"
 
 struct built_image {
-	char *name;    /* as the engine has it: [REGISTRY/]aib-runtime-NAME:HASH12 */
+	char *name;    /* aib-runtime-NAME:HASH12 */
 	char *runtime; /* of that name */
 	bool current;  /* the recipe is what the configuration says now */
 };

@@ -36,6 +36,11 @@ DOCKER_ONLY = {
     "Podman has no network named host": ["test_sandbox.py::test_names_that_are_there_are_taken*"],
     "Podman wants a registry without TLS to be configured": [
         "test_engine.py::test_pull_from_a_registry", "test_road.py::test_pull_from_a_registry_at_mount",
+        "test_runtimes.py::test_a_base_comes_from_its_registry",
+    ],
+    "a build of Podman ends its command when that ends, whoever has gone (4.3)": [
+        "test_runtimes.py::test_an_interrupt_aborts_a_build",
+        "test_runtimes.py::test_a_mount_that_is_interrupted_aborts_its_build",
     ],
 }  # fmt: skip
 
