@@ -1,5 +1,6 @@
 #include "runtime_command.h"
 
+#include "base/log.h"
 #include "base/suggest.h"
 #include "base/thread.h"
 #include "progress.h"
@@ -251,6 +252,7 @@ int runtime_command(const struct args *a, const struct config *c, struct err *er
 
 	if (!verb)
 		return 2;
+	log_set_stderr(false); /* what is to be said is printed */
 	if (verb->named)
 		cmd.name = a->words[1];
 	bk_req_init(&cmd.req, geteuid(), getegid(), 0, c->opt.deadline_ms);

@@ -31,7 +31,7 @@ struct daemon {
 
 	struct registry_entry entry;
 	char id[REGISTRY_ID_SIZE];
-	char *guest, *socket;
+	char *guest, *socket, *job_dir;
 	struct bk_spaces *spaces;
 	struct bk_mount mount; /* what the backends of the routes borrow */
 	struct runtimes *runtimes;
@@ -233,15 +233,49 @@ static int answer_sessions(void *ctx, struct bk_req *req, bool all, const cJSON 
 	return sessions_answer(&d->sessions, req, all, request, ret, err);
 }
 
+/* DIR/jobs/ID of the mount; DIR is where a user's programs keep what outlives them. */
+static int find_job_dir(struct daemon *d, struct err *err)
+{
+	const char *given = d->c->opt.job_dir, *home = getenv("HOME");
+	const char *state = getenv("XDG_STATE_HOME");
+	int r;
+
+	if (given)
+		r = asprintf(&d->job_dir, "%s/%s", given, d->id);
+	else if (geteuid() == 0)
+		r = asprintf(&d->job_dir, "/var/lib/aib/jobs/%s", d->id);
+	else if (state && *state == '/')
+		r = asprintf(&d->job_dir, "%s/aib/jobs/%s", state, d->id);
+	else
+		r = asprintf(&d->job_dir, "%s/.local/state/aib/jobs/%s", home ? home : "", d->id);
+	if (r >= 0 && *d->job_dir == '/')
+		return 0;
+	if (r < 0)
+		d->job_dir = NULL;
+	return r < 0 ? -ENOMEM
+		     : err_set(err, -EINVAL, "job_dir %s: must be an absolute path", given);
+}
+
 static int add_server(struct daemon *d, struct err *err)
 {
-	int r = server_new(
+	const struct config_options *o = &d->c->opt;
+	int r = find_job_dir(d, err);
+
+	if (r < 0)
+		return r;
+	return server_new(
 	    &(struct server_conf){
 		.socket_path = d->socket,
 		.mountpoint = d->mountpoint,
 		.routes = d->routes.list,
 		.n_routes = d->routes.n,
 		.uid = geteuid(),
+		.jobs = {.dir = d->job_dir,
+			 .max_jobs = o->max_jobs,
+			 .keep_jobs = o->keep_jobs,
+			 .output = o->job_output,
+			 .wait_ms = o->job_wait_ms},
+		.control = d->control,
 		.users = d->c->control_users,
 		.n_users = d->c->n_control_users,
 		.ctx = d,
@@ -251,10 +285,6 @@ static int add_server(struct daemon *d, struct err *err)
 		.umount = asked_to_end,
 	    },
 	    &d->server, err);
-
-	if (r < 0 || !d->control)
-		return r;
-	return control_add_file(d->control, NULL, "exec", &server_exec_file, d->server);
 }
 
 static int make_session(struct daemon *d)
@@ -388,6 +418,7 @@ static void end(struct daemon *d, bool stuck)
 	bk_req_done(&d->preparing);
 	free(d->guest);
 	free(d->socket);
+	free(d->job_dir);
 }
 
 int serve(const struct config *c, const char *mountpoint, bool foreground, struct err *err)

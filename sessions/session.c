@@ -540,6 +540,21 @@ static int session_exec(struct bk_req *req, struct bk *bk, const struct bk_exec 
 	return session_keep_error(s, r, err);
 }
 
+/* A container that is not there has no job; one that is, is found as a command would find it. */
+static int session_attach(struct bk_req *req, struct bk *bk, const char *job,
+			  struct bk_stream **ret, struct err *err)
+{
+	struct session *s = session_of(bk);
+	int r = wake(req, s, err);
+
+	return r < 0 ? r : s->box->ops->sandbox->attach(req, s->box, job, ret, err);
+}
+
+static bool session_lasts(struct bk *bk)
+{
+	return true;
+}
+
 static void session_changed(struct bk *bk)
 {
 	struct bk *box = get_box(session_of(bk));
@@ -619,6 +634,8 @@ static int session_bound_at(struct bk *bk, const char *host_dir, char **ret)
 
 static const struct bk_sandbox_ops sandbox_ops = {
     .exec = session_exec,
+    .attach = session_attach,
+    .lasts = session_lasts,
     .changed = session_changed,
     .touches = session_touches,
     .ctl = session_ctl,

@@ -24,6 +24,10 @@ struct control_file_ops {
 	int (*show)(void *object, struct buf *out);
 	/* A file that grows: its true size, and a read of it: bytes, 0 at the end, or -errno. */
 	uint64_t (*live_size)(void *object);
+	/* Such a file is opened, and was closed for good, also after it was removed. NULL: nobody
+	 * wants to know. */
+	void (*opened)(void *object);
+	void (*closed)(void *object);
 	ssize_t (*live_read)(void *object, uint64_t pos, void *data, size_t size);
 	/*
 	 * One write(2) is one command: TEXT has no trailing newline. It is validated and queued;

@@ -79,6 +79,29 @@ static const struct command commands[] = {
 	      "  --mount PATH   of this mount\n"
 	      "  --json         the whole answer\n",
      .run = cmd_session},
+    {.name = "job",
+     .summary = "list, follow, wait for, kill and remove jobs (aib-exec -d)",
+     .usage =
+	 "aib job ls [--json]\n"
+	 "aib job logs [-f] [--stdout | --stderr] JOB\n"
+	 "aib job wait JOB\n"
+	 "aib job kill [-SIGNAL] JOB...\n"
+	 "aib job rm JOB...\n"
+	 "\n"
+	 "A job is a command that was started with `aib-exec -d` or in .aib/jobs/. It goes on when "
+	 "its\n"
+	 "client ends, and when the daemon does where its sandbox stays.\n"
+	 "\n"
+	 "  ls             one a line: name, state, sandbox, time, command\n"
+	 "  logs           what it wrote until now, to standard output and error\n"
+	 "    -f, --follow    and what it writes, until it ends\n"
+	 "    --stdout, --stderr   only this\n"
+	 "  wait           until it ends; the exit status is the job's, as aib-exec's would be\n"
+	 "  kill           TERM and, after a moment, KILL to all that it started; -KILL: at once;\n"
+	 "                 another SIGNAL goes to its process group\n"
+	 "  rm             forget it and its output; one that runs is killed\n"
+	 "  --mount PATH   of this mount ($AIB_MOUNT; else the working directory's)\n",
+     .run = cmd_job},
     {.name = "config",
      .summary = "check a configuration, or show what is resolved",
      .usage = "aib config check FILE\n"

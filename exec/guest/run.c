@@ -5,11 +5,14 @@
  *   it ends by itself    what it wrote is read, late output of its children is waited for shortly,
  *                        EXIT is sent, and its background processes live on
  *   the timeout          TERM to the whole tree, KILL after a grace; then the same as above
- *   the daemon goes      KILL to the whole tree, unless the command was detached
+ *   the daemon goes      KILL to the whole tree; of a job nothing: somebody may attach (job.h),
+ *                        and until then it is read and kept what fits
+ *   KILL                 as at the timeout, or without the grace
  */
 #include "guest.h"
 
 #include "../pump.h"
+#include "job.h"
 #include "run_options.h"
 #include "spawn.h"
 #include "tree.h"
@@ -31,6 +34,7 @@
 #define KILL_LIMIT_MS 5000 /* a process in an uninterruptible wait does not keep us longer */
 #define DRAIN_QUIET_MS 200
 #define DRAIN_LIMIT_MS 2000
+#define JOB_WAIT_MS (24ULL * 60 * 60 * 1000)
 #define CREDIT_STEP 65536 /* consumed input is given back in pieces of at least this */
 
 enum phase { RUNNING, TERMINATING, KILLING };
@@ -39,31 +43,41 @@ enum phase { RUNNING, TERMINATING, KILLING };
 struct source {
 	int fd; /* -1 at its end */
 	uint8_t type;
-	size_t owed; /* bytes that the command itself had written when it ended */
+	struct kept *kept; /* of a job, else NULL */
+	size_t owed;	   /* bytes that the command itself had written when it ended */
 };
 
 static struct {
 	struct run_options options;
 	struct spawned child;
+	struct link link;	/* the daemon; of a job -1 while there is none */
+	struct door door;	/* of a job */
+	bool link_new, started; /* it has not said ATTACH yet; the command has */
 	struct source sources[2];
 	int signals; /* signalfd */
 	enum phase phase;
 	bool input_ended;   /* the daemon sends no more */
 	bool output_broken; /* nobody reads: output is dropped */
 	bool stdin_ended;
-	bool ended, reaped_all, exit_sent;
+	bool ended, reaped_all, exit_sent, exit_stored;
 	struct proto_exit exit;
 	char why[sizeof(((struct spawn_failure *)0)->why)]; /* not empty: told instead of `exit` */
 	size_t credit;
+	uint64_t stdin_came, stdin_used; /* bytes */
 	/* Monotonic milliseconds; 0: not set. */
-	uint64_t timeout_at, phase_at, kill_at, ended_at, last_output;
-} run;
+	uint64_t timeout_at, phase_at, kill_at, ended_at, last_output, give_up_at;
+} run = {
+    .link = {STDIN_FILENO, STDOUT_FILENO, -1},
+    .door = {-1, -1, -1},
+    .sources = {{-1, PROTO_STDOUT, NULL, 0}, {-1, PROTO_STDERR, NULL, 0}},
+};
 
 static uint8_t stdin_data[PROTO_STDIN_WINDOW + PROTO_MAX_PAYLOAD];
 static uint8_t out_data[4 * PUMP_CHUNK];
 static struct pump_queue to_command = {stdin_data, sizeof(stdin_data), 0, 0};
 static struct pump_queue to_daemon = {out_data, sizeof(out_data), 0, 0};
 static struct pump_input from_daemon;
+static struct kept kept[2];
 
 static uint64_t now_ms(void)
 {
@@ -105,20 +119,42 @@ static void abandon(void)
 		enter_phase(KILLING);
 }
 
-static void input_end(void)
+/* The daemon of a job is gone, but may come back. What it was told and has not stored is told anew.
+ */
+static void link_end(void)
 {
-	run.input_ended = true;
-	run.stdin_ended = true;
-	if (!run.options.detach)
-		abandon();
+	close_fd(&run.link.in);
+	close_fd(&run.link.out);
+	close_fd(&run.link.line);
+	to_daemon.len = 0;
+	from_daemon.len = 0;
+	run.exit_sent = false;
+	run.give_up_at =
+	    now_ms() + (run.options.job_wait_ms ? run.options.job_wait_ms : JOB_WAIT_MS);
 }
 
-static void output_end(void)
+/* Either half of the daemon's stream is over. */
+static void stream_end(void)
 {
-	run.output_broken = true;
-	to_daemon.len = 0;
-	if (!run.options.detach)
-		abandon();
+	if (run.options.job) {
+		link_end();
+		return;
+	}
+	run.stdin_ended = true;
+	abandon();
+}
+
+/* Nobody has come for a job: its command goes on as one that nobody reads. */
+static void give_up(void)
+{
+	door_close(&run.door);
+	run.input_ended = run.output_broken = run.stdin_ended = true;
+	run.give_up_at = 0;
+}
+
+static bool is_linked(void)
+{
+	return run.link.out >= 0 && !run.link_new;
 }
 
 static void close_source(struct source *s)
@@ -162,6 +198,8 @@ static void handle_signals(void)
 	while (read(run.signals, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD)
 			reap();
+		else if (run.options.job)
+			enter_phase(KILLING);
 		else
 			abandon();
 	}
@@ -175,6 +213,8 @@ static void handle_time(uint64_t now)
 		run.exit.timed_out = 1;
 		enter_phase(TERMINATING);
 	}
+	if (run.give_up_at && now >= run.give_up_at && run.link.in < 0)
+		give_up();
 	if (run.phase == RUNNING || run.reaped_all || now < run.kill_at)
 		return;
 	if (run.phase == TERMINATING)
@@ -198,10 +238,63 @@ static bool drained(uint64_t now)
 	for (int i = 0; i < 2; i++)
 		if (run.sources[i].fd >= 0 && (run.sources[i].owed > 0 || !late))
 			return false;
-	return true;
+	return kept[0].sent == kept[0].end && kept[1].sent == kept[1].end;
 }
 
 /* ---- Frames from the daemon ---- */
+
+static void tell_started(void)
+{
+	run.started = true;
+	if (is_linked())
+		pump_frame(&to_daemon, PROTO_STARTED, NULL, 0);
+}
+
+/* The first word of a new daemon: where each side goes on. */
+static void attached(const uint8_t *stored)
+{
+	uint8_t answer[PROTO_ATTACHED_SIZE];
+
+	run.link_new = false;
+	run.credit = 0;
+	proto_put_u64(answer, run.stdin_came);
+	proto_put_u64(answer + 8, run.stdin_used + PROTO_STDIN_WINDOW);
+	for (int i = 0; i < 2; i++) {
+		kept_rewind(&kept[i], proto_get_u64(stored + 8 * i));
+		proto_put_u64(answer + 16 + 8 * i, kept[i].sent);
+	}
+	pump_frame(&to_daemon, PROTO_ATTACHED, answer, sizeof(answer));
+	if (run.started)
+		tell_started();
+}
+
+/* What is said of jobs alone. */
+static int take_job_frame(const struct proto_header *h, const uint8_t *payload)
+{
+	switch (h->type) {
+	case PROTO_ATTACH:
+		if (h->len != PROTO_ATTACH_SIZE || !run.link_new)
+			return -EPROTO;
+		attached(payload);
+		return 0;
+	case PROTO_ACK:
+		if (h->len != PROTO_ATTACH_SIZE)
+			return -EPROTO;
+		kept_ack(&kept[0], proto_get_u64(payload));
+		kept_ack(&kept[1], proto_get_u64(payload + 8));
+		return 0;
+	case PROTO_DONE:
+		run.exit_stored = run.exit_sent;
+		return 0;
+	case PROTO_KILL:
+		if (h->len != 1 || payload[0] > 1)
+			return -EPROTO;
+		enter_phase(payload[0] ? KILLING : TERMINATING);
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}
 
 static uint16_t get_u16(const uint8_t *p)
 {
@@ -210,8 +303,11 @@ static uint16_t get_u16(const uint8_t *p)
 
 static int take_frame(const struct proto_header *h, const uint8_t *payload)
 {
+	if (run.link_new && h->type != PROTO_ATTACH)
+		return -EPROTO;
 	switch (h->type) {
 	case PROTO_STDIN:
+		run.stdin_came += h->len;
 		/* Dropped without credit where nobody will read it: the sender stops by itself. */
 		if (run.child.in >= 0 && !run.stdin_ended)
 			pump_add(&to_command, payload, h->len);
@@ -241,7 +337,7 @@ static int take_frame(const struct proto_header *h, const uint8_t *payload)
 			spawn_resize(run.child.in, get_u16(payload), get_u16(payload + 2));
 		return 0;
 	default:
-		return -EPROTO;
+		return run.options.job ? take_job_frame(h, payload) : -EPROTO;
 	}
 }
 
@@ -257,7 +353,7 @@ static void read_frames(void)
 	int r = 1;
 
 	while (r > 0 && may_take_frames()) {
-		r = pump_input(&from_daemon, STDIN_FILENO, &h, &payload);
+		r = pump_input(&from_daemon, run.link.in, &h, &payload);
 		if (r > 0 && take_frame(&h, payload) < 0)
 			r = -EPROTO;
 	}
@@ -265,7 +361,7 @@ static void read_frames(void)
 		return;
 	if (r == -EPROTO)
 		fprintf(stderr, "aib-guest: run: not a frame that belongs here\n");
-	input_end();
+	stream_end();
 }
 
 /* ---- Bytes ---- */
@@ -279,6 +375,7 @@ static void write_stdin(void)
 		close_fd(&run.child.in);
 	} else {
 		run.credit += n;
+		run.stdin_used += n;
 	}
 }
 
@@ -288,7 +385,7 @@ static void give_credit(void)
 
 	/* STARTED comes before all else. */
 	if (run.credit < CREDIT_STEP || run.output_broken || run.child.failed >= 0 ||
-	    pump_room(&to_daemon) < PUMP_SPARE)
+	    !is_linked() || pump_room(&to_daemon) < PUMP_SPARE)
 		return;
 	pump_frame(&to_daemon, PROTO_CREDIT, n, sizeof(n));
 	run.credit = 0;
@@ -300,7 +397,10 @@ static void read_output(struct source *s)
 
 	if (run.output_broken)
 		to_daemon.len = 0;
-	n = pump_read(&to_daemon, s->type, s->fd, PUMP_CHUNK);
+	if (s->kept && !run.output_broken)
+		n = kept_read(s->kept, s->fd);
+	else
+		n = pump_read(&to_daemon, s->type, s->fd, PUMP_CHUNK);
 	if (n == -EAGAIN) {
 		s->owed = 0;
 		return;
@@ -326,49 +426,73 @@ static void read_failure(void)
 		run.exit.value = f.error;
 		memcpy(run.why, f.why, sizeof(run.why));
 	} else if (n == 0) {
-		pump_frame(&to_daemon, PROTO_STARTED, NULL, 0);
+		tell_started();
 	}
 	close_fd(&run.child.failed);
 }
 
 /* ---- The loop ---- */
 
-enum { P_INPUT, P_OUTPUT, P_SIGNALS, P_STDIN, P_OUT, P_ERR, P_FAILED, P_COUNT };
+enum { P_INPUT, P_OUTPUT, P_SIGNALS, P_STDIN, P_OUT, P_ERR, P_FAILED, P_DOOR, P_LINE, P_COUNT };
 
 static void want(struct pollfd *p, int fd, short events)
 {
 	*p = (struct pollfd){.fd = fd, .events = events};
 }
 
+static bool has_room(const struct source *s)
+{
+	if (run.output_broken)
+		return true;
+	return s->kept ? kept_has_room(s->kept) : pump_has_room(&to_daemon);
+}
+
 static void prepare(struct pollfd *p)
 {
-	bool room = run.output_broken || pump_has_room(&to_daemon);
-
 	/* Not read, the input still tells of its end. */
-	want(&p[P_INPUT], run.input_ended ? -1 : STDIN_FILENO,
+	want(&p[P_INPUT], run.input_ended ? -1 : run.link.in,
 	     may_take_frames() ? POLLIN : POLLRDHUP);
-	want(&p[P_OUTPUT], run.output_broken ? -1 : STDOUT_FILENO, to_daemon.len ? POLLOUT : 0);
+	want(&p[P_OUTPUT], run.output_broken ? -1 : run.link.out, to_daemon.len ? POLLOUT : 0);
 	want(&p[P_SIGNALS], run.signals, POLLIN);
 	want(&p[P_STDIN], to_command.len ? run.child.in : -1, POLLOUT);
 	for (int i = 0; i < 2; i++)
-		want(&p[P_OUT + i], room && run.child.failed < 0 ? run.sources[i].fd : -1, POLLIN);
+		want(&p[P_OUT + i],
+		     has_room(&run.sources[i]) && run.child.failed < 0 ? run.sources[i].fd : -1,
+		     POLLIN);
 	want(&p[P_FAILED], run.child.failed, POLLIN);
+	want(&p[P_DOOR], run.door.listener, POLLIN);
+	want(&p[P_LINE], run.door.line, POLLIN);
 }
 
 static int wait_ms(uint64_t now)
 {
+	bool drains = run.ended && !run.exit_sent && is_linked();
 	uint64_t at = now + 60000;
 
 	if (run.timeout_at && !run.ended && run.timeout_at < at)
 		at = run.timeout_at;
+	if (run.give_up_at && run.link.in < 0 && run.give_up_at < at)
+		at = run.give_up_at;
 	if (run.phase != RUNNING && !run.reaped_all && run.kill_at < at)
 		at = run.kill_at;
-	if (run.ended && !run.exit_sent && run.last_output + DRAIN_QUIET_MS < at)
+	if (drains && run.last_output + DRAIN_QUIET_MS < at)
 		at = run.last_output + DRAIN_QUIET_MS;
-	if (run.ended && !run.exit_sent && run.ended_at + DRAIN_LIMIT_MS < at)
+	if (drains && run.ended_at + DRAIN_LIMIT_MS < at)
 		at = run.ended_at + DRAIN_LIMIT_MS;
 	/* What is late already waits for something else: a reader of our output. */
 	return at > now ? at - now : KILL_AGAIN_MS;
+}
+
+/* Somebody attaches: whoever was there before is told nothing more. */
+static void take_over(void)
+{
+	struct link link;
+
+	if (!door_take(&run.door, &link))
+		return;
+	link_end();
+	run.link = link;
+	run.link_new = true;
 }
 
 static void handle(const struct pollfd *p)
@@ -376,23 +500,27 @@ static void handle(const struct pollfd *p)
 	if (p[P_FAILED].revents)
 		read_failure();
 	if (p[P_OUTPUT].revents & (POLLERR | POLLHUP | POLLNVAL) ||
-	    (p[P_OUTPUT].revents & POLLOUT && pump_write(&to_daemon, STDOUT_FILENO) < 0))
-		output_end();
-	if (p[P_INPUT].revents & POLLIN)
+	    (p[P_OUTPUT].revents & POLLOUT && pump_write(&to_daemon, run.link.out) < 0))
+		stream_end();
+	if (run.link.in >= 0 && p[P_INPUT].revents & POLLIN)
 		read_frames();
-	else if (p[P_INPUT].revents)
-		input_end();
+	else if (run.link.in >= 0 && p[P_INPUT].revents)
+		stream_end();
 	if (p[P_STDIN].revents && run.child.in >= 0)
 		write_stdin();
 	if (run.stdin_ended && to_command.len == 0 && !run.options.conf.tty)
 		close_fd(&run.child.in);
 	for (int i = 0; i < 2; i++)
-		if (p[P_OUT + i].revents && run.sources[i].fd >= 0 &&
-		    (run.output_broken || pump_has_room(&to_daemon)))
+		if (p[P_OUT + i].revents && run.sources[i].fd >= 0 && has_room(&run.sources[i]))
 			read_output(&run.sources[i]);
 	/* After the output: what was written before the end comes before it. */
 	if (p[P_SIGNALS].revents)
 		handle_signals();
+	if (p[P_DOOR].revents || p[P_LINE].revents)
+		take_over();
+	for (int i = 0; i < 2; i++)
+		if (run.sources[i].kept && run.child.failed < 0 && is_linked())
+			kept_send(run.sources[i].kept, run.sources[i].type, &to_daemon);
 	give_credit();
 }
 
@@ -411,7 +539,13 @@ static void send_end(void)
 	run.exit_sent = true;
 }
 
-/* Returns when EXIT was sent, or nobody is there to send it to. */
+static bool may_send_end(uint64_t now)
+{
+	return run.ended && run.child.failed < 0 && !run.exit_sent && is_linked() &&
+	       tree_done(now) && drained(now) && pump_room(&to_daemon) >= PUMP_SPARE;
+}
+
+/* Returns when EXIT was sent, and stored where it is a job's, or nobody is there to send it to. */
 static void loop(void)
 {
 	struct pollfd p[P_COUNT];
@@ -420,10 +554,9 @@ static void loop(void)
 		uint64_t now = now_ms();
 
 		handle_time(now);
-		if (run.ended && run.child.failed < 0 && !run.exit_sent && tree_done(now) &&
-		    drained(now) && pump_room(&to_daemon) >= PUMP_SPARE)
+		if (may_send_end(now))
 			send_end();
-		if (run.exit_sent && to_daemon.len == 0)
+		if (run.exit_sent && to_daemon.len == 0 && (!run.options.job || run.exit_stored))
 			return;
 		if (run.output_broken && tree_done(now) && (run.ended || run.phase == KILLING))
 			return;
@@ -462,6 +595,29 @@ static void keep_reading(void)
 	_exit(0);
 }
 
+/* An engine waits for all that may write to its exec: a job must not hold on to that. */
+static int leave_stderr(void)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0 || dup2(fds[1], STDERR_FILENO) < 0)
+		return -errno;
+	close(fds[0]);
+	close(fds[1]);
+	return 0;
+}
+
+static int set_up_job(void)
+{
+	int r = door_open(&run.door, run.options.job);
+
+	if (r == 0)
+		r = leave_stderr();
+	for (int i = 0; i < 2; i++)
+		run.sources[i].kept = &kept[i];
+	return r;
+}
+
 static int set_up(void)
 {
 	sigset_t set;
@@ -483,14 +639,16 @@ static int set_up(void)
 		if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
 			return -errno;
 	r = tree_init();
+	if (r == 0 && run.options.job)
+		r = set_up_job();
 	if (r == 0)
 		r = spawn(&run.options.conf, &run.child);
 	if (r < 0)
 		return r;
 	if (run.options.timeout_ms)
 		run.timeout_at = now_ms() + run.options.timeout_ms;
-	run.sources[0] = (struct source){run.child.out, PROTO_STDOUT, 0};
-	run.sources[1] = (struct source){run.child.err, PROTO_STDERR, 0};
+	run.sources[0].fd = run.child.out;
+	run.sources[1].fd = run.child.err;
 	return 0;
 }
 
@@ -504,7 +662,6 @@ int guest_run(int argc, char **argv)
 	if (r < 0) {
 		/* No child: the answer is all there is left to send. */
 		run.child = (struct spawned){-1, -1, -1, -1, -1};
-		run.sources[0].fd = run.sources[1].fd = -1;
 		run.ended = run.reaped_all = true;
 		run.exit.how = PROTO_FAILED;
 		run.exit.value = -r;

@@ -55,8 +55,8 @@ static void start_run(struct work *work)
 /* Whatever the client said already would have to be sent on: then it stays with us. */
 static bool can_hand_over(const struct conn *c, const struct bk_stream *stream)
 {
-	return c->request.stream && !c->request.exec.detach && stream->ops->take_fd &&
-	       c->in.len == 0 && scan_at_boundary(&c->from_client);
+	return c->request.stream && stream->ops->take_fd && c->in.len == 0 &&
+	       scan_at_boundary(&c->from_client);
 }
 
 static void hand_over(struct conn *c, struct bk_stream *stream)

@@ -7,11 +7,12 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <string.h>
+#include <strings.h>
 
 #define MAX_CONTEXT (1 << 20)
 #define MAX_OUTPUT_LINE 512 /* the rest of a longer one is dropped */
 #define MAX_ERROR_TEXT 240  /* the engine's own text: it repeats the whole command */
-#define KEPT 8		    /* last lines for the error, */
+#define KEPT 12		    /* last lines for the error, */
 #define MAX_KEPT 560	    /* and bytes of them: the error has room for the rest */
 
 /* ---- The context: a tar with the Dockerfile in it ---- */
@@ -62,37 +63,86 @@ struct build {
 	void *ctx;
 	char line[MAX_OUTPUT_LINE]; /* what has come of the one that is not over */
 	size_t len;
+	bool returned; /* what comes next is written over it */
+	enum { TEXT, ESCAPE, SEQUENCE } terminal;
 	char *kept[KEPT]; /* the newest lines: a ring, from kept[lines % KEPT] on */
 	unsigned lines;
 };
+
+/* "Step 4/8 : ENV NAME=VALUE", of Docker and of Podman: values are where secrets are. */
+static void mask_env(char *line)
+{
+	char *env = strncasecmp(line, "step ", 5) == 0 ? strstr(line, ": ENV ") : NULL;
+	char *value = env ? strchr(env, '=') : NULL;
+
+	if (value)
+		value[1] = '\0';
+}
+
+static void show_line(struct build *b)
+{
+	while (b->len > 0 && b->line[b->len - 1] == ' ')
+		b->len--;
+	b->line[b->len] = '\0';
+	mask_env(b->line);
+	if (b->len > 0 && b->progress)
+		b->progress(b->ctx, b->line);
+}
 
 static void end_line(struct build *b)
 {
 	char **place = &b->kept[b->lines % KEPT];
 
-	while (b->len > 0 && b->line[b->len - 1] == ' ')
-		b->len--;
-	b->line[b->len] = '\0';
+	if (!b->returned)
+		show_line(b);
+	b->returned = false;
 	if (b->len == 0)
 		return;
 	b->len = 0;
+	if (strncmp(b->line, "Removing intermediate container", 31) == 0)
+		return; /* after what it was that failed */
 	b->lines++;
 	free(*place);
 	*place = strdup(b->line);
-	if (b->progress)
-		b->progress(b->ctx, b->line);
 }
 
-/* Terminals' escapes and other control characters become spaces. */
+static void add_char(struct build *b, unsigned char c)
+{
+	if (b->returned) {
+		b->returned = false;
+		b->len = 0;
+	}
+	if (b->len < sizeof(b->line) - 1)
+		b->line[b->len++] = c < ' ' || c == 0x7f ? ' ' : c;
+}
+
+/* Colours and the like go: ESC, "[", parameters, a letter. */
+static bool is_terminal(struct build *b, unsigned char c)
+{
+	bool is = b->terminal != TEXT || c == 0x1b;
+
+	if (c == 0x1b)
+		b->terminal = ESCAPE;
+	else if (b->terminal == ESCAPE)
+		b->terminal = c == '[' ? SEQUENCE : TEXT;
+	else if (b->terminal == SEQUENCE && c >= '@')
+		b->terminal = TEXT;
+	return is;
+}
+
 static void add_output(struct build *b, const char *text)
 {
 	for (; *text; text++) {
-		unsigned char c = *text;
-
-		if (c == '\n' || c == '\r')
+		if (is_terminal(b, *text))
+			continue;
+		if (*text == '\n') {
 			end_line(b);
-		else if (b->len < sizeof(b->line) - 1)
-			b->line[b->len++] = c < ' ' || c == 0x7f ? ' ' : c;
+		} else if (*text == '\r' && !b->returned) {
+			show_line(b);
+			b->returned = true;
+		} else if (*text != '\r') {
+			add_char(b, *text);
+		}
 	}
 }
 
