@@ -141,13 +141,6 @@ int proto_exit_status(const struct proto_exit *e);
  *        stream: the client understands STREAM.
  *   {"op": "status"}     REPLY {"version", "pid", "mountpoint", "uptime_s", "routes": [{"path",
  *                        "type", "source", "state", "error"}], …}
- *   {"op": "session", "do": "get", "name": "alice", "owner": "alice", "idle_timeout": "30m",
- *    "runtime": "python-minimal", "image": "python:3.12-slim", "env": {"K": "v"}, …}
- *        Get or create; the options are those of a container and count for a new one only. REPLY
- *        {"name", "workspace", "owner", "state", …}, as of "status". "do" is one of get, release,
- *        status, rm ("workspace": true deletes that too), each with "name", and ls, cleanup and
- *        shutdown (REPLY {"sessions": […]} or {"count": n}). Others than the mount's owner may do
- *        what concerns sessions of their own.
  *   {"op": "jobs"}       REPLY {"jobs": [{"name", "state", "sandbox", "cmd", "exit_code"…}]}
  *   {"op": "job_wait", "name": NAME}   REPLY, as one of those, once it is over; "status" is what a
  *                        shell would show
@@ -156,6 +149,13 @@ int proto_exit_status(const struct proto_exit *e);
  *   {"op": "job_kill", "name": NAME, "signal": 15}   REPLY {}; 0 (default): the whole tree, TERM
  * and KILL after a grace; 9: KILL to the whole tree; else to its process group
  *   {"op": "job_rm", "name": NAME}     REPLY {}; where it runs it is killed
+ *   {"op": "session", "do": "get", "name": "alice", "owner": "alice", "idle_timeout": "30m",
+ *    "runtime": "python-minimal", "image": "python:3.12-slim", "env": {"K": "v"}, …}
+ *        Get or create; the options are those of a container and count for a new one only. REPLY
+ *        {"name", "workspace", "owner", "state", …}, as of "status". "do" is one of get, release,
+ *        status, rm ("workspace": true deletes that too), each with "name", and ls, cleanup and
+ *        shutdown (REPLY {"sessions": […]} or {"count": n}). Others than the mount's owner may do
+ *        what concerns sessions of their own.
  *   {"op": "umount", "force": false}   PROGRESS…, then REPLY {} when everything has ended
  */
 

@@ -29,22 +29,14 @@ const char args_usage[] =
 enum { SHOW = 256, CHECK, DOCTOR, PRUNE, RUNTIME, ROUTE_HELP, JSON, ENGINE, DRY_RUN };
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"route", required_argument, NULL, 'r'},
-    {"options", required_argument, NULL, 'o'},
-    {"foreground", no_argument, NULL, 'f'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {"show-config", no_argument, NULL, SHOW},
-    {"check-config", no_argument, NULL, CHECK},
-    {"doctor", no_argument, NULL, DOCTOR},
-    {"help-routes", no_argument, NULL, ROUTE_HELP},
-    {"json", no_argument, NULL, JSON},
-    {"prune", no_argument, NULL, PRUNE},
-    {"runtime", no_argument, NULL, RUNTIME},
-    {"engine", required_argument, NULL, ENGINE},
-    {"dry-run", no_argument, NULL, DRY_RUN},
-    {NULL},
+    {"config", required_argument, NULL, 'c'},  {"route", required_argument, NULL, 'r'},
+    {"options", required_argument, NULL, 'o'}, {"foreground", no_argument, NULL, 'f'},
+    {"help", no_argument, NULL, 'h'},	       {"version", no_argument, NULL, 'V'},
+    {"show-config", no_argument, NULL, SHOW},  {"check-config", no_argument, NULL, CHECK},
+    {"doctor", no_argument, NULL, DOCTOR},     {"help-routes", no_argument, NULL, ROUTE_HELP},
+    {"json", no_argument, NULL, JSON},	       {"prune", no_argument, NULL, PRUNE},
+    {"runtime", no_argument, NULL, RUNTIME},   {"engine", required_argument, NULL, ENGINE},
+    {"dry-run", no_argument, NULL, DRY_RUN},   {NULL},
 };
 
 /* What is left after the options: [CONFIG] [MOUNTPOINT]. */

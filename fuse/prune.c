@@ -64,11 +64,10 @@ static const char *what_to_do(const cJSON *container)
 	if (!is_ours(container))
 		return NULL;
 	if (*label_of(container, "aib.root"))
-		return leftover_session(label_of(container, "aib.root.path"),
-					label_of(container, "aib.root"),
-					label_of(container, "aib.session"),
-					label_of(container, "aib.session.id"),
-					state && strcmp(state, "running") == 0);
+		return leftover_session(
+		    label_of(container, "aib.root.path"), label_of(container, "aib.root"),
+		    label_of(container, "aib.session"), label_of(container, "aib.session.id"),
+		    state && strcmp(state, "running") == 0);
 	if (strcmp(label_of(container, "aib.keep"), "true") == 0)
 		return NULL;
 	return is_dead(label_of(container, "aib.alive")) ? "remove" : NULL;

@@ -225,14 +225,6 @@ static void changed(void *ctx, struct bk *bk)
 			fs_changed(fs, d->routes.list[i].bk);
 }
 
-static int answer_sessions(void *ctx, struct bk_req *req, bool all, const cJSON *request, cJSON **ret,
-			   struct err *err)
-{
-	struct daemon *d = ctx;
-
-	return sessions_answer(&d->sessions, req, all, request, ret, err);
-}
-
 /* DIR/.jobs/ID of the mount; DIR is where a user's programs keep what outlives them, and sessions,
  * whose names have no dot at the start. */
 static int find_job_dir(struct daemon *d, struct err *err)
@@ -255,6 +247,14 @@ static int find_job_dir(struct daemon *d, struct err *err)
 		d->job_dir = NULL;
 	return r < 0 ? -ENOMEM
 		     : err_set(err, -EINVAL, "job_dir %s: must be an absolute path", given);
+}
+
+static int answer_sessions(void *ctx, struct bk_req *req, bool all, const cJSON *request,
+			   cJSON **ret, struct err *err)
+{
+	struct daemon *d = ctx;
+
+	return sessions_answer(&d->sessions, req, all, request, ret, err);
 }
 
 static int add_server(struct daemon *d, struct err *err)

@@ -5,8 +5,12 @@
 
 #define AT(field) offsetof(struct sessions_conf, field)
 
-/* Keys that are the container's: they are kept for it whatever they say, and checked by its type. */
-#define BOX(n, key, help) {key, OPTION_JSON, AT(given[n]), NULL, help}
+/* Keys that are the container's: they are kept for it whatever they say, and checked by its type.
+ */
+#define BOX(n, key, help)                                                                          \
+	{                                                                                          \
+		key, OPTION_JSON, AT(given[n]), NULL, help                                         \
+	}
 
 #define COMMON_OPTIONS                                                                             \
 	{"workspace_root", OPTION_STRING, AT(workspace_root), NULL,                                \
@@ -28,21 +32,22 @@
 	     "NAME,NAME…: engines of this machine; a new session goes to the least loaded"},       \
 	    {"host_paths", OPTION_BOOL, AT(host_paths), NULL,                                      \
 	     "the mount's own absolute path exists in the sandbox (on)"},                          \
-	    BOX(0, "image", "image of the sandbox"), BOX(1, "pull", "missing, always or never"),         \
-	    BOX(2, "engine", "name of an engine of the config, or its URL"),                          \
-	    BOX(3, "workdir", "where the workspace is in the sandbox (/workspace)"),                  \
-	    BOX(4, "volumes", "{\"/host/dir\": \"/in/sandbox[:ro]\"}"),                               \
-	    BOX(5, "volume", "/host/dir:/in/sandbox[:ro]"),                                           \
-	    BOX(6, "network", "none, bridge or a network's name (none)"),                             \
-	    BOX(7, "memory", "memory and swap together (2G)"), BOX(8, "cpus", "processors (2)"),         \
-	    BOX(9, "pids", "processes and threads (512)"),                                            \
-	    BOX(10, "disk", "size of the sandbox's own layer"),                                        \
-	    BOX(11, "env", "{\"NAME\": \"value\"}"), BOX(12, "user", "user of commands (the owner)"),      \
-	    BOX(13, "oci_runtime", "OCI runtime, such as runsc"),                                      \
-	    BOX(14, "start_timeout", "how long a start or a pull may take (10m)"),                     \
-	    BOX(15, "timeout", "how long an operation may go without progress (30s)"),                 \
-	    BOX(16, "transport", "auto, guest or archive, for the container's own tree"),              \
-	    BOX(17, "guest", "auto, stream or direct: how the guest is reached"),                      \
+	    BOX(0, "image", "image of the sandbox"), BOX(1, "pull", "missing, always or never"),   \
+	    BOX(2, "engine", "name of an engine of the config, or its URL"),                       \
+	    BOX(3, "workdir", "where the workspace is in the sandbox (/workspace)"),               \
+	    BOX(4, "volumes", "{\"/host/dir\": \"/in/sandbox[:ro]\"}"),                            \
+	    BOX(5, "volume", "/host/dir:/in/sandbox[:ro]"),                                        \
+	    BOX(6, "network", "none, bridge or a network's name (none)"),                          \
+	    BOX(7, "memory", "memory and swap together (2G)"), BOX(8, "cpus", "processors (2)"),   \
+	    BOX(9, "pids", "processes and threads (512)"),                                         \
+	    BOX(10, "disk", "size of the sandbox's own layer"),                                    \
+	    BOX(11, "env", "{\"NAME\": \"value\"}"),                                               \
+	    BOX(12, "user", "user of commands (the owner)"),                                       \
+	    BOX(13, "oci_runtime", "OCI runtime, such as runsc"),                                  \
+	    BOX(14, "start_timeout", "how long a start or a pull may take (10m)"),                 \
+	    BOX(15, "timeout", "how long an operation may go without progress (30s)"),             \
+	    BOX(16, "transport", "auto, guest or archive, for the container's own tree"),          \
+	    BOX(17, "guest", "auto, stream or direct: how the guest is reached"),                  \
 	{                                                                                          \
 		NULL                                                                               \
 	}
@@ -110,7 +115,8 @@ static int default_root(char **ret)
 	else if (state && *state == '/')
 		n = asprintf(ret, "%s/aib", state);
 	else
-		n = asprintf(ret, "%s/.local/state/aib", home && *home == '/' ? home : "/nonexistent");
+		n = asprintf(ret, "%s/.local/state/aib",
+			     home && *home == '/' ? home : "/nonexistent");
 	return n < 0 ? -ENOMEM : 0;
 }
 
@@ -156,9 +162,8 @@ static int split_engines(struct sessions_conf *c, struct err *err)
 		return -ENOMEM;
 	for (char *name = strtok_r(copy, ", ", &save); name; name = strtok_r(NULL, ", ", &save))
 		cJSON_AddItemToArray(c->pool, cJSON_CreateString(name));
-	return cJSON_GetArraySize(c->pool) > 0
-		   ? 0
-		   : err_set(err, -EINVAL, "\"engines\" names none");
+	return cJSON_GetArraySize(c->pool) > 0 ? 0
+					       : err_set(err, -EINVAL, "\"engines\" names none");
 }
 
 /* What the container is told is right or wrong before there is one. */

@@ -16,9 +16,9 @@ struct sessions_conf {
 	uint64_t start_timeout; /* ms, for waiting for another's start */
 
 	cJSON *given[18]; /* options of type docker, until they are in: */
-	cJSON *pool; /* names of `engines`, or NULL */
+	cJSON *pool;	  /* names of `engines`, or NULL */
 	cJSON *box;
-	uid_t uid;  /* of `owner` */
+	uid_t uid; /* of `owner` */
 	gid_t gid;
 	bool anyone; /* create=anyone */
 };
@@ -34,8 +34,8 @@ void sessions_conf_done(struct sessions_conf *conf);
 int sessions_conf_check(const struct sessions_conf *conf, const struct bk_mount *mount,
 			const cJSON *box, struct err *err);
 
-/* A user by name or number, with the primary group (a number without an entry has the same). -EINVAL
- * with text. */
+/* A user by name or number, with the primary group (a number without an entry has the same).
+ * -EINVAL with text. */
 int sessions_find_user(const char *text, uid_t *ret_uid, gid_t *ret_gid, struct err *err);
 
 #endif

@@ -294,16 +294,17 @@ int sessions_control_add(struct sessions_control *sc, struct bk *control)
 
 /* ---- A path of it ---- */
 
-int sessions_control_enter(void *ctx, uid_t uid, const char *path, struct bk_use *ret, char **ret_dir,
-			   struct err *err)
+int sessions_control_enter(void *ctx, uid_t uid, const char *path, struct bk_use *ret,
+			   char **ret_dir, struct err *err)
 {
 	struct sessions_control *sc = ctx;
 	char name[STORE_NAME_MAX + 1], what[16] = "";
 	int end = 0, r = -ENOENT;
 
 	if (sscanf(path, "/sessions/%64[^/]%n", name, &end) != 1)
-		return err_set(err, r, "%s of the control tree has no sandbox; name one with "
-				       "--sandbox",
+		return err_set(err, r,
+			       "%s of the control tree has no sandbox; name one with "
+			       "--sandbox",
 			       *path ? path : "/");
 	path += end;
 	sscanf(path, "/%15[^/]%n", what, &end);

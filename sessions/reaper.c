@@ -21,9 +21,9 @@
 struct place {
 	char *name; /* of the configuration, or NULL: the default engine */
 	struct engine *engine;
-	bool of_pool;		/* new sessions may go there */
-	atomic_bool failing;	/* it did not answer last */
-	atomic_uint running;	/* containers of the root, as seen last, and placed since */
+	bool of_pool;	     /* new sessions may go there */
+	atomic_bool failing; /* it did not answer last */
+	atomic_uint running; /* containers of the root, as seen last, and placed since */
 };
 
 struct reaper {
@@ -151,8 +151,7 @@ static uint64_t look_at_known(struct reaper *r)
 
 	add_route_places(r);
 	pthread_mutex_lock(&all->lock);
-	HASH_ITER(hh, all->table, s, next)
-	{
+	HASH_ITER (hh, all->table, s, next) {
 		session_tell_files(s);
 		pthread_mutex_lock(&s->lock);
 		add_place(r, engine_of(cJSON_GetObjectItemCaseSensitive(s->json, "docker")), false);
@@ -201,10 +200,11 @@ static const char *wanted(const struct reaper *r, struct session *s, const struc
 	const char *verb = NULL;
 
 	pthread_mutex_lock(&s->lock);
-	if ((r->all_idle || idle * 1000 > (int64_t)s->idle_timeout) && strcmp(f->state, "running") == 0)
+	if ((r->all_idle || idle * 1000 > (int64_t)s->idle_timeout) &&
+	    strcmp(f->state, "running") == 0)
 		verb = strcmp(s->idle_action, "pause") == 0    ? "pause"
 		       : strcmp(s->idle_action, "remove") == 0 ? "remove"
-								: "stop";
+							       : "stop";
 	else if (s->remove_after && strcmp(f->state, "running") != 0 &&
 		 idle * 1000 > (int64_t)(s->idle_timeout + s->remove_after))
 		verb = "remove";
@@ -440,10 +440,11 @@ static int prepare_place(struct bk_req *req, struct reaper *r, struct place *p,
 	int e;
 
 	if (!engine_is_local(p->engine))
-		return err_set(err, -EOPNOTSUPP,
-			       "engine %s is not reached by a socket of this machine: a workspace is a "
-			       "directory here, which it does not have",
-			       engine_host(p->engine));
+		return err_set(
+		    err, -EOPNOTSUPP,
+		    "engine %s is not reached by a socket of this machine: a workspace is a "
+		    "directory here, which it does not have",
+		    engine_host(p->engine));
 	e = engine_ping(req, p->engine, err);
 	return e < 0 ? e : get_image(req, r->all, p->engine, progress, ctx, err);
 }
@@ -538,7 +539,8 @@ static void end_place(struct reaper *r, struct place *p, struct pool *pool)
 	bk_req_init(&req, 0, 0, 0, END_TIMEOUT_MS);
 	snprintf(label, sizeof(label), "aib.root=%s", r->all->store.id);
 	if (engine_container_list(&req, p->engine, label, &list, &err) < 0)
-		log_warning("sessions of %s: their containers stay: %s", r->all->store.path, err.text);
+		log_warning("sessions of %s: their containers stay: %s", r->all->store.path,
+			    err.text);
 	bk_req_done(&req);
 	cJSON_ArrayForEach (c, list) {
 		struct found f = found_of(c);

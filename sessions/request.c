@@ -236,7 +236,8 @@ static void list_one(void *ctx, struct session *s)
 	const cJSON *had;
 
 	cJSON_ArrayForEach (had, l->list)
-		if (strcmp(text_of(had, "workspace"), s->workspace->ops->host_dir(s->workspace)) == 0)
+		if (strcmp(text_of(had, "workspace"), s->workspace->ops->host_dir(s->workspace)) ==
+		    0)
 			return;
 	if (l->asked->all || session_uid(s) == l->asked->req->uid)
 		cJSON_AddItemToArray(l->list, described(s));
@@ -295,16 +296,21 @@ int sessions_answer(struct sessions_control *sc, struct bk_req *req, bool all, c
 		bool named;
 		int (*run)(const struct asked *, cJSON **, struct err *);
 	} verbs[] = {
-	    {"get", true, get},	    {"release", true, release},	  {"status", true, status},
-	    {"rm", true, rm},	    {"ls", false, ls},		  {"cleanup", false, cleanup},
+	    {"get", true, get},
+	    {"release", true, release},
+	    {"status", true, status},
+	    {"rm", true, rm},
+	    {"ls", false, ls},
+	    {"cleanup", false, cleanup},
 	    {"shutdown", false, shut_down},
 	};
 	struct asked a = {sc, req, all, request, text_of(request, "name")};
 	const char *what = text_of(request, "do");
 
 	if (sc->n == 0)
-		return err_set(err, -ENOENT,
-			       "this mount has no sessions: mount it with a route of type sessions");
+		return err_set(
+		    err, -ENOENT,
+		    "this mount has no sessions: mount it with a route of type sessions");
 	for (size_t i = 0; what && i < ARRAY_SIZE(verbs); i++) {
 		if (strcmp(verbs[i].name, what) != 0)
 			continue;

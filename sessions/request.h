@@ -1,6 +1,7 @@
 /*
  * Sessions as users ask for them: `.aib/sessions` and the requests of `aib session`. It puts the
- * sessions of all routes of a mount together; where two have one of the same name, the first is meant.
+ * sessions of all routes of a mount together; where two have one of the same name, the first is
+ * meant.
  */
 #ifndef AIB_SESSIONS_REQUEST_H
 #define AIB_SESSIONS_REQUEST_H
@@ -27,8 +28,8 @@ void sessions_control_end(struct sessions_control *sc);
 void sessions_control_done(struct sessions_control *sc);
 
 /* control_conf.enter: CTX is a struct sessions_control. */
-int sessions_control_enter(void *ctx, uid_t uid, const char *path, struct bk_use *ret, char **ret_dir,
-			   struct err *err);
+int sessions_control_enter(void *ctx, uid_t uid, const char *path, struct bk_use *ret,
+			   char **ret_dir, struct err *err);
 
 /* Answer a request (../exec/protocol.h, "session"). ALL: who asks may do all. May block. */
 int sessions_answer(struct sessions_control *sc, struct bk_req *req, bool all, const cJSON *request,

@@ -335,8 +335,8 @@ static bool add_labels(const struct session *s, cJSON *o)
 	cJSON *l = cJSON_AddObjectToObject(o, "labels");
 
 	return add_text(l, "aib.root", s->all->store.id) &&
-	       add_text(l, "aib.root.path", s->all->store.path) && add_text(l, "aib.session", s->name) &&
-	       add_text(l, "aib.session.id", s->id);
+	       add_text(l, "aib.root.path", s->all->store.path) &&
+	       add_text(l, "aib.session", s->name) && add_text(l, "aib.session.id", s->id);
 }
 
 /* The paths that the mount has are there too. */

@@ -39,13 +39,13 @@ struct session {
 	uint64_t idle_timeout, remove_after; /* ms */
 	char *idle_action;
 	unsigned uses;
-	int hold_fd;		/* the shared lock, while there are uses that had to wake it */
-	struct bk_mount mount;	/* as the container's maker sees it: of the owner. Constant while
-				 * there is a `box` */
-	struct bk *box;		/* NULL while no command was run */
-	bool box_seen;		/* its tree was looked at: it stays as long as the session */
-	bool runs;		/* as the reaper saw it last, where there is no `box` */
-	uint64_t touched_ms;	/* when activity was last told to others, as bk.used_ms */
+	int hold_fd;	       /* the shared lock, while there are uses that had to wake it */
+	struct bk_mount mount; /* as the container's maker sees it: of the owner. Constant while
+				* there is a `box` */
+	struct bk *box;	       /* NULL while no command was run */
+	bool box_seen;	       /* its tree was looked at: it stays as long as the session */
+	bool runs;	       /* as the reaper saw it last, where there is no `box` */
+	uint64_t touched_ms;   /* when activity was last told to others, as bk.used_ms */
 	struct err error;
 };
 

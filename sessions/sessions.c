@@ -201,7 +201,8 @@ static int make_json(const struct sessions *all, const struct sessions_wish *w, 
 	if (!json || !add_number(json, "version", 1) || !add_number(json, "created", time(NULL)) ||
 	    !add_number(json, "idle_timeout", idle) ||
 	    !add_number(json, "remove_after", c->remove_after) ||
-	    !cJSON_AddStringToObject(json, "idle_action", c->idle_action ? c->idle_action : "stop") ||
+	    !cJSON_AddStringToObject(json, "idle_action",
+				     c->idle_action ? c->idle_action : "stop") ||
 	    add_box(all, w, json) < 0) {
 		cJSON_Delete(json);
 		return -ENOMEM;
@@ -374,8 +375,8 @@ int sessions_give(struct session *s, const char *owner, struct err *err)
 		closep(&alone);
 		return busy(s->name, err);
 	}
-	*g = (struct giving){.work.run = give_run, .s = sessions_ref(s), .alone = alone,
-			     .uid = uid, .gid = gid};
+	*g = (struct giving){
+	    .work.run = give_run, .s = sessions_ref(s), .alone = alone, .uid = uid, .gid = gid};
 	r = pool_submit(s->all->works, &g->work, false);
 	if (r < 0) {
 		close(alone);
@@ -444,8 +445,8 @@ static int split_path(const char *path, char name[STORE_NAME_MAX + 1], const cha
 	return 0;
 }
 
-int sessions_enter(struct bk *bk, uid_t uid, const char *path, const char *name,
-		   struct bk_use *ret, char **ret_dir, struct err *err)
+int sessions_enter(struct bk *bk, uid_t uid, const char *path, const char *name, struct bk_use *ret,
+		   char **ret_dir, struct err *err)
 {
 	struct sessions *all = container_of(bk, struct sessions, bk);
 	char in_path[STORE_NAME_MAX + 1] = "";
@@ -528,8 +529,7 @@ void sessions_done(struct sessions *all)
 
 	reaper_stop(all);
 	pool_end(all->works);
-	HASH_ITER(hh, all->table, s, next)
-	{
+	HASH_ITER (hh, all->table, s, next) {
 		HASH_DEL(all->table, s);
 		session_free(s);
 	}

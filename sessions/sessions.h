@@ -1,7 +1,7 @@
 /*
- * All sessions of a workspace root as one route serves them, and the route's tree (tree.c): embedded
- * at its head. Sessions are read from the disk when they are looked for, and each time that is done
- * it is seen whether they are still what they were.
+ * All sessions of a workspace root as one route serves them, and the route's tree (tree.c):
+ * embedded at its head. Sessions are read from the disk when they are looked for, and each time
+ * that is done it is seen whether they are still what they were.
  */
 #ifndef AIB_SESSIONS_SESSIONS_H
 #define AIB_SESSIONS_SESSIONS_H
@@ -27,7 +27,7 @@ struct sessions {
 	struct store store;
 	char mount_id[24]; /* label of its containers */
 	struct timespec made;
-	struct bk_node node; /* its root; of type `session` the session's own is */
+	struct bk_node node;  /* its root; of type `session` the session's own is */
 	struct session *only; /* of type `session` */
 	struct reaper *reaper;
 	struct pool *works; /* what takes time and nobody waits for */
@@ -63,8 +63,8 @@ struct sessions_wish {
 /* The session of NAME, made where there is none. Does not block. */
 int sessions_get(struct sessions *all, const char *name, const struct sessions_wish *wish,
 		 struct session **ret, struct err *err);
-/* Give it and its files to OWNER: by a worker, since it may take time; `error` says how it ended. Its
- * container is made anew. -EBUSY while it is in use. Does not block. */
+/* Give it and its files to OWNER: by a worker, since it may take time; `error` says how it ended.
+ * Its container is made anew. -EBUSY while it is in use. Does not block. */
 int sessions_give(struct session *s, const char *owner, struct err *err);
 /* Another reference. */
 struct session *sessions_ref(struct session *s);
@@ -83,8 +83,8 @@ int sessions_each(struct sessions *all, void (*each)(void *ctx, struct session *
 void sessions_watch(struct sessions *all, const struct sessions_watcher *w);
 
 /* bk_ops.enter and leave of both types. */
-int sessions_enter(struct bk *bk, uid_t uid, const char *path, const char *name,
-		   struct bk_use *ret, char **ret_dir, struct err *err);
+int sessions_enter(struct bk *bk, uid_t uid, const char *path, const char *name, struct bk_use *ret,
+		   char **ret_dir, struct err *err);
 void sessions_leave(void *keeper);
 
 /* Whether BK is one of ours: then it, else NULL. */
@@ -92,8 +92,8 @@ struct sessions *sessions_of(struct bk *bk);
 
 /* ---- reaper.c ---- */
 
-/* See that the engine and the image are there, look for the first time, and go on doing so. On failure
- * too it is to be ended. */
+/* See that the engine and the image are there, look for the first time, and go on doing so. On
+ * failure too it is to be ended. */
 int reaper_start(struct bk_req *req, struct sessions *all,
 		 void (*progress)(void *ctx, const char *text), void *ctx, struct err *err);
 /* The engine of the pool for a new session: of those that answered, the one with the fewest running

@@ -166,8 +166,8 @@ static int check_owner(const struct store *s, const char *path, struct err *err)
 	if (st.st_uid != geteuid())
 		return err_set(err, -EPERM, "workspace root %s belongs to uid %u", path, st.st_uid);
 	if (st.st_mode & 0022)
-		return err_set(err, -EPERM, "workspace root %s: others may write there (chmod go-w)",
-			       path);
+		return err_set(err, -EPERM,
+			       "workspace root %s: others may write there (chmod go-w)", path);
 	return 0;
 }
 
@@ -370,7 +370,8 @@ int store_create(const struct store *s, const char *name, const struct store_ses
 		dir = open_to_change(s, name);
 	} while (dir == -ENOENT);
 	if (dir < 0)
-		return err_set(err, dir, "workspace root %s: %s: %s", s->path, name, strerror(-dir));
+		return err_set(err, dir, "workspace root %s: %s: %s", s->path, name,
+			       strerror(-dir));
 	if (faccessat(dir, "session.json", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return 0;
 	r = create_counted(s, dir, from, max, err);
@@ -407,7 +408,8 @@ int store_forget(const struct store *s, const char *name, const char *id)
 	return r;
 }
 
-/* Call DO on every entry below the directory FD (taken), the deepest first: 0 or the first error. */
+/* Call DO on every entry below the directory FD (taken), the deepest first: 0 or the first error.
+ */
 static int walk(struct bk_req *req, int fd, unsigned depth,
 		int (*act)(void *ctx, int dirfd, const char *name, bool is_dir), void *ctx)
 {

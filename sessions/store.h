@@ -36,8 +36,8 @@ int store_open(const char *path, struct store *ret, struct err *err);
 bool store_last(struct store *s);
 void store_close(struct store *s);
 
-/* NAME's session.json: *ret is the caller's. -ENOENT where there is no such session, -EINVAL for one
- * that cannot be read. */
+/* NAME's session.json: *ret is the caller's. -ENOENT where there is no such session, -EINVAL for
+ * one that cannot be read. */
 int store_read(const struct store *s, const char *name, cJSON **ret);
 /* Another value for each content of NAME's session.json; -ENOENT where there is none. */
 struct store_stamp {
@@ -49,8 +49,8 @@ int store_stamp(const struct store *s, const char *name, struct store_stamp *ret
  * no limit). As root the workspace is given to the owner. */
 int store_create(const struct store *s, const char *name, const struct store_session *from,
 		 uint64_t max, struct err *err);
-/* Replace NAME's session.json, where its id is still ID; else -ESTALE. With another id in JSON it is
- * another session, of the same workspace. */
+/* Replace NAME's session.json, where its id is still ID; else -ESTALE. With another id in JSON it
+ * is another session, of the same workspace. */
 int store_write(const struct store *s, const char *name, const char *id, const cJSON *json);
 void store_new_id(char ret[STORE_ID_SIZE]);
 /* The session is no more; its workspace stays. -ENOENT where its id is another. */

@@ -7,8 +7,8 @@
 
 #include "base/err.h"
 
-int cmd_session(int argc, char **argv);
 int cmd_job(int argc, char **argv);
+int cmd_session(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
 

@@ -64,41 +64,47 @@ static void print_nothing(const cJSON *reply)
 }
 
 static const struct verb verbs[] = {
-    {"get", true, print_workspace}, {"release", true, print_nothing},
-    {"ls", false, print_list},	    {"status", true, print_pairs},
-    {"rm", true, print_nothing},    {"cleanup", false, print_count},
+    {"get", true, print_workspace},   {"release", true, print_nothing},
+    {"ls", false, print_list},	      {"status", true, print_pairs},
+    {"rm", true, print_nothing},      {"cleanup", false, print_count},
     {"shutdown", false, print_count},
 };
 
 /* ---- The command line ---- */
 
-enum { OWNER = 256, RUNTIME, IMAGE, IDLE, ENGINE, NETWORK, MEMORY, CPUS, PIDS, WORKSPACE, JSON, MOUNT };
+enum {
+	OWNER = 256,
+	RUNTIME,
+	IMAGE,
+	IDLE,
+	ENGINE,
+	NETWORK,
+	MEMORY,
+	CPUS,
+	PIDS,
+	WORKSPACE,
+	JSON,
+	MOUNT
+};
 
 static const struct option options[] = {
-    {"owner", required_argument, NULL, OWNER},
-    {"runtime", required_argument, NULL, RUNTIME},
-    {"image", required_argument, NULL, IMAGE},
-    {"idle-timeout", required_argument, NULL, IDLE},
-    {"engine", required_argument, NULL, ENGINE},
-    {"network", required_argument, NULL, NETWORK},
-    {"memory", required_argument, NULL, MEMORY},
-    {"cpus", required_argument, NULL, CPUS},
-    {"pids", required_argument, NULL, PIDS},
-    {"env", required_argument, NULL, 'e'},
-    {"workspace", no_argument, NULL, WORKSPACE},
-    {"json", no_argument, NULL, JSON},
-    {"mount", required_argument, NULL, MOUNT},
-    {NULL},
+    {"owner", required_argument, NULL, OWNER},	 {"runtime", required_argument, NULL, RUNTIME},
+    {"image", required_argument, NULL, IMAGE},	 {"idle-timeout", required_argument, NULL, IDLE},
+    {"engine", required_argument, NULL, ENGINE}, {"network", required_argument, NULL, NETWORK},
+    {"memory", required_argument, NULL, MEMORY}, {"cpus", required_argument, NULL, CPUS},
+    {"pids", required_argument, NULL, PIDS},	 {"env", required_argument, NULL, 'e'},
+    {"workspace", no_argument, NULL, WORKSPACE}, {"json", no_argument, NULL, JSON},
+    {"mount", required_argument, NULL, MOUNT},	 {NULL},
 };
 
 /* The key of the request that an option with a value is. */
 static const char *key_of(int option)
 {
 	static const char *const keys[] = {
-	    [OWNER - OWNER] = "owner",	   [RUNTIME - OWNER] = "runtime",
-	    [IMAGE - OWNER] = "image",	   [IDLE - OWNER] = "idle_timeout",
-	    [ENGINE - OWNER] = "engine",   [NETWORK - OWNER] = "network",
-	    [MEMORY - OWNER] = "memory",   [CPUS - OWNER] = "cpus",
+	    [OWNER - OWNER] = "owner",	 [RUNTIME - OWNER] = "runtime",
+	    [IMAGE - OWNER] = "image",	 [IDLE - OWNER] = "idle_timeout",
+	    [ENGINE - OWNER] = "engine", [NETWORK - OWNER] = "network",
+	    [MEMORY - OWNER] = "memory", [CPUS - OWNER] = "cpus",
 	    [PIDS - OWNER] = "pids",
 	};
 
@@ -154,8 +160,9 @@ static const struct verb *find_verb(const char *name)
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		if (strcmp(verbs[i].name, name) == 0)
 			return &verbs[i];
-	fprintf(stderr, "aib: session %s: there are get, release, ls, status, rm, cleanup and "
-			"shutdown (aib session --help)\n",
+	fprintf(stderr,
+		"aib: session %s: there are get, release, ls, status, rm, cleanup and "
+		"shutdown (aib session --help)\n",
 		name);
 	return NULL;
 }

@@ -42,8 +42,8 @@ struct server_conf {
 	 */
 	void (*changed)(void *ctx, struct bk *bk);
 
-	/* The request "session": ALL says whether who asks (req->uid) may do all. Runs on a thread of
-	 * its own and may block. *RET is the caller's. NULL: there are none. */
+	/* The request "session": ALL says whether who asks (req->uid) may do all. Runs on a thread
+	 * of its own and may block. *RET is the caller's. NULL: there are none. */
 	int (*sessions)(void *ctx, struct bk_req *req, bool all, const cJSON *request, cJSON **ret,
 			struct err *err);
 
