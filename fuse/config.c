@@ -53,8 +53,8 @@ const struct option config_option_table[] = {
      "what is logged (default info)"},
     {"spool", OPTION_STRING, OPT(spool), NULL, "directory of temporary files (default /var/tmp)"},
     {"job_dir", OPTION_STRING, OPT(job_dir), NULL,
-     "directory of jobs' state and output (default /var/lib/aib/jobs for root, else "
-     "$XDG_STATE_HOME/aib/jobs)"},
+     "directory of jobs' state and output (default /var/lib/aib/.jobs for root, else "
+     "$XDG_STATE_HOME/aib/.jobs)"},
     {"max_jobs", OPTION_UINT, OPT(max_jobs), NULL, "jobs that are not over (default 1000)"},
     {"keep_jobs", OPTION_UINT, OPT(keep_jobs), NULL,
      "jobs that are over and remembered; the oldest go first (default 200)"},

@@ -225,7 +225,8 @@ static void changed(void *ctx, struct bk *bk)
 			fs_changed(fs, d->routes.list[i].bk);
 }
 
-/* DIR/jobs/ID of the mount; DIR is where a user's programs keep what outlives them. */
+/* DIR/.jobs/ID of the mount; DIR is where a user's programs keep what outlives them, and sessions,
+ * whose names have no dot at the start. */
 static int find_job_dir(struct daemon *d, struct err *err)
 {
 	const char *given = d->c->opt.job_dir, *home = getenv("HOME");
@@ -235,11 +236,11 @@ static int find_job_dir(struct daemon *d, struct err *err)
 	if (given)
 		r = asprintf(&d->job_dir, "%s/%s", given, d->id);
 	else if (geteuid() == 0)
-		r = asprintf(&d->job_dir, "/var/lib/aib/jobs/%s", d->id);
+		r = asprintf(&d->job_dir, "/var/lib/aib/.jobs/%s", d->id);
 	else if (state && *state == '/')
-		r = asprintf(&d->job_dir, "%s/aib/jobs/%s", state, d->id);
+		r = asprintf(&d->job_dir, "%s/aib/.jobs/%s", state, d->id);
 	else
-		r = asprintf(&d->job_dir, "%s/.local/state/aib/jobs/%s", home ? home : "", d->id);
+		r = asprintf(&d->job_dir, "%s/.local/state/aib/.jobs/%s", home ? home : "", d->id);
 	if (r >= 0 && *d->job_dir == '/')
 		return 0;
 	if (r < 0)

@@ -177,13 +177,17 @@ static void added(void *ctx, struct session *s)
 	struct sessions_control *sc = ctx;
 	struct control_dir *dir = NULL;
 	struct control_dir_conf conf = {.owned = true, .uid = session_uid(s)};
+	bool dead;
 	int r = 0;
 
+	pthread_mutex_lock(&s->all->lock);
+	dead = s->dead;
+	pthread_mutex_unlock(&s->all->lock);
 	pthread_mutex_lock(&s->lock);
 	conf.gid = s->mount.gid;
 	pthread_mutex_unlock(&s->lock);
 	pthread_mutex_lock(&sc->lock);
-	if (!s->shown && !s->dead) {
+	if (!s->shown && !dead) {
 		r = control_add_dir(sc->control, sc->dir, s->name, &conf, &dir);
 		s->shown = dir;
 	}

@@ -194,7 +194,9 @@ static struct found found_of(const cJSON *c)
 static const char *wanted(const struct reaper *r, struct session *s, const struct found *f)
 {
 	int64_t touched = store_touched(&s->all->store, s->name);
-	int64_t idle = touched < 0 ? 0 : (int64_t)time(NULL) - touched;
+	/* What a killed daemon left may have jobs, which are found again from the mount on. */
+	int64_t last = touched > r->all->made.tv_sec ? touched : r->all->made.tv_sec;
+	int64_t idle = touched < 0 ? 0 : (int64_t)time(NULL) - last;
 	const char *verb = NULL;
 
 	pthread_mutex_lock(&s->lock);

@@ -541,7 +541,7 @@ static int session_exec(struct bk_req *req, struct bk *bk, const struct bk_exec 
 	return session_keep_error(s, r, err);
 }
 
-/* A job that runs keeps its session awake: this wakes none but one that was paused meanwhile. */
+/* A container that is not there has no job; one that is, is found as a command would find it. */
 static int session_attach(struct bk_req *req, struct bk *bk, const char *job,
 			  struct bk_stream **ret, struct err *err)
 {
