@@ -161,6 +161,9 @@ int job_result_locked(const struct job *j, struct buf *out);
 /* The status that a shell would show. */
 int job_status_code(const struct job *j);
 
+/* What a job's request has beside what was asked for. */
+void job_request_finish(struct job *j);
+
 /* ---- job_store.c: on disk ---- */
 
 /* Make its directory. 0 or -errno with text. */
@@ -197,6 +200,9 @@ void job_set_state(struct job *j, enum job_state state, const struct err *err);
 /* It is over, however: who waits is told, and the loop lets go of it where there is no stream to
  * end. May free the job. */
 void job_over(struct job *j, enum job_state state, const struct err *err);
+/* It is not in its sandbox, and ERR says why. One that was accepted and that nobody saw run is
+ * started now; any other is lost. */
+void job_gone(struct job *j, const struct err *err);
 /* Look at `due_ms` in MS. */
 void job_set_due(struct job *j, uint64_t ms);
 void job_loop_leave(struct job *j); /* may free it */

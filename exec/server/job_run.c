@@ -151,7 +151,7 @@ static void start_failed(struct job *j, const struct job_start *st)
 		return;
 	}
 	if (st->result == -ENOTCONN || st->result == -EOPNOTSUPP) {
-		job_over(j, JOB_LOST, &err);
+		job_gone(j, &err);
 		return;
 	}
 	j->tries++;
@@ -211,6 +211,31 @@ static int submit(struct job *j, bool attach)
 	free(st);
 	job_unref(j);
 	return r;
+}
+
+static void begin(struct job *j)
+{
+	struct err err;
+	int r;
+
+	job_loop_enter(j);
+	r = j->jobs->ending ? -ESHUTDOWN : submit(j, false);
+	if (r == 0)
+		return;
+	err_set(&err, r, "sandbox %s: %s", j->sandbox,
+		r == -EBUSY ? "too many commands wait to start" : strerror(-r));
+	job_over(j, JOB_FAILED, &err);
+}
+
+void job_gone(struct job *j, const struct err *err)
+{
+	if (j->started_ms || j->removed) {
+		job_over(j, JOB_LOST, err);
+		return;
+	}
+	log_info("job %s: it was accepted and not begun; it begins now", j->name);
+	j->tries = 0;
+	begin(j);
 }
 
 void job_look(struct job *j)
@@ -273,20 +298,6 @@ struct order {
 	enum what what;
 	uint8_t sig;
 };
-
-static void begin(struct job *j)
-{
-	struct err err;
-	int r;
-
-	job_loop_enter(j);
-	r = j->jobs->ending ? -ESHUTDOWN : submit(j, false);
-	if (r == 0)
-		return;
-	err_set(&err, r, "sandbox %s: %s", j->sandbox,
-		r == -EBUSY ? "too many commands wait to start" : strerror(-r));
-	job_over(j, JOB_FAILED, &err);
-}
 
 static void add_signal(struct job *j, uint8_t sig)
 {

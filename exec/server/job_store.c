@@ -247,6 +247,7 @@ static void load_request(struct job *j, const cJSON *o)
 	if (request_parse(&j->jobs->server->world, job_uid(j->jobs, j->uid), request, &j->request,
 			  &err) < 0)
 		log_info("job %s: %s", j->name, err.text);
+	job_request_finish(j);
 }
 
 /* What is in the files counts: the state is not written with each byte. */

@@ -228,7 +228,10 @@ static int take_error(struct job *j)
 		job_set_due(j, GONE_AGAIN_MS);
 		return 1;
 	}
-	job_over(j, gone ? JOB_LOST : JOB_FAILED, &err);
+	if (gone)
+		job_gone(j, &err);
+	else
+		job_over(j, JOB_FAILED, &err);
 	return 1;
 }
 

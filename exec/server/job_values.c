@@ -145,6 +145,13 @@ static int make_request_locked(const struct job *j, cJSON **ret, struct err *err
 	return 0;
 }
 
+void job_request_finish(struct job *j)
+{
+	j->request.exec.job = j->id;
+	j->request.exec.job_wait_ms = j->jobs->conf.wait_ms;
+	j->request.exec.tty = false;
+}
+
 /* The next daemon would not find what is not written: it is not started. */
 static void unprepare(struct job *j)
 {
@@ -173,9 +180,7 @@ int job_prepare(struct job *j, cJSON *json, struct err *err)
 		r = request_parse(&t->server->world, job_uid(t, j->uid), own, &j->request, err);
 	}
 	if (r == 0) {
-		j->request.exec.job = j->id;
-		j->request.exec.job_wait_ms = t->conf.wait_ms;
-		j->request.exec.tty = false;
+		job_request_finish(j);
 		ops = j->request.sandbox.bk->ops->sandbox;
 		j->lasts = ops->lasts && ops->lasts(j->request.sandbox.bk);
 		snprintf(j->sandbox, sizeof(j->sandbox), "%s", j->request.sandbox.name);

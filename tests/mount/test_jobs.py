@@ -221,6 +221,27 @@ def test_one_that_is_not_there_any_more_is_lost(box):
     subprocess.run(["pkill", "-f", "^sleep 1000$", "-P", "1"], check=False)
 
 
+def test_one_that_was_accepted_but_not_begun_is_started_by_the_next_daemon(box):
+    name = box.sh("echo $PPID $$; sleep 1000 & echo >> ran; wait")
+    guest, shell = map(int, wait_for("its output", lambda: box.job("logs", name).stdout).split())
+    box.kill()
+    os.kill(guest, signal.SIGKILL)
+    os.killpg(shell, signal.SIGKILL)
+    (state,) = [s for s in box.state.rglob("state") if name in s.read_text()]
+    said = json.loads(state.read_text())
+    said.update(state="starting", started_ms=0)
+    for output in ("stdout", "stderr"):
+        said[output] = 0
+        (state.parent / output).write_bytes(b"")
+    state.write_text(json.dumps(said))
+    (box.work / "ran").write_text("")
+    box.begin()
+    wait_for("its second beginning", lambda: (box.work / "ran").read_text() == "\n", 20)
+    assert box.jobs()[name]["state"] == "running"
+    box.job("kill", "-KILL", name, check=True)
+    assert box.job("wait", name).returncode == 128 + signal.SIGKILL
+
+
 def test_fifty_jobs_from_eight_callers(box):
     script = f"for i in 1 2 3 4 5 6 7; do {program('aib-exec')} -d sh -c 'echo $$; exit 3' || exit 1; done"
     callers = [subprocess.Popen(["sh", "-c", script], cwd=box.dir, stdout=subprocess.PIPE) for _ in range(8)]
