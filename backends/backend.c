@@ -94,6 +94,7 @@ void bk_node_init(struct bk_node *node, struct bk *bk)
 	atomic_init(&node->refs, 1);
 	atomic_init(&node->era, 0);
 	node->front = 0;
+	atomic_fetch_add_explicit(&bk->nodes, 1, memory_order_relaxed);
 }
 
 struct bk_node *bk_node_ref(struct bk_node *node)
@@ -116,8 +117,13 @@ bool bk_node_tryref(struct bk_node *node)
 
 void bk_node_unref(struct bk_node *node)
 {
-	if (node && atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel) == 1)
-		node->bk->ops->node_free(node);
+	struct bk *bk;
+
+	if (!node || atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	bk = node->bk;
+	bk->ops->node_free(node);
+	atomic_fetch_sub_explicit(&bk->nodes, 1, memory_order_release);
 }
 
 int bk_init(struct bk *bk, const struct bk_ops *ops, const char *route)

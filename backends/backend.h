@@ -132,6 +132,7 @@ struct bk {
 			     * a listing above tells what stat will, and asks nobody */
 
 	atomic_uint_fast64_t calls, errors; /* counted by the wrappers, as the two below */
+	atomic_uint nodes;		    /* that are referenced */
 	atomic_uint open;		    /* regular files that are open now */
 	atomic_uint_fast64_t used_ms;	    /* when one was last opened or closed; 0: never */
 	struct histogram latency;	    /* of requests, by the front end */
@@ -196,7 +197,10 @@ struct bk_exec {
 	bool tty;	  /* a terminal of ROWS × COLS for all three streams */
 	uint16_t rows, cols;
 	uint64_t timeout_ms; /* 0: none. TERM to the whole tree, KILL after a grace */
-	bool detach;	     /* the end of the stream does not end the command */
+	/* The id of a job, hex digits that nobody can guess: the end of the stream does not end the
+	 * command, and `attach` gives another one. NULL: no job. */
+	const char *job;
+	uint64_t job_wait_ms; /* how long the command's end is kept for who attaches; 0: a day */
 };
 
 /*
@@ -219,7 +223,7 @@ struct bk_stream_ops {
 	/* The stream is a socket and nothing was read or written: the caller's from now on, who may
 	 * give it to another process; free still has to be called. NULL: it is not one. */
 	int (*take_fd)(struct bk_stream *);
-	/* Closes; the command's tree is killed where it still runs, unless detached. */
+	/* Closes; the command's tree is killed where it still runs, unless it is a job's. */
 	void (*free)(struct bk_stream *);
 };
 
@@ -230,6 +234,17 @@ struct bk_sandbox_ops {
 	 */
 	int (*exec)(struct bk_req *, struct bk *, const struct bk_exec *, struct bk_stream **ret,
 		    struct err *);
+	/*
+	 * A new stream to the job whose id is JOB, which was started by an earlier `exec`: of this
+	 * process or of one before it. It never starts the sandbox: -ENOTCONN where that does not
+	 * run, so that no job is left in it. What else fails may work later. Blocks. Errors have
+	 * text. That the job is not there is told on the stream, by an ERROR.
+	 */
+	int (*attach)(struct bk_req *, struct bk *, const char *job, struct bk_stream **ret,
+		      struct err *);
+	/* Whether the container is still there after bk_free, so that it is worth remembering what
+	 * was started in it. Does not block. */
+	bool (*lasts)(struct bk *);
 	/* A command ended: forget everything cached that it may have changed. Does not block. */
 	void (*changed)(struct bk *);
 	/* "start", "stop", "restart", "pause", "unpause", "reset" (made anew, as at first). Blocks.
@@ -472,6 +487,7 @@ struct bk_mount {
 	const char *mountpoint; /* absolute, no links */
 	uid_t uid;		/* the mount's owner */
 	gid_t gid;
+	const char *alive; /* path of a file that is locked while this daemon lives; NULL: none */
 	const char *spool_dir; /* where unlinked temporary files go */
 	const char *guest;     /* path of aib-guest on the host */
 	const cJSON *engines;  /* "engines" of the configuration, or NULL */

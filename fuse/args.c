@@ -12,7 +12,7 @@ const char args_usage[] =
     "       aibfs CONFIG MOUNTPOINT [-o OPT,...]     (fstab, mount -t fuse.aibfs; \"none\": no "
     "file)\n"
     "       aibfs --show-config [-c CONFIG] [-r ROUTE]... [-o OPT,...]\n"
-    "       aibfs --check-config CONFIG | --doctor [--json] | --help-routes\n"
+    "       aibfs --check-config CONFIG | --doctor [--json] | --prune [--dry-run] | --help-routes\n"
     "       aibfs --runtime ls|show|build|rm|prune [NAME] [-c CONFIG] [--engine ENGINE] [--json]\n"
     "\n"
     "The daemon of aib: serves one directory tree whose parts live in memory, in host\n"
@@ -26,24 +26,17 @@ const char args_usage[] =
     "  -h, --help           this text\n"
     "  -V, --version        the version\n";
 
-enum { SHOW = 256, CHECK, DOCTOR, RUNTIME, ROUTE_HELP, JSON, ENGINE, DRY_RUN };
+enum { SHOW = 256, CHECK, DOCTOR, PRUNE, RUNTIME, ROUTE_HELP, JSON, ENGINE, DRY_RUN };
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"route", required_argument, NULL, 'r'},
-    {"options", required_argument, NULL, 'o'},
-    {"foreground", no_argument, NULL, 'f'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {"show-config", no_argument, NULL, SHOW},
-    {"check-config", no_argument, NULL, CHECK},
-    {"doctor", no_argument, NULL, DOCTOR},
-    {"help-routes", no_argument, NULL, ROUTE_HELP},
-    {"json", no_argument, NULL, JSON},
-    {"runtime", no_argument, NULL, RUNTIME},
-    {"engine", required_argument, NULL, ENGINE},
-    {"dry-run", no_argument, NULL, DRY_RUN},
-    {NULL},
+    {"config", required_argument, NULL, 'c'},  {"route", required_argument, NULL, 'r'},
+    {"options", required_argument, NULL, 'o'}, {"foreground", no_argument, NULL, 'f'},
+    {"help", no_argument, NULL, 'h'},	       {"version", no_argument, NULL, 'V'},
+    {"show-config", no_argument, NULL, SHOW},  {"check-config", no_argument, NULL, CHECK},
+    {"doctor", no_argument, NULL, DOCTOR},     {"help-routes", no_argument, NULL, ROUTE_HELP},
+    {"json", no_argument, NULL, JSON},	       {"prune", no_argument, NULL, PRUNE},
+    {"runtime", no_argument, NULL, RUNTIME},   {"engine", required_argument, NULL, ENGINE},
+    {"dry-run", no_argument, NULL, DRY_RUN},   {NULL},
 };
 
 /* What is left after the options: [CONFIG] [MOUNTPOINT]. */
@@ -115,6 +108,7 @@ int args_parse(int argc, char **argv, struct args *ret)
 		case SHOW:
 		case CHECK:
 		case DOCTOR:
+		case PRUNE:
 		case RUNTIME:
 		case ROUTE_HELP:
 			ret->what = ARGS_SHOW_CONFIG + (c - SHOW);

@@ -13,6 +13,7 @@ enum args_what {
 	ARGS_SHOW_CONFIG,
 	ARGS_CHECK_CONFIG,
 	ARGS_DOCTOR,
+	ARGS_PRUNE,
 	ARGS_RUNTIME, /* the last one that wants a configuration */
 	ARGS_ROUTE_HELP,
 	ARGS_HELP,

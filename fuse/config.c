@@ -52,6 +52,17 @@ const struct option config_option_table[] = {
     {"log_level", OPTION_STRING, OPT(log_level), "error|warning|info|debug",
      "what is logged (default info)"},
     {"spool", OPTION_STRING, OPT(spool), NULL, "directory of temporary files (default /var/tmp)"},
+    {"job_dir", OPTION_STRING, OPT(job_dir), NULL,
+     "directory of jobs' state and output (default /var/lib/aib/jobs for root, else "
+     "$XDG_STATE_HOME/aib/jobs)"},
+    {"max_jobs", OPTION_UINT, OPT(max_jobs), NULL, "jobs that are not over (default 1000)"},
+    {"keep_jobs", OPTION_UINT, OPT(keep_jobs), NULL,
+     "jobs that are over and remembered; the oldest go first (default 200)"},
+    {"job_output", OPTION_SIZE, OPT(job_output), NULL,
+     "kept of each of a job's two outputs; what comes after is dropped (default 16M)"},
+    {"job_wait", OPTION_DURATION, OPT(job_wait_ms), NULL,
+     "how long a sandbox keeps a job's end, and holds up its output, for a daemon that comes back "
+     "(default 1d)"},
     {"guest", OPTION_STRING, OPT(guest), NULL, "path of aib-guest (default: the installed one)"},
     {NULL},
 };

@@ -33,6 +33,8 @@ struct config_options {
 	char *log_level;	   /* error, warning, info, debug */
 	char *spool;		   /* directory of temporary files */
 	char *guest;		   /* path of aib-guest; NULL: beside the daemon */
+	char *job_dir;		   /* directory of jobs' state; NULL: the user's own */
+	uint64_t max_jobs, keep_jobs, job_output, job_wait_ms; /* 0: the server's defaults */
 };
 
 struct config_route {

@@ -7,6 +7,7 @@
 #include "lifecycle.h"
 #include "mounted.h"
 #include "mountpoint.h"
+#include "prune.h"
 #include "runtime_command.h"
 #include "serve.h"
 #include "session.h"
@@ -130,6 +131,8 @@ static int run(const struct args *a, struct config *c, struct err *err)
 		return 0;
 	case ARGS_DOCTOR:
 		return doctor(c, a->json);
+	case ARGS_PRUNE:
+		return prune(c, a->dry_run);
 	case ARGS_RUNTIME:
 		return runtime_command(a, c, err);
 	case ARGS_ROUTE_HELP:

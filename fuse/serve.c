@@ -12,6 +12,7 @@
 #include "routes.h"
 #include "server/server.h"
 #include "session.h"
+#include "sessions/request.h"
 
 #include <fcntl.h>
 #include <fuse_opt.h>
@@ -30,13 +31,14 @@ struct daemon {
 
 	struct registry_entry entry;
 	char id[REGISTRY_ID_SIZE];
-	char *guest, *socket;
+	char *guest, *socket, *job_dir;
 	struct bk_spaces *spaces;
 	struct bk_mount mount; /* what the backends of the routes borrow */
 	struct runtimes *runtimes;
 	struct routes routes;
 	struct bk *control; /* one of the routes, or NULL */
 	struct control_mount shown;
+	struct sessions_control sessions;
 	struct server *server;
 	struct bk *composite;
 
@@ -109,6 +111,7 @@ static int make_routes(struct daemon *d, struct err *err)
 	d->mount = (struct bk_mount){
 	    .id = d->id,
 	    .mountpoint = d->mountpoint,
+	    .alive = d->entry.info,
 	    .uid = geteuid(),
 	    .gid = getegid(),
 	    .spool_dir = o->spool,
@@ -137,6 +140,15 @@ static int session_metrics(void *object, struct buf *out)
 	return figures_write(&figures, out);
 }
 
+/* Whether there are sandboxes that may be others'. */
+static bool has_sessions(const struct routes *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (r->list[i].bk && r->list[i].bk->ops->enter)
+			return true;
+	return false;
+}
+
 /* The control tree is a route as any other; what it shows are the routes before it. */
 static int add_control(struct daemon *d)
 {
@@ -152,6 +164,9 @@ static int add_control(struct daemon *d)
 		.gid = getegid(),
 		.users = d->c->control_users,
 		.n_users = d->c->n_control_users,
+		.open = has_sessions(&d->routes),
+		.enter = sessions_control_enter,
+		.ctx = &d->sessions,
 	    },
 	    &d->control);
 	if (r < 0)
@@ -171,7 +186,9 @@ static int add_control(struct daemon *d)
 	r = control_populate(d->control, &d->shown);
 	if (r == 0)
 		r = runtimes_add_control(d->runtimes, d->control);
-	return r < 0 ? r : control_add_metrics(d->control, session_metrics, d);
+	if (r == 0)
+		r = control_add_metrics(d->control, session_metrics, d);
+	return r < 0 ? r : sessions_control_add(&d->sessions, d->control);
 }
 
 static void asked_to_end(void *ctx, bool force)
@@ -208,26 +225,66 @@ static void changed(void *ctx, struct bk *bk)
 			fs_changed(fs, d->routes.list[i].bk);
 }
 
+/* DIR/jobs/ID of the mount; DIR is where a user's programs keep what outlives them. */
+static int find_job_dir(struct daemon *d, struct err *err)
+{
+	const char *given = d->c->opt.job_dir, *home = getenv("HOME");
+	const char *state = getenv("XDG_STATE_HOME");
+	int r;
+
+	if (given)
+		r = asprintf(&d->job_dir, "%s/%s", given, d->id);
+	else if (geteuid() == 0)
+		r = asprintf(&d->job_dir, "/var/lib/aib/jobs/%s", d->id);
+	else if (state && *state == '/')
+		r = asprintf(&d->job_dir, "%s/aib/jobs/%s", state, d->id);
+	else
+		r = asprintf(&d->job_dir, "%s/.local/state/aib/jobs/%s", home ? home : "", d->id);
+	if (r >= 0 && *d->job_dir == '/')
+		return 0;
+	if (r < 0)
+		d->job_dir = NULL;
+	return r < 0 ? -ENOMEM
+		     : err_set(err, -EINVAL, "job_dir %s: must be an absolute path", given);
+}
+
+static int answer_sessions(void *ctx, struct bk_req *req, bool all, const cJSON *request,
+			   cJSON **ret, struct err *err)
+{
+	struct daemon *d = ctx;
+
+	return sessions_answer(&d->sessions, req, all, request, ret, err);
+}
+
 static int add_server(struct daemon *d, struct err *err)
 {
-	int r = server_new(
+	const struct config_options *o = &d->c->opt;
+	int r = find_job_dir(d, err);
+
+	if (r < 0)
+		return r;
+	return server_new(
 	    &(struct server_conf){
 		.socket_path = d->socket,
 		.mountpoint = d->mountpoint,
 		.routes = d->routes.list,
 		.n_routes = d->routes.n,
 		.uid = geteuid(),
+		.jobs = {.dir = d->job_dir,
+			 .max_jobs = o->max_jobs,
+			 .keep_jobs = o->keep_jobs,
+			 .output = o->job_output,
+			 .wait_ms = o->job_wait_ms},
+		.control = d->control,
 		.users = d->c->control_users,
 		.n_users = d->c->n_control_users,
 		.ctx = d,
+		.open = has_sessions(&d->routes),
 		.changed = changed,
+		.sessions = answer_sessions,
 		.umount = asked_to_end,
 	    },
 	    &d->server, err);
-
-	if (r < 0 || !d->control)
-		return r;
-	return control_add_file(d->control, NULL, "exec", &server_exec_file, d->server);
 }
 
 static int make_session(struct daemon *d)
@@ -307,6 +364,8 @@ static int start(struct daemon *d, struct err *err)
 	}
 	r = make_routes(d, err);
 	if (r == 0)
+		r = sessions_control_init(&d->sessions, d->routes.list, d->routes.n);
+	if (r == 0)
 		r = add_control(d);
 	if (r == 0)
 		r = add_server(d, err);
@@ -344,10 +403,12 @@ static void end(struct daemon *d, bool stuck)
 	fs_free(fs);
 	if (!stuck) {
 		bk_free(d->composite);
+		sessions_control_end(&d->sessions);
 		routes_stop(&d->routes, say, d);
 	}
 	server_free(d->server);
 	if (!stuck) {
+		sessions_control_done(&d->sessions);
 		routes_free(&d->routes);
 		runtimes_free(d->runtimes);
 		bk_spaces_free(d->spaces);
@@ -357,6 +418,7 @@ static void end(struct daemon *d, bool stuck)
 	bk_req_done(&d->preparing);
 	free(d->guest);
 	free(d->socket);
+	free(d->job_dir);
 }
 
 int serve(const struct config *c, const char *mountpoint, bool foreground, struct err *err)

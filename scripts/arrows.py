@@ -30,7 +30,7 @@ MAY = {
     "exec": [BASE],
     # Its `serve` is the host backend behind the server end of remote.
     "exec/guest": [BASE, "backends", "backends/host", REMOTE_SERVER, REMOTE_OFFER, "exec/protocol.h",
-                   "exec/pump.h"],
+                   "exec/pump.h", "exec/pass.h"],
     "exec/client": [BASE, "exec"],
     "exec/server": [BASE, "backends", "backends/*", "exec"],
     "sessions": [BASE, "backends", "backends/*", "exec", "exec/server"],

@@ -98,6 +98,7 @@ class World:
             "AIB_TEST_WORLD": self.id,
             "AIB_RUNTIME_DIR": str(self.dir / "run"),
             "XDG_STATE_HOME": str(self.dir / "state"),
+            "AIB_JOB_DIR": str(self.dir / "state" / "jobs"),
             "TMPDIR": str(self.dir / "tmp"),
             "PATH": f"{BIN}:{os.environ['PATH']}",
             **{name: ":".join(filter(None, (os.environ.get(name), options))) for name in SANITIZERS},

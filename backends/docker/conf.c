@@ -51,7 +51,12 @@ const struct option docker_options[] = {
     {"disk", OPTION_SIZE, AT(disk), NULL, "size of the sandbox's own layer"},
     {"env", OPTION_JSON, AT(env_json), NULL, "{\"NAME\": \"value\"}"},
     {"workdir", OPTION_STRING, AT(workdir), NULL, "made where missing (/workspace)"},
-    {"keep", OPTION_BOOL, AT(keep), NULL, "keep the container at umount"},
+    {"keep", OPTION_BOOL, AT(keep), NULL, "keep the container at umount, stopped: end=stop"},
+    {"end", OPTION_STRING, AT(end), "remove|stop|leave",
+     "the container at umount: removed, or kept for the next mount here, stopped or as it is"},
+    {"labels", OPTION_JSON, AT(labels_json), NULL, "{\"NAME\": \"value\"}, of the container"},
+    {"links", OPTION_JSON, AT(links_json), NULL,
+     "{\"/in/sandbox\": \"target\"}: links that are made where nothing is"},
     {"host_paths", OPTION_BOOL, AT(host_paths), NULL,
      "the mount's own absolute path exists in the sandbox (on)"},
     {"oci_runtime", OPTION_STRING, AT(oci_runtime), NULL, "OCI runtime, such as runsc"},
@@ -277,6 +282,18 @@ static int set_default(char **field, const char *value)
 	return *field ? 0 : -ENOMEM;
 }
 
+static bool are_strings(const cJSON *object)
+{
+	const cJSON *v;
+
+	if (object && !cJSON_IsObject(object))
+		return false;
+	cJSON_ArrayForEach (v, object)
+		if (!cJSON_IsString(v))
+			return false;
+	return true;
+}
+
 static int check(struct docker_conf *c, const struct bk_mount *mount, bool attach, struct err *err)
 {
 	if (set_default(&c->symlinks, "contain") < 0 || set_default(&c->pseudo, "hide") < 0 ||
@@ -294,6 +311,11 @@ static int check(struct docker_conf *c, const struct bk_mount *mount, bool attac
 		return -ENOMEM;
 	if (!path_is_plain(c->workdir))
 		return err_set(err, -EINVAL, "\"workdir\" must be a plain absolute path");
+	if (c->end)
+		c->keep = strcmp(c->end, "remove") != 0;
+	if (!are_strings(c->labels_json) || !are_strings(c->links_json))
+		return err_set(err, -EINVAL,
+			       "\"labels\" and \"links\" must be objects of names and strings");
 	if (strncmp(c->network, "container:", 10) == 0)
 		return err_set(err, -EINVAL, "\"network\" may not be another container's");
 	if (c->memory < 6 << 20)

@@ -20,13 +20,13 @@ struct docker_conf {
 	/* as given */
 	char *runtime; /* never here: whoever makes the route puts the runtime's image in its place */
 	char *image, *container, *engine, *name, *network, *user, *workdir, *oci_runtime;
-	char *pull, *symlinks, *pseudo, *transport, *guest, *idmap;
-	cJSON *volumes_json, *volume_json, *env_json;
+	char *pull, *symlinks, *pseudo, *transport, *guest, *idmap, *end;
+	cJSON *volumes_json, *volume_json, *env_json, *labels_json, *links_json;
 	uint64_t memory, disk, pids;
 	uint64_t start_timeout, timeout; /* ms */
 	uint64_t spool_max, index_max;
 	double cpus;
-	bool keep, host_paths;
+	bool keep, host_paths; /* `keep` is what `end` says, where that is given */
 
 	/* made of the above */
 	struct volume *volumes;

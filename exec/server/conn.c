@@ -5,6 +5,7 @@
  *   STARTING  a worker starts the command; the client's hangup cancels it
  *   RUNNING   bytes go both ways between the client and the sandbox's stream, scanned but not held
  *   HANDED    the client has the sandbox's stream itself; its hangup says that the command is over
+ *   JOB       it waits for something of a job
  *   ENDING    what is in `out` goes to the client, then the connection closes
  *   WAITING   the client asked for the end of the daemon and is answered last
  *
@@ -33,11 +34,7 @@ static void close_client(struct conn *c)
 
 void conn_changed(struct conn *c)
 {
-	struct bk *bk = c->request.sandbox.bk;
-
-	bk->ops->sandbox->changed(bk);
-	if (c->server->conf.changed)
-		c->server->conf.changed(c->server->conf.ctx, bk);
+	server_changed(c->server, c->request.sandbox.bk);
 }
 
 static void conn_free(struct conn *c)
@@ -49,6 +46,7 @@ static void conn_free(struct conn *c)
 		conn_changed(c);
 	close_client(c);
 	conn_stream_close(c);
+	conn_job_drop(c);
 	if (c->start) {
 		/* The worker's return will free the rest. */
 		conn_start_cancel(c->start);
@@ -80,7 +78,11 @@ static int put_frame(struct buf *out, uint8_t type, const void *data, size_t len
 	return buf_add(out, data, len);
 }
 
-/* The last words to the client. */
+int conn_put(struct conn *c, uint8_t type, const void *data, size_t len)
+{
+	return put_frame(&c->out, type, data, len);
+}
+
 void conn_end_with(struct conn *c, uint8_t type, const char *text)
 {
 	size_t len = strlen(text);
@@ -126,6 +128,8 @@ static int run_exec(struct conn *c, cJSON *json, struct err *err)
 	uid_t uid = server_allows(c->server, c->uid) ? 0 : c->uid;
 	int r;
 
+	if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "detach")))
+		return conn_job_start(c, json, err);
 	if (c->server->n_conns > c->server->conf.max_commands) {
 		cJSON_Delete(json);
 		return err_set(err, -EAGAIN, "%u commands run already (max_commands)",
@@ -140,6 +144,7 @@ static int handle_request(struct conn *c, struct err *err)
 	cJSON *json = cJSON_ParseWithLength(c->in.data ? c->in.data : "", c->in.len);
 	const cJSON *op = cJSON_GetObjectItemCaseSensitive(json, "op");
 	const char *name = cJSON_IsString(op) ? op->valuestring : "";
+	int r;
 
 	buf_done(&c->in);
 	c->in = BUF_INIT(RELAY_SIZE);
@@ -151,6 +156,11 @@ static int handle_request(struct conn *c, struct err *err)
 	if (strcmp(name, "exec") == 0)
 		return run_exec(c, json, err);
 	c->request.json = json;
+	if (strcmp(name, "session") == 0 && c->server->conf.sessions)
+		return conn_start(c, err);
+	r = conn_job_request(c, name, err);
+	if (r != -ENOSYS)
+		return r;
 	if (!server_allows(c->server, c->uid))
 		return err_set(err, -EPERM,
 			       "%s: only the mount's owner and root may ask that; you may use "
@@ -196,7 +206,7 @@ static int take_client(struct conn *c, const uint8_t *data, size_t len, struct e
 			r = handle_request(c, err);
 		if (r < 0)
 			return r == -E2BIG ? err_set(err, r, "the request is too long") : r;
-		if (c->state == ENDING || c->state == WAITING)
+		if (c->state == ENDING || c->state == WAITING || c->state == JOB)
 			return 0;
 		data += n;
 		len -= n;
@@ -218,7 +228,7 @@ static bool read_client(struct conn *c)
 		return errno == EAGAIN || errno == EINTR;
 	if (n == 0 || c->state == HANDED)
 		return false;
-	if (c->state == ENDING || c->state == WAITING)
+	if (c->state == ENDING || c->state == WAITING || c->state == JOB)
 		return true;
 	r = take_client(c, data, n, &err);
 	if (r < 0)
@@ -276,11 +286,13 @@ void conn_update(struct conn *c)
 	}
 	if (c->state == RUNNING)
 		conn_stream_update(c);
+	if (c->state == JOB)
+		conn_job_update(c);
 	if (c->state == ENDING && c->out.len == 0) {
 		conn_free(c);
 		return;
 	}
-	if (c->in.len < c->in.cap || c->state == ENDING || c->state == WAITING)
+	if (c->in.len < c->in.cap || c->state >= JOB)
 		events |= EPOLLIN;
 	if (c->out.len > 0)
 		events |= EPOLLOUT;

@@ -23,10 +23,13 @@ struct server {
 	unsigned n_conns;
 	struct collector *collectors;
 	uint64_t started_ms;
-	unsigned long jobs; /* names of detached commands */
+	struct jobs *jobs; /* job.h */
 	bool ending;
 	struct errand *stopping; /* server_stop waits for the commands that are starting */
 };
+
+/* A command of BK's sandbox ended. */
+void server_changed(struct server *s, struct bk *bk);
 
 /* Whether UID may use all of the mount. */
 bool server_allows(const struct server *s, uid_t uid);
@@ -47,6 +50,7 @@ void conn_progress(struct server *s, const char *text);
 char *status_text(const struct server *s);
 
 /* ---- .aib/exec, collector.c ---- */
+extern const struct control_file_ops collector_file; /* of the server */
 void collector_close_all(struct server *s);
 
 #endif

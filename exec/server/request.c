@@ -91,6 +91,15 @@ static const char *in_mount(const struct request_world *w, const char *path)
 	return *path == '/' ? path : NULL;
 }
 
+char *request_host_path(const struct request_world *w, const char *path)
+{
+	char *s;
+
+	if (in_mount(w, path))
+		return strdup(path);
+	return asprintf(&s, "%s%s%s", w->mountpoint, *path == '/' ? "" : "/", path) < 0 ? NULL : s;
+}
+
 static int no_sandbox(const struct route *t, struct err *err)
 {
 	return err_set(
@@ -155,8 +164,8 @@ static int find_session(const struct request_world *w, uid_t uid, const char *na
 {
 	for (size_t i = 0; i < w->n_routes; i++) {
 		struct bk *bk = w->routes[i].bk;
-		int r = bk && bk->ops->enter ? bk_enter(bk, uid, NULL, name, ret, NULL, err)
-					     : -ENOENT;
+		int r =
+		    bk && bk->ops->enter ? bk_enter(bk, uid, NULL, name, ret, NULL, err) : -ENOENT;
 
 		if (r != -ENOENT)
 			return r;
@@ -290,7 +299,6 @@ static int parse_command(struct request *q, struct err *err)
 	q->exec.argv = (const char *const *)q->argv;
 	q->exec.env = (const char *const *)q->env;
 	q->exec.tty = get_bool(q->json, "tty");
-	q->exec.detach = get_bool(q->json, "detach");
 	q->stream = get_bool(q->json, "stream");
 	q->exec.rows = rows;
 	q->exec.cols = cols;

@@ -15,7 +15,7 @@ struct request {
 	struct bk_exec exec;   /* its strings are the request's */
 	bool stream;	       /* the client can speak with the guest itself */
 	cJSON *json;	       /* owns the strings that were not mapped */
-	char *cwd, *spelled; /* owned: the directory in the sandbox, and as the caller says it */
+	char *cwd, *spelled;   /* owned: the directory in the sandbox, and as the caller says it */
 	const char **argv, **env; /* the arrays are owned, the strings are json's */
 };
 
@@ -31,6 +31,9 @@ struct request_world {
  */
 int request_parse(const struct request_world *world, uid_t uid, cJSON *json, struct request *ret,
 		  struct err *err);
+/* A path of the mount's own ("/py/workspace"), or one of the host's below the mount point, as the
+ * latter; the caller's. NULL where memory is out. */
+char *request_host_path(const struct request_world *world, const char *path);
 void request_done(struct request *r);
 
 #endif

@@ -6,6 +6,7 @@
 #include "../../backends/base/clock.h"
 #include "../../backends/base/log.h"
 #include "conn.h"
+#include "job.h"
 #include "starters.h"
 
 #include <string.h>
@@ -15,6 +16,9 @@
 
 #define START_TIMEOUT_MS (10 * 60 * 1000)
 #define MAX_COMMANDS 1000
+#define MAX_JOBS 1000
+#define KEEP_JOBS 200
+#define JOB_OUTPUT (16 << 20)
 
 bool server_allows(const struct server *s, uid_t uid)
 {
@@ -24,6 +28,13 @@ bool server_allows(const struct server *s, uid_t uid)
 		if (s->conf.users[i] == uid)
 			return true;
 	return false;
+}
+
+void server_changed(struct server *s, struct bk *bk)
+{
+	bk->ops->sandbox->changed(bk);
+	if (s->conf.changed)
+		s->conf.changed(s->conf.ctx, bk);
 }
 
 static void listener_ready(struct watch *w, uint32_t events)
@@ -122,6 +133,7 @@ static void stop_run(struct task *task)
 	e->server->stopping = e;
 	collector_close_all(e->server);
 	conn_close_all(e->server);
+	jobs_close(e->server->jobs);
 	server_started(e->server);
 }
 
@@ -146,6 +158,7 @@ void server_stop(struct server *s)
 	if (s->ending)
 		return;
 	run_errand(s, stop_run);
+	jobs_end(s->jobs);
 }
 
 /* ---- Beginning and end ---- */
@@ -183,12 +196,32 @@ static int bind_socket(struct server *s, struct err *err)
 
 static void server_done(struct server *s)
 {
+	jobs_done(s->jobs);
 	if (s->listener.fd >= 0) {
 		unlink(s->conf.socket_path);
 		close(s->listener.fd);
 	}
 	loop_done(&s->loop);
 	free(s);
+}
+
+static void set_defaults(struct job_conf *c)
+{
+	if (!c->max_jobs)
+		c->max_jobs = MAX_JOBS;
+	if (!c->keep_jobs)
+		c->keep_jobs = KEEP_JOBS;
+	if (!c->output)
+		c->output = JOB_OUTPUT;
+}
+
+static int make_jobs(struct server *s, struct err *err)
+{
+	int r = jobs_new(s, &s->conf.jobs, s->conf.control, &s->jobs, err);
+
+	if (r < 0 || !s->conf.control)
+		return r;
+	return control_add_file(s->conf.control, NULL, "exec", &collector_file, s);
 }
 
 int server_new(const struct server_conf *conf, struct server **ret, struct err *err)
@@ -203,6 +236,7 @@ int server_new(const struct server_conf *conf, struct server **ret, struct err *
 		s->conf.max_commands = MAX_COMMANDS;
 	if (!s->conf.start_timeout_ms)
 		s->conf.start_timeout_ms = START_TIMEOUT_MS;
+	set_defaults(&s->conf.jobs);
 	s->world = (struct request_world){conf->routes, conf->n_routes, conf->mountpoint};
 	s->listener = (struct watch){.fd = -1, .ready = listener_ready};
 	s->started_ms = clock_ms();
@@ -211,7 +245,9 @@ int server_new(const struct server_conf *conf, struct server **ret, struct err *
 		free(s);
 		return err_set(err, r, "exec server: %s", strerror(-r));
 	}
-	r = bind_socket(s, err);
+	r = make_jobs(s, err);
+	if (r == 0)
+		r = bind_socket(s, err);
 	if (r == 0)
 		r = -pthread_create(&s->thread, NULL, server_thread, s);
 	if (r < 0) {

@@ -1,6 +1,7 @@
 /*
- * The start of a connection's command: by a worker of the route, since it may block, and back to
- * the loop's thread, where the stream is handed to the client or kept.
+ * The start of a connection's command, or the answer to a request that may take time: by a worker,
+ * since it may block, and back to the loop's thread, where the stream is handed to the client or
+ * kept.
  */
 #include "connection.h"
 #include "starters.h"
@@ -19,9 +20,23 @@ struct start {
 	struct conn *conn;
 	struct bk_req req;
 	struct bk_stream *stream;
+	char *reply; /* of what is no command */
 	struct err err;
 	int result;
 };
+
+static int answer(struct start *st)
+{
+	const struct server_conf *conf = &st->conn->server->conf;
+	bool all = server_allows(st->conn->server, st->conn->uid);
+	cJSON *reply = NULL;
+	int r = conf->sessions(conf->ctx, &st->req, all, st->conn->request.json, &reply, &st->err);
+
+	if (r == 0)
+		st->reply = cJSON_PrintUnformatted(reply);
+	cJSON_Delete(reply);
+	return r == 0 && !st->reply ? -ENOMEM : r;
+}
 
 static void start_run(struct work *work)
 {
@@ -30,7 +45,9 @@ static void start_run(struct work *work)
 	struct bk *bk = q->sandbox.bk;
 
 	st->result = bk_req_check(&st->req);
-	if (st->result == 0)
+	if (st->result == 0 && !bk)
+		st->result = answer(st);
+	else if (st->result == 0)
 		st->result = bk->ops->sandbox->exec(&st->req, bk, &q->exec, &st->stream, &st->err);
 	loop_post(&st->conn->server->loop, &st->task);
 }
@@ -38,8 +55,8 @@ static void start_run(struct work *work)
 /* Whatever the client said already would have to be sent on: then it stays with us. */
 static bool can_hand_over(const struct conn *c, const struct bk_stream *stream)
 {
-	return c->request.stream && !c->request.exec.detach && stream->ops->take_fd &&
-	       c->in.len == 0 && scan_at_boundary(&c->from_client);
+	return c->request.stream && stream->ops->take_fd && c->in.len == 0 &&
+	       scan_at_boundary(&c->from_client);
 }
 
 static void hand_over(struct conn *c, struct bk_stream *stream)
@@ -75,9 +92,11 @@ static void start_done(struct task *task)
 			st->stream->ops->free(st->stream);
 	} else if (st->result < 0) {
 		if (st->result == -ETIMEDOUT && !*st->err.text)
-			err_set(&st->err, 0, "sandbox %s did not start in time",
-				c->request.sandbox.name);
+			err_set(&st->err, 0, "%s did not start in time",
+				c->request.sandbox.bk ? c->request.sandbox.name : "what was asked");
 		conn_end_with_error(c, st->result, &st->err);
+	} else if (st->reply) {
+		conn_end_with(c, PROTO_REPLY, st->reply);
 	} else if (can_hand_over(c, st->stream)) {
 		hand_over(c, st->stream);
 	} else {
@@ -85,6 +104,7 @@ static void start_done(struct task *task)
 	}
 	starter_put(s, st->starter);
 	bk_req_done(&st->req);
+	free(st->reply);
 	free(st);
 	conn_update(c);
 	server_started(s);
@@ -112,8 +132,8 @@ int conn_start(struct conn *c, struct err *err)
 		starter_put(s, st->starter);
 		bk_req_done(&st->req);
 		free(st);
-		return err_set(err, r, "sandbox %s: too many commands wait to start",
-			       c->request.sandbox.name);
+		return err_set(err, r, "%s: too many commands wait to start",
+			       c->request.sandbox.bk ? c->request.sandbox.name : "sessions");
 	}
 	c->start = st;
 	c->state = STARTING;

@@ -1,7 +1,7 @@
 /*
- * The threads that start commands: a few for each sandbox, so that one that does not answer holds up
- * its own commands only. Made when they are needed; of those that nobody uses any more the newest are
- * kept. All of it is the loop's thread's.
+ * The threads that start commands: a few for each sandbox, so that one that does not answer holds
+ * up its own commands only. Made when they are needed; of those that nobody uses any more the
+ * newest are kept. All of it is the loop's thread's.
  */
 #ifndef AIB_EXEC_STARTERS_H
 #define AIB_EXEC_STARTERS_H
@@ -9,7 +9,7 @@
 #include "conn.h"
 
 struct starter {
-	struct bk *bk; /* of the sandbox */
+	struct bk *bk; /* of the sandbox; NULL: requests about sessions */
 	struct pool *pool;
 	unsigned refs;
 	struct starter *prev, *next;

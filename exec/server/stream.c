@@ -18,15 +18,6 @@ void conn_stream_close(struct conn *c)
 	c->stream->ops->free(TAKE(c->stream));
 }
 
-static void answer_job(struct conn *c)
-{
-	char text[256];
-
-	snprintf(text, sizeof(text), "{\"job\": \"%s-%lu\"}", c->request.sandbox.name,
-		 ++c->server->jobs);
-	conn_end_with(c, PROTO_REPLY, text);
-}
-
 /* A frame begins. What a command changed is forgotten before its end can be read. */
 static int sandbox_frame(struct conn *c)
 {
@@ -62,11 +53,6 @@ static int take_sandbox(struct conn *c, const uint8_t *data, size_t len)
 		if (r < 0)
 			return r;
 		c->heard |= header;
-		if (header && c->request.exec.detach && c->from_sandbox.type == PROTO_STARTED) {
-			buf_done(&c->out);
-			answer_job(c);
-			return 0;
-		}
 		r = buf_add(&c->out, data, n);
 		if (r < 0)
 			return r;

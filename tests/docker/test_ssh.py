@@ -163,6 +163,7 @@ def test_nothing_stays_after_a_daemon_that_was_killed(mount, sshd, world):
     (m / "py/root/a").write_text("a")
     assert ssh_children(world)
     os.kill(m.pid, signal.SIGKILL)
+    wait_for("the daemon to end", lambda: m.pid not in world.processes())
     wait_for("ssh to end", lambda: not ssh_children(world))
     wait_for("the far side to end", lambda: not dials(sshd))
     again = mount("/py=docker:aib-test:busybox,engine=far", config=far(sshd), path=m.path)

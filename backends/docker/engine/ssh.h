@@ -17,7 +17,11 @@ struct ssh; /* how to reach one engine; constant once made */
 
 /* For URL, which begins with ssh://, and the ssh settings of CONF. */
 int ssh_new(const char *url, const struct engine_conf *conf, struct ssh **ret, struct err *err);
-void ssh_free(struct ssh *s); /* takes NULL */
+void ssh_free(struct ssh *s);		      /* takes NULL */
+char *const *ssh_argv(const struct ssh *s);   /* NULL-terminated */
+const char *ssh_by_hand(const struct ssh *s); /* what a person would try */
+
+/* ---- Connections (ssh_dial.c) ---- */
 
 /* The children of one libcurl handle. It belongs to who uses the handle, and outlives it. */
 struct ssh_dialer {
