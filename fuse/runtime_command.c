@@ -229,7 +229,7 @@ static const struct verb *find_verb(const struct args *a)
 
 static int run(struct command *cmd, const struct verb *verb)
 {
-	pthread_t thread;
+	pthread_t thread = 0;
 	int r = config_runtimes(cmd->c, &cmd->rs, cmd->err);
 
 	if (r == 0)

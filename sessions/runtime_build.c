@@ -63,7 +63,7 @@ static void waiting(void *ctx)
 	pthread_mutex_unlock(&w->k->lock);
 	if (strcmp(newest, w->said) == 0)
 		return;
-	strcpy(w->said, newest);
+	memcpy(w->said, newest, sizeof(w->said));
 	if (w->progress)
 		w->progress(w->ctx, newest);
 }
@@ -133,16 +133,6 @@ static int build_it(struct work *w)
 	return r < 0 ? r : 0;
 }
 
-/* The image of the recipe that is built anew each time loses its name to the next. */
-static void drop(struct work *w, const char *id)
-{
-	struct err err = {""};
-	int r = engine_image_remove(w->req, w->engine, id, &err);
-
-	if (r < 0 && r != -EBUSY)
-		log_warning("runtime %s: %s", w->k->rt.name, err.text);
-}
-
 static char *id_of(struct work *w)
 {
 	cJSON *json = NULL;
@@ -158,9 +148,22 @@ static char *id_of(struct work *w)
 	return copy;
 }
 
+/* The image of a recipe that is built anew each time loses its name to the next; OLD is its id. */
+static void drop_old(struct work *w, const char *old)
+{
+	_cleanup_free_ char *id = id_of(w);
+	struct err err = {""};
+	int r = 0;
+
+	if (id && strcmp(old, id) != 0)
+		r = engine_image_remove(w->req, w->engine, old, &err);
+	if (r < 0 && r != -EBUSY)
+		log_warning("runtime %s: %s", w->k->rt.name, err.text);
+}
+
 static int make(struct work *w)
 {
-	_cleanup_free_ char *old = id_of(w), *new = NULL;
+	_cleanup_free_ char *old = id_of(w);
 	int r;
 
 	known_begin(w->k, engine_host(w->engine));
@@ -172,8 +175,8 @@ static int make(struct work *w)
 	if (r < 0 && bk_req_check(w->req) == -EINTR)
 		r = err_set(w->err, -EINTR, "interrupted");
 	known_end(w->k, r, w->err);
-	if (r == 0 && old && (new = id_of(w)) && strcmp(old, new) != 0)
-		drop(w, old);
+	if (r == 0 && old)
+		drop_old(w, old);
 	return r;
 }
 
