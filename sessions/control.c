@@ -289,7 +289,7 @@ int sessions_control_add(struct sessions_control *sc, struct bk *control)
 		sessions_watch(sc->list[i], &(struct sessions_watcher){added, removed, sc});
 		r = sessions_each(sc->list[i], added, sc);
 	}
-	return r;
+	return r < 0 ? r : control_add_metrics(control, sessions_metrics, sc);
 }
 
 /* ---- A path of it ---- */

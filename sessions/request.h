@@ -23,6 +23,8 @@ struct sessions_control {
 int sessions_control_init(struct sessions_control *sc, const struct route *routes, size_t n);
 /* Add `sessions` to the control tree, where there are any. */
 int sessions_control_add(struct sessions_control *sc, struct bk *control);
+/* For control_add_metrics; OBJECT is a struct sessions_control. */
+int sessions_metrics(void *object, struct buf *out);
 /* Before the control tree goes: nothing is told to it any more. */
 void sessions_control_end(struct sessions_control *sc);
 void sessions_control_done(struct sessions_control *sc);

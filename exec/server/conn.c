@@ -59,6 +59,8 @@ static void conn_free(struct conn *c)
 	if (c->next)
 		c->next->prev = c->prev;
 	s->n_conns--;
+	if (c->counted)
+		atomic_fetch_sub(&s->running, 1);
 	request_done(&c->request);
 	buf_done(&c->in);
 	buf_done(&c->out);

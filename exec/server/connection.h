@@ -28,6 +28,7 @@ struct conn {
 	struct job *job; /* what it asks of it, and how far its outputs were sent */
 	enum conn_asks asks;
 	uint64_t job_pos[2];
+	bool counted;	    /* it is one of server.running */
 	bool heard, exited; /* a first frame, and the last one, came from the sandbox */
 };
 

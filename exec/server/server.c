@@ -7,6 +7,7 @@
 #include "../../backends/base/log.h"
 #include "conn.h"
 #include "job.h"
+#include "metrics.h"
 #include "starters.h"
 
 #include <string.h>
@@ -221,7 +222,8 @@ static int make_jobs(struct server *s, struct err *err)
 
 	if (r < 0 || !s->conf.control)
 		return r;
-	return control_add_file(s->conf.control, NULL, "exec", &collector_file, s);
+	r = control_add_file(s->conf.control, NULL, "exec", &collector_file, s);
+	return r < 0 ? r : control_add_metrics(s->conf.control, server_metrics, s);
 }
 
 int server_new(const struct server_conf *conf, struct server **ret, struct err *err)

@@ -80,6 +80,17 @@ static void hand_over(struct conn *c, struct bk_stream *stream)
 	}
 }
 
+static void use_stream(struct conn *c, struct bk_stream *stream)
+{
+	c->counted = true;
+	atomic_fetch_add(&c->server->commands, 1);
+	atomic_fetch_add(&c->server->running, 1);
+	if (can_hand_over(c, stream))
+		hand_over(c, stream);
+	else
+		conn_stream_attach(c, stream);
+}
+
 static void start_done(struct task *task)
 {
 	struct start *st = container_of(task, struct start, task);
@@ -97,10 +108,8 @@ static void start_done(struct task *task)
 		conn_end_with_error(c, st->result, &st->err);
 	} else if (st->reply) {
 		conn_end_with(c, PROTO_REPLY, st->reply);
-	} else if (can_hand_over(c, st->stream)) {
-		hand_over(c, st->stream);
 	} else {
-		conn_stream_attach(c, st->stream);
+		use_stream(c, st->stream);
 	}
 	starter_put(s, st->starter);
 	bk_req_done(&st->req);

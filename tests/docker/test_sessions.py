@@ -120,6 +120,8 @@ def test_commands_and_open_files_are_activity_and_looking_is_not(mount, root, en
     assert out == "end\n"
     assert states(engine, root) == {"alice": "running"}
     with open(m / "sessions/alice/there") as f:
+        figures = (m / ".aib/metrics").read_text().splitlines()
+        assert {"aib_sessions 1", "aib_sessions_in_use 1", "aib_commands_total 1"} <= set(figures)
         time.sleep(5)
         assert states(engine, root) == {"alice": "running"}
         f.read()
