@@ -86,10 +86,10 @@ void bk_req_on_cancel(struct bk_req *req, void (*wake)(void *), void *arg);
 struct bk_node {
 	struct bk *bk;	  /* its owner */
 	atomic_uint refs; /* at 0, ops->node_free runs once; never raised from 0 */
-	/* Raised by the owner when what the kernel has open of it is void: the next lookup gives the
-	 * kernel's number another generation, and old descriptors answer EIO. */
+	/* Raised by the owner when what the kernel has open of it is void: the next lookup gives
+	 * the kernel's number another generation, and old descriptors answer EIO. */
 	atomic_uint era;
-	uint32_t front;	  /* the front end's index of it, 0 for none; guarded by its lock */
+	uint32_t front; /* the front end's index of it, 0 for none; guarded by its lock */
 };
 
 /* An open file or directory; embed at the head of your own. It holds a reference on its node. */
@@ -98,8 +98,8 @@ struct bk_file {
 	int flags; /* open(2) flags */
 	/* Its size is not known before it is read: bypass the page cache. */
 	bool direct_io;
-	/* Its file system has nothing to tell at close that it did not tell before: `flush` is of no
-	 * use where the kernel writes to `backing_fd` by itself. */
+	/* Its file system has nothing to tell at close that it did not tell before: `flush` is of
+	 * no use where the kernel writes to `backing_fd` by itself. */
 	bool no_flush;
 	bool counted; /* the wrappers': it is one of bk.open */
 };
@@ -247,13 +247,14 @@ struct bk_sandbox_ops {
 	bool (*lasts)(struct bk *);
 	/* A command ended: forget everything cached that it may have changed. Does not block. */
 	void (*changed)(struct bk *);
-	/* "start", "stop", "restart", "pause", "unpause", "reset" (made anew, as at first). Blocks.
-	 * -EINVAL for any other word, -EOPNOTSUPP where its life is not ours. */
+	/* "start", "stop", "restart", "pause", "unpause", "reset" (made anew, as at first),
+	 * "create" (made where it is gone, and not started). Blocks. -EINVAL for any other word,
+	 * -EOPNOTSUPP where its life is not ours. */
 	int (*ctl)(struct bk_req *, struct bk *, const char *verb, struct err *);
 	/* `key value` lines: id, container, image, state, transport … Does not block. */
 	int (*status)(struct bk *, struct buf *out);
-	/* `key value` lines: memory (bytes), cpus, pids, disk (bytes), each a dash where there is none.
-	 * Does not block. NULL: they are not known. */
+	/* `key value` lines: memory (bytes), cpus, pids, disk (bytes), each a dash where there is
+	 * none. Does not block. NULL: they are not known. */
 	int (*limits)(struct bk *, struct buf *out);
 	/* The text of the newest failure, empty for none. Does not block. */
 	int (*error)(struct bk *, struct buf *out);
@@ -364,8 +365,8 @@ struct bk_ops {
 
 	/*
 	 * A descriptor of the regular file that FILE is, for the kernel to read and write without
-	 * asking (FUSE passthrough): borrowed, good as long as FILE, open for at least what FILE is,
-	 * never O_PATH. -EOPNOTSUPP where there is none. Does not block. NULL: there is none.
+	 * asking (FUSE passthrough): borrowed, good as long as FILE, open for at least what FILE
+	 * is, never O_PATH. -EOPNOTSUPP where there is none. Does not block. NULL: there is none.
 	 */
 	int (*backing_fd)(struct bk_file *);
 
@@ -396,12 +397,13 @@ struct bk_ops {
 	/*
 	 * For a tree whose sandboxes come and go, each with a name: use the one that NAME names, or
 	 * where NAME is NULL the one that PATH ("" or "/alice/src") is of, whose own name of that
-	 * directory goes to *RET_DIR (the caller's; NULL: nobody asks). UID is who will run commands
-	 * in it, 0 for who may use all of the mount. -ENOENT where there is none, -EPERM where it is
-	 * another's: with text. Does not block, starts nothing. It fills all of *RET but `ops`.
+	 * directory goes to *RET_DIR (the caller's; NULL: nobody asks). UID is who will run
+	 * commands in it, 0 for who may use all of the mount. -ENOENT where there is none, -EPERM
+	 * where it is another's: with text. Does not block, starts nothing. It fills all of *RET
+	 * but `ops`.
 	 */
-	int (*enter)(struct bk *, uid_t uid, const char *path, const char *name,
-		     struct bk_use *ret, char **ret_dir, struct err *);
+	int (*enter)(struct bk *, uid_t uid, const char *path, const char *name, struct bk_use *ret,
+		     char **ret_dir, struct err *);
 	/* The use with this keeper is over. Does not block. */
 	void (*leave)(void *keeper);
 };
@@ -454,8 +456,8 @@ int bk_fsync(struct bk_req *, struct bk_file *, bool datasync);
 void bk_release(struct bk_file *); /* open and opendir alike; takes NULL */
 off_t bk_lseek(struct bk_req *, struct bk_file *, off_t off, int whence);
 int bk_fallocate(struct bk_req *, struct bk_file *, int mode, off_t off, off_t len);
-/* What bk_lseek answers where there is no slot: all is data. For a backend that knows better of some
- * files only. */
+/* What bk_lseek answers where there is no slot: all is data. For a backend that knows better of
+ * some files only. */
 off_t bk_seek_all_data(struct bk_req *, struct bk_file *, off_t off, int whence);
 int bk_backing_fd(struct bk_file *);
 int bk_opendir(struct bk_req *, struct bk_node *, struct bk_file **ret);
@@ -488,14 +490,14 @@ struct bk_mount {
 	uid_t uid;		/* the mount's owner */
 	gid_t gid;
 	const char *alive; /* path of a file that is locked while this daemon lives; NULL: none */
-	const char *spool_dir; /* where unlinked temporary files go */
-	const char *guest;     /* path of aib-guest on the host */
-	const cJSON *engines;  /* "engines" of the configuration, or NULL */
+	const char *spool_dir;	   /* where unlinked temporary files go */
+	const char *guest;	   /* path of aib-guest on the host */
+	const cJSON *engines;	   /* "engines" of the configuration, or NULL */
 	struct runtimes *runtimes; /* for who makes sandboxes from recipes (sessions/runtimes.h) */
-	/* For who makes backends himself, below a route: numbers for their ino_space, the same for the
-	 * same KEY where that is free. NULL: there is nobody else, and 0 will do. */
+	/* For who makes backends himself, below a route: numbers for their ino_space, the same for
+	 * the same KEY where that is free. NULL: there is nobody else, and 0 will do. */
 	struct bk_spaces *spaces;
-	bool can_switch_user;  /* the daemon is root and serves other users */
+	bool can_switch_user; /* the daemon is root and serves other users */
 };
 
 /*

@@ -31,7 +31,9 @@
 	    {"max_sessions", OPTION_UINT, AT(max_sessions), NULL,                                  \
 	     "sessions of the workspace root (100; 0: no limit)"},                                 \
 	    {"engines", OPTION_STRING, AT(engines), NULL,                                          \
-	     "NAME,NAME…: engines of this machine; a new session goes to the least loaded"},       \
+	     "NAME,NAME…: a pool; a new session goes to the least loaded, and stays there"},       \
+	    {"workspace", OPTION_STRING, AT(workspace), "host|volume",                             \
+	     "a directory here, or a volume of the engine (host on engines of this machine)"},     \
 	    {"host_paths", OPTION_BOOL, AT(host_paths), NULL,                                      \
 	     "the mount's own absolute path exists in the sandbox (on)"},                          \
 	    BOX(0, "image", "image of the sandbox"), BOX(1, "pull", "missing, always or never"),   \

@@ -9,7 +9,7 @@
 #include "../backends/base/options.h"
 
 struct sessions_conf {
-	char *workspace_root, *owner, *create, *name, *idle_action, *runtime, *engines;
+	char *workspace_root, *owner, *create, *name, *idle_action, *runtime, *engines, *workspace;
 	uint64_t idle_timeout, remove_after, cleanup_interval; /* ms; remove_after 0: never */
 	uint64_t max_sessions;
 	bool host_paths;

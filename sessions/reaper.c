@@ -15,103 +15,21 @@
 #define LOOK_TIMEOUT_MS 60000
 #define END_TIMEOUT_MS 5000 /* of all together; the daemon has ten seconds to end */
 #define END_THREADS 8
-#define ENGINES_MAX 64
 #define GRACE_S 1
-
-struct place {
-	char *name; /* of the configuration, or NULL: the default engine */
-	struct engine *engine;
-	bool of_pool;	     /* new sessions may go there */
-	atomic_bool failing; /* it did not answer last */
-	atomic_uint running; /* containers of the root, as seen last, and placed since */
-};
 
 struct reaper {
 	struct sessions *all;
 	pthread_t thread;
-	pthread_mutex_t looking; /* one looks at a time; guards the places and `all_idle` */
-	bool all_idle;		 /* what is not in use counts as idle */
-	struct place places[ENGINES_MAX];
-	size_t n_places;
+	struct pool
+	    *pool; /* a thread for each engine that is looked at: one that hangs delays no other */
 
 	pthread_mutex_t lock;
-	pthread_cond_t cond;
+	pthread_cond_t cond, done; /* for the thread; for who waits for looks */
 	/* guarded by lock */
 	bool ending, poked;
-	struct bk_req *running; /* cancelled at the end */
-	bool joined;		/* of who ends it alone */
+	struct look *looks; /* that run or wait; cancelled at the end */
+	bool joined;	    /* of who ends it alone */
 };
-
-/* ---- Engines ---- */
-
-static bool same_name(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static int open_engine(const struct bk_mount *mount, const char *name, struct engine **ret,
-		       struct err *err)
-{
-	_cleanup_(engine_conf_done) struct engine_conf conf = {0};
-	int r = engine_conf_find(name, mount->engines, &conf, err);
-
-	return r < 0 ? r : engine_open(&conf, ret, err);
-}
-
-static void add_place(struct reaper *r, const char *name, bool of_pool)
-{
-	struct place p = {.name = name ? strdup(name) : NULL, .of_pool = of_pool};
-	struct err err = {""};
-
-	for (size_t i = 0; i < r->n_places; i++)
-		if (same_name(r->places[i].name, name)) {
-			free(p.name);
-			return;
-		}
-	if (r->n_places < ENGINES_MAX && (p.name || !name) &&
-	    open_engine(r->all->mount, name, &p.engine, &err) == 0) {
-		r->places[r->n_places].name = p.name;
-		r->places[r->n_places].engine = p.engine;
-		r->places[r->n_places++].of_pool = of_pool;
-		return;
-	}
-	log_warning("engine %s: %s", name ? name : "(default)", err.text);
-	free(p.name);
-}
-
-static const char *engine_of(const cJSON *box)
-{
-	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(box, "engine"));
-}
-
-static void add_route_places(struct reaper *r)
-{
-	const struct sessions_conf *c = &r->all->conf;
-	const cJSON *v;
-
-	cJSON_ArrayForEach (v, c->pool)
-		add_place(r, cJSON_GetStringValue(v), true);
-	if (!c->pool)
-		add_place(r, engine_of(c->box), false);
-}
-
-const char *reaper_place(struct reaper *r)
-{
-	struct place *best = NULL;
-
-	/* The pool's come first, and stay. */
-	for (size_t i = 0; i < ENGINES_MAX && r->places[i].of_pool; i++) {
-		struct place *p = &r->places[i];
-
-		if (!best || (atomic_load(&best->failing) && !atomic_load(&p->failing)) ||
-		    (atomic_load(&best->failing) == atomic_load(&p->failing) &&
-		     atomic_load(&p->running) < atomic_load(&best->running)))
-			best = p;
-	}
-	if (best)
-		atomic_fetch_add(&best->running, 1);
-	return best ? best->name : NULL;
-}
 
 /* ---- Sessions that are known here ---- */
 
@@ -149,12 +67,13 @@ static uint64_t look_at_known(struct reaper *r)
 	uint64_t period = all->conf.cleanup_interval;
 	struct session *s, *next, *dead;
 
-	add_route_places(r);
+	places_add_route(&all->places, &all->conf);
 	pthread_mutex_lock(&all->lock);
 	HASH_ITER (hh, all->table, s, next) {
 		session_tell_files(s);
+		(void)places_get(&all->places, s->engine, false, &(struct place *){NULL},
+				 &(struct err){""});
 		pthread_mutex_lock(&s->lock);
-		add_place(r, engine_of(cJSON_GetObjectItemCaseSensitive(s->json, "docker")), false);
 		if (s->idle_timeout / 2 < period)
 			period = s->idle_timeout / 2;
 		pthread_mutex_unlock(&s->lock);
@@ -191,16 +110,16 @@ static struct found found_of(const cJSON *c)
 }
 
 /* What is to be done with a container of S that is as FOUND says: a verb, or NULL. */
-static const char *wanted(const struct reaper *r, struct session *s, const struct found *f)
+static const char *wanted(struct session *s, const struct found *f, bool all_idle)
 {
 	int64_t touched = store_touched(&s->all->store, s->name);
 	/* What a killed daemon left may have jobs, which are found again from the mount on. */
-	int64_t last = touched > r->all->made.tv_sec ? touched : r->all->made.tv_sec;
+	int64_t last = touched > s->all->made.tv_sec ? touched : s->all->made.tv_sec;
 	int64_t idle = touched < 0 ? 0 : (int64_t)time(NULL) - last;
 	const char *verb = NULL;
 
 	pthread_mutex_lock(&s->lock);
-	if ((r->all_idle || idle * 1000 > (int64_t)s->idle_timeout) &&
+	if ((all_idle || idle * 1000 > (int64_t)s->idle_timeout) &&
 	    strcmp(f->state, "running") == 0)
 		verb = strcmp(s->idle_action, "pause") == 0    ? "pause"
 		       : strcmp(s->idle_action, "remove") == 0 ? "remove"
@@ -221,8 +140,8 @@ static int act(struct bk_req *req, struct engine *e, const char *id, const char 
 }
 
 /* 1 where something was done, 0 where it is in use or not idle. */
-static int put_to_sleep(struct bk_req *req, const struct reaper *reaper, struct engine *e,
-			struct session *s, const struct found *f, struct err *err)
+static int put_to_sleep(struct bk_req *req, struct engine *e, struct session *s,
+			const struct found *f, bool all_idle, struct err *err)
 {
 	_cleanup_close_ int alone = -1;
 	const char *verb;
@@ -232,7 +151,7 @@ static int put_to_sleep(struct bk_req *req, const struct reaper *reaper, struct 
 		return r;
 	alone = store_hold(NULL, &s->all->store, s->name, true);
 	session_tell_files(s);
-	verb = alone >= 0 && !session_in_use(s) ? wanted(reaper, s, f) : NULL;
+	verb = alone >= 0 && !session_in_use(s) ? wanted(s, f, all_idle) : NULL;
 	if (verb) {
 		session_drop_box(s);
 		r = act(req, e, f->id, verb, err);
@@ -257,81 +176,216 @@ static int remove_leftover(struct bk_req *req, struct engine *e, const struct fo
 	return r < 0 ? r : 1;
 }
 
-static int look_at(struct bk_req *req, struct reaper *r, struct engine *e, const struct found *f,
-		   struct err *err)
+/* One engine is looked at, by a thread of the pool. */
+struct look {
+	struct work work;
+	struct reaper *reaper;
+	struct place *place;
+	bool all_idle; /* what is not in use counts as idle */
+	bool own;      /* nobody waits for it */
+	struct bk_req req;
+	int result; /* how many containers; or -errno with ERR */
+	struct err err;
+	bool over;
+	struct look *prev, *next;
+};
+
+static int look_at(struct look *l, const struct found *f)
 {
 	_cleanup_(sessions_unrefp) struct session *s = NULL;
+	struct engine *e = l->place->engine;
 	int found;
 
 	if (!*f->id || !store_name_ok(f->session)) /* it only says that it is of ours */
 		return 0;
-	found = sessions_find(r->all, f->session, &s, err);
+	found = sessions_find(l->reaper->all, f->session, &s, &l->err);
 	if (found == -ENOENT || (found == 0 && strcmp(s->id, f->session_id) != 0))
-		return remove_leftover(req, e, f, err);
+		return remove_leftover(&l->req, e, f, &l->err);
 	if (found < 0)
 		return found;
 	session_saw(s, strcmp(f->state, "running") == 0);
-	return wanted(r, s, f) ? put_to_sleep(req, r, e, s, f, err) : 0;
+	return wanted(s, f, l->all_idle) ? put_to_sleep(&l->req, e, s, f, l->all_idle, &l->err) : 0;
 }
 
-static int look_at_place(struct bk_req *req, struct reaper *r, struct place *p, struct err *err)
+static int look_at_all(struct look *l, const cJSON *list)
 {
-	char label[64];
-	cJSON *list = NULL;
-	const cJSON *c;
 	unsigned running = 0;
-	int n = 0, result;
+	int n = 0, result = 0;
+	const cJSON *c;
 
-	snprintf(label, sizeof(label), "aib.root=%s", r->all->store.id);
-	result = engine_container_list(req, p->engine, label, &list, err);
 	cJSON_ArrayForEach (c, list) {
 		struct found f = found_of(c);
 		int one;
 
 		running += strcmp(f.state, "running") == 0;
-		bk_req_extend(req, LOOK_TIMEOUT_MS);
-		one = look_at(req, r, p->engine, &f, err);
+		bk_req_extend(&l->req, LOOK_TIMEOUT_MS);
+		one = look_at(l, &f);
 		if (one < 0)
 			result = one;
 		else
 			n += one;
 	}
-	cJSON_Delete(list);
-	if (result < 0 && !p->failing && result != -EINTR)
-		log_warning("sessions of %s: %s", r->all->store.path, err->text);
-	p->failing = result < 0;
-	p->running = running;
+	atomic_store(&l->place->running, running);
 	return result < 0 ? result : n;
 }
 
-static int look(struct bk_req *req, struct sessions *all, bool all_idle, struct err *err)
+static int look_at_place(struct look *l)
 {
-	struct reaper *r = all->reaper;
+	const struct store *store = &l->reaper->all->store;
+	struct place *p = l->place;
+	char label[64];
+	cJSON *list = NULL;
+	int r = gate_enter(&l->req, &p->looking);
+
+	if (r < 0)
+		return r;
+	snprintf(label, sizeof(label), "aib.root=%s", store->id);
+	r = engine_container_list(&l->req, p->engine, label, &list, &l->err);
+	if (r == 0)
+		r = look_at_all(l, list);
+	cJSON_Delete(list);
+	gate_leave(&p->looking);
+	if (r < 0 && r != -EINTR && !atomic_exchange(&p->failing, true))
+		log_warning("sessions of %s: %s", store->path, l->err.text);
+	if (r >= 0)
+		atomic_store(&p->failing, false);
+	return r;
+}
+
+/* With the reaper's lock held. */
+static void unlink_locked(struct look *l)
+{
+	if (l->prev)
+		l->prev->next = l->next;
+	else
+		l->reaper->looks = l->next;
+	if (l->next)
+		l->next->prev = l->prev;
+}
+
+static void run_look(struct work *work)
+{
+	struct look *l = container_of(work, struct look, work);
+	struct reaper *r = l->reaper;
+	bool own = l->own;
+
+	l->result = look_at_place(l);
+	if (own)
+		atomic_store(&l->place->looked_at, false);
+	pthread_mutex_lock(&r->lock);
+	unlink_locked(l);
+	l->over = true;
+	pthread_cond_broadcast(&r->done);
+	pthread_mutex_unlock(&r->lock);
+	if (!own)
+		return;
+	bk_req_done(&l->req);
+	free(l);
+}
+
+static void begin(struct reaper *r, struct look *l)
+{
+	bk_req_init(&l->req, 0, 0, 0, LOOK_TIMEOUT_MS);
+	pthread_mutex_lock(&r->lock);
+	l->next = r->looks;
+	if (l->next)
+		l->next->prev = l;
+	r->looks = l;
+	if (r->ending)
+		bk_req_cancel(&l->req);
+	pthread_mutex_unlock(&r->lock);
+	if (pool_submit(r->pool, &l->work, true) < 0) /* no thread: then by this one */
+		run_look(&l->work);
+}
+
+/* Several, for who waits for all of them. */
+struct group {
+	struct look *looks;
+	size_t n;
+};
+
+static void cancel_group(void *arg)
+{
+	struct group *g = arg;
+
+	for (size_t i = 0; i < g->n; i++)
+		bk_req_cancel(&g->looks[i].req);
+}
+
+static void wait_for(struct reaper *r, struct look *l)
+{
+	pthread_mutex_lock(&r->lock);
+	while (!l->over)
+		pthread_cond_wait(&r->done, &r->lock);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static int look_in_group(struct bk_req *req, struct reaper *r, struct group *g, struct err *err)
+{
 	int n = 0, result = 0;
 
-	pthread_mutex_lock(&r->looking);
-	r->all_idle = all_idle;
-	(void)look_at_known(r);
-	for (size_t i = 0; i < r->n_places; i++) {
-		int one = look_at_place(req, r, &r->places[i], err);
+	for (size_t i = 0; i < g->n; i++)
+		begin(r, &g->looks[i]);
+	bk_req_on_cancel(req, cancel_group, g);
+	for (size_t i = 0; i < g->n; i++)
+		wait_for(r, &g->looks[i]);
+	bk_req_on_cancel(req, NULL, NULL);
+	for (size_t i = 0; i < g->n; i++) {
+		struct look *l = &g->looks[i];
 
-		if (one < 0)
-			result = one;
+		if (l->result < 0)
+			result = err_set(err, l->result, "%s",
+					 *l->err.text ? l->err.text : strerror(-l->result));
 		else
-			n += one;
+			n += l->result;
+		bk_req_done(&l->req);
 	}
-	pthread_mutex_unlock(&r->looking);
 	return result < 0 ? result : n;
+}
+
+/* At ONLY, or at all engines. */
+static int look(struct bk_req *req, struct sessions *all, struct place *only, bool all_idle,
+		struct err *err)
+{
+	struct reaper *r = all->reaper;
+	struct group g = {.n = 1};
+	int result;
+
+	(void)look_at_known(r);
+	if (!only)
+		g.n = places_count(&all->places);
+	g.looks = calloc(g.n, sizeof(*g.looks));
+	if (!g.looks)
+		return -ENOMEM;
+	for (size_t i = 0; i < g.n; i++)
+		g.looks[i] = (struct look){
+		    .work.run = run_look,
+		    .reaper = r,
+		    .place = only ? only : &all->places.list[i],
+		    .all_idle = all_idle,
+		};
+	bk_req_extend(req, 2 * LOOK_TIMEOUT_MS);
+	result = look_in_group(req, r, &g, err);
+	free(g.looks);
+	return result;
 }
 
 int reaper_clean(struct bk_req *req, struct sessions *all, struct err *err)
 {
-	return look(req, all, false, err);
+	return look(req, all, NULL, false, err);
+}
+
+int reaper_clean_at(struct bk_req *req, struct sessions *all, const char *engine, struct err *err)
+{
+	struct place *p;
+	int r = places_get(&all->places, engine, false, &p, err);
+
+	return r < 0 ? r : look(req, all, p, false, err);
 }
 
 int reaper_sleep_all(struct bk_req *req, struct sessions *all, struct err *err)
 {
-	return look(req, all, true, err);
+	return look(req, all, NULL, true, err);
 }
 
 /* ---- The thread ---- */
@@ -341,18 +395,6 @@ static struct timespec after(uint64_t ms)
 	uint64_t t = clock_ms() + ms;
 
 	return (struct timespec){.tv_sec = t / 1000, .tv_nsec = t % 1000 * 1000000};
-}
-
-/* False: it is to end. */
-static bool set_running(struct reaper *r, struct bk_req *req)
-{
-	bool go;
-
-	pthread_mutex_lock(&r->lock);
-	r->running = req;
-	go = !r->ending;
-	pthread_mutex_unlock(&r->lock);
-	return go;
 }
 
 static bool sleep_for(struct reaper *r, uint64_t ms)
@@ -370,26 +412,35 @@ static bool sleep_for(struct reaper *r, uint64_t ms)
 	return go;
 }
 
+/* All engines that are not being looked at still. */
+static void look_on(struct reaper *r)
+{
+	struct places *p = &r->all->places;
+	size_t n = places_count(p);
+
+	for (size_t i = 0; i < n; i++) {
+		struct look *l;
+
+		if (atomic_exchange(&p->list[i].looked_at, true))
+			continue;
+		l = malloc(sizeof(*l));
+		if (!l) {
+			atomic_store(&p->list[i].looked_at, false);
+			continue;
+		}
+		*l = (struct look){
+		    .work.run = run_look, .reaper = r, .place = &p->list[i], .own = true};
+		begin(r, l);
+	}
+}
+
 static void *run(void *arg)
 {
 	struct reaper *r = arg;
-	uint64_t period;
 
-	for (;;) {
-		struct bk_req req;
-		struct err err = {""};
-
-		pthread_mutex_lock(&r->looking);
-		period = look_at_known(r);
-		pthread_mutex_unlock(&r->looking);
-		if (!sleep_for(r, period))
-			return NULL;
-		bk_req_init(&req, 0, 0, 0, LOOK_TIMEOUT_MS);
-		if (set_running(r, &req))
-			(void)reaper_clean(&req, r->all, &err);
-		set_running(r, NULL);
-		bk_req_done(&req);
-	}
+	while (sleep_for(r, look_at_known(r)))
+		look_on(r);
+	return NULL;
 }
 
 void reaper_poke(struct reaper *r)
@@ -402,74 +453,11 @@ void reaper_poke(struct reaper *r)
 
 static void reaper_free(struct reaper *r)
 {
-	for (size_t i = 0; i < r->n_places; i++) {
-		engine_close(r->places[i].engine);
-		free(r->places[i].name);
-	}
-	pthread_mutex_destroy(&r->looking);
+	pool_end(r->pool);
 	pthread_mutex_destroy(&r->lock);
 	pthread_cond_destroy(&r->cond);
+	pthread_cond_destroy(&r->done);
 	free(r);
-}
-
-/* The image is there, or comes. */
-static int get_image(struct bk_req *req, struct sessions *all, struct engine *e,
-		     void (*progress)(void *ctx, const char *text), void *ctx, struct err *err)
-{
-	const char *image = text_at(all->conf.box, "image"), *pull = text_at(all->conf.box, "pull");
-	cJSON *found = NULL;
-	int r = -ENOENT;
-
-	if (strcmp(pull, "always") != 0)
-		r = engine_image_inspect(req, e, image, &found, err);
-	cJSON_Delete(found);
-	if (r != -ENOENT)
-		return r;
-	if (strcmp(pull, "never") == 0)
-		return err_set(err, r, "image %s is not on engine %s, and pull=never", image,
-			       engine_host(e));
-	bk_req_extend(req, all->conf.start_timeout);
-	r = engine_image_pull(req, e, image, progress, ctx, err);
-	return r < 0 ? err_prefix(err, r, "pulling image %s", image) : 0;
-}
-
-/* A session's workspace is a directory of this machine, which another's engine does not have. */
-static int prepare_place(struct bk_req *req, struct reaper *r, struct place *p,
-			 void (*progress)(void *ctx, const char *text), void *ctx, struct err *err)
-{
-	int e;
-
-	if (!engine_is_local(p->engine))
-		return err_set(
-		    err, -EOPNOTSUPP,
-		    "engine %s is not reached by a socket of this machine: a workspace is a "
-		    "directory here, which it does not have",
-		    engine_host(p->engine));
-	e = engine_ping(req, p->engine, err);
-	return e < 0 ? e : get_image(req, r->all, p->engine, progress, ctx, err);
-}
-
-/* All that the route may use; of a pool one at least. */
-static int prepare_places(struct bk_req *req, struct reaper *r,
-			  void (*progress)(void *ctx, const char *text), void *ctx, struct err *err)
-{
-	int result = err_set(err, -EIO, "no engine");
-
-	for (size_t i = 0; i < r->n_places; i++) {
-		struct err own = {""};
-		int e = prepare_place(req, r, &r->places[i], progress, ctx, &own);
-
-		r->places[i].failing = e < 0;
-		if (e == 0)
-			result = 0;
-		else if (result < 0)
-			result = err_set(err, e, "%s", own.text);
-		if (e == -EOPNOTSUPP)
-			return err_set(err, e, "%s", own.text);
-		if (e < 0 && r->places[i].of_pool)
-			log_warning("engines: %s: %s", r->places[i].name, own.text);
-	}
-	return result;
 }
 
 static struct reaper *reaper_new(struct sessions *all)
@@ -480,9 +468,14 @@ static struct reaper *reaper_new(struct sessions *all)
 		return NULL;
 	r->all = all;
 	r->joined = true;
-	pthread_mutex_init(&r->looking, NULL);
+	if (pool_new(&(struct pool_conf){.threads = PLACES_MAX, .queue = 1, .idle_ms = 1000},
+		     &r->pool) < 0) {
+		free(r);
+		return NULL;
+	}
 	pthread_mutex_init(&r->lock, NULL);
 	cond_init(&r->cond);
+	cond_init(&r->done);
 	return r;
 }
 
@@ -495,7 +488,7 @@ int reaper_start(struct bk_req *req, struct sessions *all,
 	if (!r)
 		return -ENOMEM;
 	(void)look_at_known(r);
-	e = prepare_places(req, r, progress, ctx, err);
+	e = places_prepare(req, &all->places, &all->conf, progress, ctx, err);
 	if (e < 0)
 		return e;
 	/* What an earlier daemon has left is known before anybody asks. */
@@ -568,8 +561,8 @@ static void stop_thread(struct reaper *r)
 {
 	pthread_mutex_lock(&r->lock);
 	r->ending = true;
-	if (r->running)
-		bk_req_cancel(r->running);
+	for (struct look *l = r->looks; l; l = l->next)
+		bk_req_cancel(&l->req);
 	pthread_cond_signal(&r->cond);
 	pthread_mutex_unlock(&r->lock);
 	pthread_join(r->thread, NULL);
@@ -592,8 +585,8 @@ void reaper_end(struct sessions *all, bool last)
 	if (!r)
 		return;
 	if (last && pool_new(&conf, &pool) == 0)
-		for (size_t i = 0; i < r->n_places; i++)
-			end_place(r, &r->places[i], pool, until_ms);
+		for (size_t i = 0; i < places_count(&all->places); i++)
+			end_place(r, &all->places.list[i], pool, until_ms);
 	pool_end(pool);
 	reaper_free(r);
 }

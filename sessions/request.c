@@ -6,6 +6,7 @@
 #include "sessions.h"
 
 #include <cjson/cJSON.h>
+#include <limits.h>
 #include <string.h>
 
 struct asked {
@@ -73,12 +74,15 @@ static int find(const struct asked *a, struct session **ret, struct err *err)
 /* Lines of `key value` as an object. */
 static cJSON *described(struct session *s)
 {
-	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20), dir = BUF_INIT(2 * PATH_MAX);
 	cJSON *o = cJSON_CreateObject();
 	char *save = NULL, *line = NULL;
 
 	cJSON_AddStringToObject(o, "name", s->name);
 	cJSON_AddStringToObject(o, "path", s->workspace->route);
+	if (session_has_volume(s) &&
+	    buf_addf(&dir, "%s%s", s->all->mount->mountpoint, s->workspace->route) == 0)
+		cJSON_AddStringToObject(o, "directory", dir.data);
 	if (s->bk.ops->sandbox->status(&s->bk, &text) == 0 && text.data)
 		line = strtok_r(text.data, "\n", &save);
 	for (; line; line = strtok_r(NULL, "\n", &save)) {
@@ -232,12 +236,14 @@ struct listing_sessions {
 
 static void list_one(void *ctx, struct session *s)
 {
+	_cleanup_buf_ struct buf where = BUF_INIT(2 * PATH_MAX);
 	struct listing_sessions *l = ctx;
 	const cJSON *had;
 
+	if (session_workspace(s, &where) < 0)
+		return;
 	cJSON_ArrayForEach (had, l->list)
-		if (strcmp(text_of(had, "workspace"), s->workspace->ops->host_dir(s->workspace)) ==
-		    0)
+		if (strcmp(text_of(had, "workspace"), where.data) == 0)
 			return;
 	if (l->asked->all || session_uid(s) == l->asked->req->uid)
 		cJSON_AddItemToArray(l->list, described(s));

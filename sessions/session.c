@@ -3,6 +3,7 @@
 #include "../backends/base/clock.h"
 #include "../backends/base/log.h"
 #include "sessions.h"
+#include "volume.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -107,19 +108,16 @@ static int place_of(const struct session *s, char **ret)
 	return *ret ? 0 : -ENOMEM;
 }
 
-static int make_workspace(struct session *s, struct err *err)
+/* A directory of this machine as a tree. */
+static int make_directory(struct session *s, const char *route, struct bk **ret, struct err *err)
 {
-	const struct bk *above = &s->all->bk;
 	const struct bk_type *type;
-	_cleanup_free_ char *route = NULL;
 	cJSON *options = NULL;
 	struct bk *bk = NULL;
 	int r = bk_type_find("host", &type, err);
 
 	if (r == 0)
 		r = workspace_options(s, &options);
-	if (r == 0 && place_of(s, &route) < 0)
-		r = -ENOMEM;
 	if (r == 0)
 		r = type->make(s->all->mount, route, options, NULL, &bk, err);
 	cJSON_Delete(options);
@@ -127,10 +125,24 @@ static int make_workspace(struct session *s, struct err *err)
 		r = bk->ops->prepare(NULL, bk, NULL, NULL, err);
 	if (r == 0)
 		r = check_workspace(s, bk);
-	if (r < 0) {
+	if (r < 0)
 		bk_free(bk);
+	else
+		*ret = bk;
+	return r;
+}
+
+static int make_workspace(struct session *s, bool volume, struct err *err)
+{
+	const struct bk *above = &s->all->bk;
+	_cleanup_free_ char *route = NULL;
+	struct bk *bk = NULL;
+	int r = place_of(s, &route);
+
+	if (r == 0)
+		r = volume ? volume_new(s, route, &bk) : make_directory(s, route, &bk, err);
+	if (r < 0)
 		return r;
-	}
 	bk->ino_space = s->spaces[0];
 	bk->readonly = above->readonly;
 	bk->no_host_exec = above->no_host_exec;
@@ -162,6 +174,8 @@ int session_new(struct sessions *all, const char *name, cJSON *json, struct sess
 		struct err *err)
 {
 	struct session *s = calloc(1, sizeof(*s));
+	const char *engine;
+	bool volume;
 	int r = s ? bk_init(&s->bk, &session_ops, all->bk.route) : -ENOMEM;
 
 	if (r < 0) {
@@ -177,7 +191,14 @@ int session_new(struct sessions *all, const char *name, cJSON *json, struct sess
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	snprintf(s->id, sizeof(s->id), "%s", text_of(json, "id", ""));
 	s->workdir = strdup(text_of(box_of(json), "workdir", "/workspace"));
-	r = session_update(s, json);
+	engine = text_of(box_of(json), "engine", NULL);
+	s->engine = engine ? strdup(engine) : NULL;
+	volume = strcmp(text_of(json, "workspace", ""), "volume") == 0;
+	r = engine && !s->engine ? -ENOMEM : 0;
+	if (r < 0)
+		cJSON_Delete(json);
+	else
+		r = session_update(s, json);
 	if (r == -EINVAL)
 		err_set(err, r, "session %s: %s/%s/session.json is not one of ours", name,
 			all->store.path, name);
@@ -185,7 +206,7 @@ int session_new(struct sessions *all, const char *name, cJSON *json, struct sess
 	if (r == 0)
 		r = take_spaces(s);
 	if (r == 0)
-		r = s->workdir ? make_workspace(s, err) : -ENOMEM;
+		r = s->workdir ? make_workspace(s, volume, err) : -ENOMEM;
 	if (r < 0) {
 		session_free(s);
 		return r;
@@ -198,8 +219,8 @@ void session_free(struct session *s)
 {
 	if (!s)
 		return;
+	bk_free(s->workspace); /* a volume's has nodes of the box */
 	bk_free(s->box);
-	bk_free(s->workspace);
 	for (size_t i = 0; i < ARRAY_SIZE(s->spaces); i++)
 		bk_space_give(s->all->mount->spaces, s->spaces[i]);
 	closep(&s->hold_fd);
@@ -208,6 +229,7 @@ void session_free(struct session *s)
 	cJSON_Delete(s->json);
 	free(s->idle_action);
 	free(s->workdir);
+	free(s->engine);
 	bk_done(&s->bk);
 	free(s);
 }
@@ -243,6 +265,21 @@ uid_t session_uid(struct session *s)
 	uid = number_of(s->json, "uid");
 	pthread_mutex_unlock(&s->lock);
 	return uid;
+}
+
+bool session_has_volume(const struct session *s)
+{
+	return volume_is(s->workspace);
+}
+
+int session_workspace(const struct session *s, struct buf *out)
+{
+	char name[VOLUME_NAME_SIZE];
+
+	if (!session_has_volume(s))
+		return buf_adds(out, s->workspace->ops->host_dir(s->workspace));
+	volume_name(&s->all->store, s->name, name);
+	return buf_addf(out, "volume %s on %s", name, s->engine ? s->engine : "the default engine");
 }
 
 const char *session_image_locked(const struct session *s)
@@ -374,19 +411,45 @@ static int box_options(struct session *s, cJSON **ret)
 	return -ENOMEM;
 }
 
+/* The volume at the workdir. That there is one is known before the engine makes it, and for good.
+ */
+static int add_volume(const struct session *s, cJSON *options, struct err *err)
+{
+	cJSON *o = cJSON_AddObjectToObject(options, "workspace");
+	cJSON *l = cJSON_AddObjectToObject(o, "labels");
+	char name[VOLUME_NAME_SIZE];
+	int r;
+
+	volume_name(&s->all->store, s->name, name);
+	if (!add_text(o, "name", name) || !add_text(l, "aib.root", s->all->store.id) ||
+	    !add_text(l, "aib.session", s->name))
+		return -ENOMEM;
+	r = store_keep_volume(&s->all->store, s->name, name, s->engine);
+	return r < 0 ? err_set(err, r, "session %s: noting its volume: %s", s->name, strerror(-r))
+		     : 0;
+}
+
+/* Where its workspace comes from: a directory that is bound in, or a volume. */
+static int add_workspace(const struct session *s, cJSON *options, cJSON *binds, struct err *err)
+{
+	if (session_has_volume(s))
+		return add_volume(s, options, err);
+	return add_text(binds, s->workspace->ops->host_dir(s->workspace), s->workdir) ? 0 : -ENOMEM;
+}
+
 static int make_box(struct bk_req *req, struct session *s, struct bk **ret, struct err *err)
 {
-	const char *path = s->workspace->ops->host_dir(s->workspace);
 	_cleanup_free_ char *route = NULL;
 	const struct bk_type *type;
 	cJSON *options = NULL, *binds = cJSON_CreateObject();
 	int r = bk_type_find("docker", &type, err);
 
-	if (r == 0 && (asprintf(&route, "/.aib/sessions/%s/root", s->name) < 0 ||
-		       !add_text(binds, path, s->workdir)))
+	if (r == 0 && asprintf(&route, "/.aib/sessions/%s/root", s->name) < 0)
 		r = -ENOMEM;
 	if (r == 0)
 		r = box_options(s, &options);
+	if (r == 0)
+		r = add_workspace(s, options, binds, err);
 	if (r == 0)
 		r = type->make(&s->mount, route, options, binds, ret, err);
 	cJSON_Delete(options);
@@ -395,6 +458,7 @@ static int make_box(struct bk_req *req, struct session *s, struct bk **ret, stru
 		return r;
 	(*ret)->ino_space = s->spaces[1];
 	(*ret)->no_host_exec = s->all->bk.no_host_exec;
+	(*ret)->readonly = session_has_volume(s) && s->all->bk.readonly;
 	r = (*ret)->ops->prepare(req, *ret, NULL, NULL, err);
 	if (r < 0)
 		bk_free(TAKE(*ret));
@@ -530,6 +594,20 @@ static struct session *session_of(struct bk *bk)
 	return container_of(bk, struct session, bk);
 }
 
+/* Its engine has one more to run, as nobody has seen yet. */
+static void saw_started(struct session *s)
+{
+	struct place *p;
+	bool ran;
+
+	pthread_mutex_lock(&s->lock);
+	ran = s->runs;
+	s->runs = true;
+	pthread_mutex_unlock(&s->lock);
+	if (!ran && places_get(&s->all->places, s->engine, false, &p, &(struct err){""}) == 0)
+		atomic_fetch_add(&p->running, 1);
+}
+
 static int session_exec(struct bk_req *req, struct bk *bk, const struct bk_exec *x,
 			struct bk_stream **ret, struct err *err)
 {
@@ -538,6 +616,8 @@ static int session_exec(struct bk_req *req, struct bk *bk, const struct bk_exec 
 
 	if (r == 0)
 		r = s->box->ops->sandbox->exec(req, s->box, x, ret, err);
+	if (r == 0)
+		saw_started(s);
 	return session_keep_error(s, r, err);
 }
 
@@ -597,17 +677,22 @@ static int session_status(struct bk *bk, struct buf *out)
 	int r;
 
 	session_enter(s); /* its box stays */
+	r = buf_addf(out, "session %s\nworkspace ", s->name);
+	if (r == 0)
+		r = session_workspace(s, out);
+	if (r == 0 && s->engine)
+		r = buf_addf(out, "\nengine %s", s->engine);
 	pthread_mutex_lock(&s->lock);
 	box = s->box;
 	runs = s->runs;
-	r = buf_addf(out,
-		     "session %s\nworkspace %s\nowner %u\nidle_timeout %gs\nidle_action %s\n"
-		     "commands %u\nopen_files %u\nidle_for %llds\nimage %s\n",
-		     s->name, s->workspace->ops->host_dir(s->workspace),
-		     (unsigned)number_of(s->json, "uid"), s->idle_timeout / 1000.0, s->idle_action,
-		     s->uses - 1, atomic_load(&s->workspace->open),
-		     s->uses > 1 || touched < 0 ? 0LL : (long long)(time(NULL) - touched),
-		     session_image_locked(s));
+	if (r == 0)
+		r = buf_addf(out,
+			     "\nowner %u\nidle_timeout %gs\nidle_action %s\n"
+			     "commands %u\nopen_files %u\nidle_for %llds\nimage %s\n",
+			     (unsigned)number_of(s->json, "uid"), s->idle_timeout / 1000.0,
+			     s->idle_action, s->uses - 1, atomic_load(&s->workspace->open),
+			     s->uses > 1 || touched < 0 ? 0LL : (long long)(time(NULL) - touched),
+			     session_image_locked(s));
 	pthread_mutex_unlock(&s->lock);
 	if (r == 0 && box)
 		r = box->ops->sandbox->status(box, out);

@@ -21,6 +21,7 @@ struct session {
 	struct sessions *all;
 	char name[STORE_NAME_MAX + 1], id[STORE_ID_SIZE];
 	char *workdir; /* where the workspace is in the sandbox */
+	char *engine;  /* that it is on, or NULL: the default one */
 	struct bk *workspace;
 	unsigned spaces[2]; /* of the workspace and the container */
 	struct gate gate;
@@ -75,6 +76,10 @@ void session_drop_box(struct session *s);
 /* What an engine said of its container. */
 void session_saw(struct session *s, bool runs);
 uid_t session_uid(struct session *s);
+/* Whether its workspace is a volume of its engine. */
+bool session_has_volume(const struct session *s);
+/* Where its workspace is, for people: a directory, or "volume NAME on ENGINE". */
+int session_workspace(const struct session *s, struct buf *out);
 /* What its container is made of; with `lock` held. */
 const char *session_image_locked(const struct session *s);
 /* ERR's text is its newest error, where R is one; else it has none. Returns R. */

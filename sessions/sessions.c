@@ -2,6 +2,7 @@
 
 #include "../backends/base/log.h"
 #include "../backends/base/pool.h"
+#include "volume.h"
 
 #include <string.h>
 
@@ -172,43 +173,129 @@ static bool add_number(cJSON *o, const char *key, double n)
 	return cJSON_AddNumberToObject(o, key, n) != NULL;
 }
 
-static int add_box(const struct sessions *all, const struct sessions_wish *w, cJSON *json)
+static const char *engine_of(const cJSON *box)
+{
+	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(box, "engine"));
+}
+
+static int set_engine(cJSON *box, const char *engine)
+{
+	cJSON_DeleteItemFromObjectCaseSensitive(box, "engine");
+	return !engine || cJSON_AddStringToObject(box, "engine", engine) ? 0 : -ENOMEM;
+}
+
+/* The options of its container: the route's, and what is said of it. */
+static int make_box(const struct sessions *all, const struct sessions_wish *w, cJSON **ret)
 {
 	cJSON *box = cJSON_Duplicate(all->conf.box, true);
-	const char *engine = reaper_place(all->reaper);
 	const cJSON *v;
 
-	if (!box || !cJSON_AddItemToObject(json, "docker", box))
-		return -ENOMEM;
-	if (engine && !cJSON_AddStringToObject(box, "engine", engine))
+	if (!box)
 		return -ENOMEM;
 	cJSON_ArrayForEach (v, w->box) {
 		cJSON *copy = cJSON_Duplicate(v, true);
 
 		cJSON_DeleteItemFromObjectCaseSensitive(box, v->string);
-		if (!copy || !cJSON_AddItemToObject(box, v->string, copy))
+		if (!copy || !cJSON_AddItemToObject(box, v->string, copy)) {
+			cJSON_Delete(box);
 			return -ENOMEM;
+		}
 	}
+	*ret = box;
 	return 0;
 }
 
-static int make_json(const struct sessions *all, const struct sessions_wish *w, cJSON **ret)
+/* An earlier session of NAME has left a volume: where that is, it goes. 1; 0 where there is none.
+ */
+static int follow_volume(struct sessions *all, const char *name, const struct sessions_wish *w,
+			 cJSON *box, struct err *err)
+{
+	_cleanup_free_ char *engine = NULL;
+	const char *wanted = w->box ? engine_of(w->box) : NULL;
+	int r = store_volume(&all->store, name, &engine);
+
+	if (r == -ENOENT || r == -EINVAL) /* no name either: that is said later */
+		return 0;
+	if (r < 0)
+		return err_set(err, r, "session %s: its file \"volume\": %s", name, strerror(-r));
+	if (wanted && (!engine || strcmp(engine, wanted) != 0))
+		return err_set(err, -EEXIST,
+			       "session %s: its workspace is on engine %s (aib session rm "
+			       "--workspace %s deletes it)",
+			       name, engine ? engine : "(default)", name);
+	r = set_engine(box, engine);
+	return r < 0 ? r : 1;
+}
+
+/* On which engine it is, and whether its workspace is a volume there. */
+static int choose_place(struct sessions *all, const char *name, const struct sessions_wish *w,
+			cJSON *box, bool *ret_volume, struct err *err)
+{
+	struct place *p = NULL;
+	int r = follow_volume(all, name, w, box, err);
+
+	if (r != 0) {
+		*ret_volume = true;
+		return r < 0 ? r : 0;
+	}
+	if (!engine_of(box))
+		p = places_pick(&all->places);
+	if (p)
+		r = set_engine(box, p->name);
+	else
+		r = places_get(&all->places, engine_of(box), false, &p, err);
+	if (r == 0)
+		r = place_has_volumes(p, &all->conf, err);
+	if (r < 0)
+		return r;
+	*ret_volume = r;
+	if (*ret_volume && store_workspace_empty(&all->store, name) == 0)
+		return err_set(
+		    err, -EEXIST,
+		    "session %s: its workspace is the directory %s/%s/workspace, and would "
+		    "be a volume of engine %s: move it away first",
+		    name, all->store.path, name, engine_host(p->engine));
+	return 0;
+}
+
+/* What session.json is to say; BOX is taken, also on failure. */
+static int make_json(const struct sessions *all, const struct sessions_wish *w, cJSON *box,
+		     bool volume, cJSON **ret)
 {
 	const struct sessions_conf *c = &all->conf;
 	cJSON *json = cJSON_CreateObject();
 	uint64_t idle = w->idle_timeout ? w->idle_timeout : c->idle_timeout;
 
-	if (!json || !add_number(json, "version", 1) || !add_number(json, "created", time(NULL)) ||
+	if (!json || !cJSON_AddItemToObject(json, "docker", box)) {
+		cJSON_Delete(json);
+		cJSON_Delete(box);
+		return -ENOMEM;
+	}
+	if (!add_number(json, "version", 1) || !add_number(json, "created", time(NULL)) ||
 	    !add_number(json, "idle_timeout", idle) ||
 	    !add_number(json, "remove_after", c->remove_after) ||
 	    !cJSON_AddStringToObject(json, "idle_action",
 				     c->idle_action ? c->idle_action : "stop") ||
-	    add_box(all, w, json) < 0) {
+	    !cJSON_AddStringToObject(json, "workspace", volume ? "volume" : "host")) {
 		cJSON_Delete(json);
 		return -ENOMEM;
 	}
 	*ret = json;
 	return 0;
+}
+
+static int describe(struct sessions *all, const char *name, const struct sessions_wish *w,
+		    cJSON **ret, bool *ret_volume, struct err *err)
+{
+	cJSON *box = NULL;
+	int r = make_box(all, w, &box);
+
+	if (r == 0)
+		r = choose_place(all, name, w, box, ret_volume, err);
+	if (r == 0)
+		return make_json(all, w, box, *ret_volume, ret);
+	cJSON_Delete(box);
+	return r;
 }
 
 /* What is said of it, of the route, or who asks where the mount serves several users. */
@@ -249,7 +336,7 @@ int sessions_get(struct sessions *all, const char *name, const struct sessions_w
 		return err_set(err, -EROFS, "route %s is read-only", all->bk.route);
 	r = choose_owner(all, w, &from.uid, &from.gid, err);
 	if (r == 0)
-		r = make_json(all, w, &json);
+		r = describe(all, name, w, &json, &from.volume, err);
 	if (r < 0)
 		return r;
 	from.json = json;
@@ -369,6 +456,12 @@ int sessions_give(struct session *s, const char *owner, struct err *err)
 		return r;
 	if (!s->all->mount->can_switch_user)
 		return err_set(err, -EPERM, "owner: only a mount of root's has sessions of others");
+	if (session_has_volume(s))
+		return err_set(
+		    err, -EOPNOTSUPP,
+		    "owner: the files of session %s are in a volume of engine %s, and cannot "
+		    "be given from here",
+		    s->name, s->engine ? s->engine : "(default)");
 	alone = store_hold(NULL, &s->all->store, s->name, true);
 	g = alone >= 0 && !session_in_use(s) ? calloc(1, sizeof(*g)) : NULL;
 	if (!g) {
@@ -408,18 +501,60 @@ int sessions_release(struct sessions *all, const char *name, struct err *err)
 	return 0;
 }
 
+/* Its container goes: from its engine, where that is known, or wherever it is. */
+static int clean_up(struct bk_req *req, struct sessions *all, const char *name, struct session *s,
+		    struct err *err)
+{
+	_cleanup_free_ char *engine = NULL;
+	int r;
+
+	if (s)
+		return reaper_clean_at(req, all, s->engine, err);
+	r = store_volume(&all->store, name, &engine);
+	return r == 0 ? reaper_clean_at(req, all, engine, err) : reaper_clean(req, all, err);
+}
+
+/* The volume of NAME, of which there is neither session nor container any more. */
+static int destroy_volume(struct bk_req *req, struct sessions *all, const char *name,
+			  struct err *err)
+{
+	_cleanup_free_ char *engine = NULL;
+	char volume[VOLUME_NAME_SIZE];
+	struct place *p;
+	int r = store_volume(&all->store, name, &engine);
+
+	if (r == -ENOENT)
+		return 0;
+	volume_name(&all->store, name, volume);
+	if (r == 0)
+		r = places_get(&all->places, engine, false, &p, err);
+	if (r == 0)
+		r = engine_volume_remove(req, p->engine, volume, err);
+	if (r == 0)
+		log_info("session %s: volume %s is removed", name, volume);
+	return r < 0 ? err_prefix(err, r, "session %s: volume %s on engine %s", name, volume,
+				  engine ? engine : "(default)")
+		     : 0;
+}
+
 int sessions_destroy(struct bk_req *req, struct sessions *all, const char *name, struct err *err)
 {
+	_cleanup_(sessions_unrefp) struct session *s = NULL;
 	int r;
 
 	if (!store_name_ok(name))
 		return err_set(err, -EINVAL, "\"%.80s\" is no name of a session", name);
-	r = sessions_release(all, name, err);
+	r = sessions_find(all, name, &s, err);
+	if (r == 0)
+		r = sessions_release(all, name, err);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	r = reaper_clean(req, all, err); /* before its files go */
+	r = clean_up(req, all, name, s, err); /* before its files go */
 	if (r >= 0)
-		r = store_destroy(req, &all->store, name);
+		r = destroy_volume(req, all, name, err);
+	if (r < 0)
+		return r;
+	r = store_destroy(req, &all->store, name);
 	return r < 0 ? err_set(err, r, "session %s: removing its workspace: %s", name, strerror(-r))
 		     : 0;
 }
@@ -501,8 +636,10 @@ int sessions_init(struct sessions *all, const struct bk_mount *mount, bool one,
 	all->bk.no_host_exec = true;
 	clock_gettime(CLOCK_REALTIME, &all->made);
 	pthread_mutex_init(&all->lock, NULL);
+	places_init(&all->places, mount);
 	r = sessions_conf_parse(&all->conf, mount, one, options, err);
 	if (r < 0) {
+		places_done(&all->places);
 		pthread_mutex_destroy(&all->lock);
 		bk_done(&all->bk);
 	}
@@ -539,6 +676,7 @@ void sessions_done(struct sessions *all)
 	}
 	reaper_end(all, all->store.fd >= 0 && store_last(&all->store));
 	store_close(&all->store);
+	places_done(&all->places);
 	sessions_conf_done(&all->conf);
 	pthread_mutex_destroy(&all->lock);
 	bk_done(&all->bk);

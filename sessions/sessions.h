@@ -7,6 +7,7 @@
 #define AIB_SESSIONS_SESSIONS_H
 
 #include "conf.h"
+#include "places.h"
 #include "session.h"
 
 #define SESSION_FD_CACHE 16 /* descriptors kept for files of one workspace that are not open */
@@ -29,6 +30,7 @@ struct sessions {
 	struct timespec made;
 	struct bk_node node;  /* its root; of type `session` the session's own is */
 	struct session *only; /* of type `session` */
+	struct places places; /* engines */
 	struct reaper *reaper;
 	struct pool *works; /* what takes time and nobody waits for */
 	struct sessions_watcher watcher;
@@ -96,13 +98,12 @@ struct sessions *sessions_of(struct bk *bk);
  * failure too it is to be ended. */
 int reaper_start(struct bk_req *req, struct sessions *all,
 		 void (*progress)(void *ctx, const char *text), void *ctx, struct err *err);
-/* The engine of the pool for a new session: of those that answered, the one with the fewest running
- * containers. Borrowed; NULL where the route has no pool. Does not block. */
-const char *reaper_place(struct reaper *r);
 /* Look now. */
 void reaper_poke(struct reaper *r);
 /* Put everything to sleep that is idle now, and remove what nobody owns: how many containers. */
 int reaper_clean(struct bk_req *req, struct sessions *all, struct err *err);
+/* The same on one engine (NULL: the default one). */
+int reaper_clean_at(struct bk_req *req, struct sessions *all, const char *engine, struct err *err);
 /* The same of all that are not in use, idle or not. */
 int reaper_sleep_all(struct bk_req *req, struct sessions *all, struct err *err);
 /* End its thread; idempotent. */

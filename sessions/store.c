@@ -89,10 +89,10 @@ static int write_json(int dirfd, const cJSON *json)
 	return text ? write_file(dirfd, "session.json", text) : -ENOMEM;
 }
 
-static int read_json(int dirfd, cJSON **ret)
+static int read_json_of(int dirfd, const char *name, cJSON **ret)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(MAX_JSON);
-	int r = read_file(dirfd, "session.json", &text);
+	int r = read_file(dirfd, name, &text);
 	cJSON *json;
 
 	if (r < 0)
@@ -104,6 +104,11 @@ static int read_json(int dirfd, cJSON **ret)
 	}
 	*ret = json;
 	return 0;
+}
+
+static int read_json(int dirfd, cJSON **ret)
+{
+	return read_json_of(dirfd, "session.json", ret);
 }
 
 static bool has_id(const cJSON *json, const char *id)
@@ -305,6 +310,8 @@ static int make_files(int dir, const struct store_session *from)
 	lock = openat(dir, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (lock < 0)
 		return -errno;
+	if (from->volume)
+		return futimens(lock, NULL) < 0 ? -errno : 0;
 	if (mkdirat(dir, "workspace", 0700) < 0 && errno != EEXIST)
 		return -errno;
 	workspace = open_dir(dir, "workspace");
@@ -500,6 +507,38 @@ int store_chown(struct bk_req *req, const struct store *s, const char *name, uid
 
 /* ---- The workspace, locks and activity ---- */
 
+int store_keep_volume(const struct store *s, const char *name, const char *volume,
+		      const char *engine)
+{
+	_cleanup_close_ int dir = open_to_change(s, name);
+	cJSON *json = dir < 0 ? NULL : cJSON_CreateObject();
+	_cleanup_free_ char *text = NULL;
+
+	if (json && cJSON_AddStringToObject(json, "volume", volume) &&
+	    (!engine || cJSON_AddStringToObject(json, "engine", engine)))
+		text = cJSON_Print(json);
+	cJSON_Delete(json);
+	if (dir < 0)
+		return dir;
+	return text ? write_file(dir, "volume", text) : -ENOMEM;
+}
+
+int store_volume(const struct store *s, const char *name, char **ret_engine)
+{
+	_cleanup_close_ int dir = open_session(s, name);
+	const char *engine;
+	cJSON *json = NULL;
+	int r = dir < 0 ? dir : read_json_of(dir, "volume", &json);
+
+	if (r < 0)
+		return r;
+	engine = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "engine"));
+	*ret_engine = engine ? strdup(engine) : NULL;
+	r = engine && !*ret_engine ? -ENOMEM : 0;
+	cJSON_Delete(json);
+	return r;
+}
+
 int store_workspace(const struct store *s, const char *name)
 {
 	_cleanup_close_ int dir = open_session(s, name);
@@ -518,6 +557,8 @@ int store_workspace_empty(const struct store *s, const char *name)
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	int n = 0;
 
+	if (parent >= 0 && fd == -ENOENT)
+		return faccessat(parent, "volume", F_OK, AT_SYMLINK_NOFOLLOW) < 0;
 	if (!dir) {
 		closep(&fd);
 		return fd < 0 ? fd : -ENOMEM;

@@ -24,6 +24,7 @@ struct store {
 struct store_session {
 	uid_t uid;
 	gid_t gid;
+	bool volume;	   /* its workspace is one: there is no directory for it */
 	const cJSON *json; /* "id", "uid" and "gid" are added */
 };
 
@@ -57,6 +58,14 @@ void store_new_id(char ret[STORE_ID_SIZE]);
 int store_forget(const struct store *s, const char *name, const char *id);
 /* Remove NAME with its workspace, of which there is no session. Blocks. */
 int store_destroy(struct bk_req *req, const struct store *s, const char *name);
+/*
+ * NAME's workspace is VOLUME on ENGINE (NULL: the default one), whatever becomes of the session,
+ * until store_destroy. store_volume tells: *ret_engine is the caller's, or NULL. -ENOENT where
+ * there is none.
+ */
+int store_keep_volume(const struct store *s, const char *name, const char *volume,
+		      const char *engine);
+int store_volume(const struct store *s, const char *name, char **ret_engine);
 /* Give every file below the workspace that is FROM's to TO. Blocks. */
 int store_chown(struct bk_req *req, const struct store *s, const char *name, uid_t from, uid_t to,
 		gid_t gid);
@@ -66,7 +75,7 @@ int store_count(const struct store *s);
 
 /* A descriptor of NAME's workspace (O_PATH), or -errno. */
 int store_workspace(const struct store *s, const char *name);
-/* Whether NAME's workspace has no entries: 1 or 0. */
+/* Whether NAME's workspace has no entries: 1 or 0. Of a volume that is so until there is one. */
 int store_workspace_empty(const struct store *s, const char *name);
 
 /*

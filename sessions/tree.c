@@ -5,6 +5,7 @@
  */
 #include "../backends/listing.h"
 #include "sessions.h"
+#include "volume.h"
 
 #include <dirent.h>
 #include <string.h>
@@ -44,7 +45,12 @@ static int show(struct bk_req *req, struct session *s, struct bk_node **ret_node
 		struct stat *ret_st)
 {
 	struct bk_node *node = bk_root(s->workspace);
-	int r = bk_getattr(req, node, NULL, ret_st);
+	int r = 0;
+
+	if (session_has_volume(s)) /* its engine is asked by who looks into it */
+		volume_stat(s->workspace, ret_st);
+	else
+		r = bk_getattr(req, node, NULL, ret_st);
 
 	if (r < 0)
 		bk_node_unref(node);
@@ -245,7 +251,7 @@ static const char *one_host_dir(struct bk *bk)
 {
 	struct bk *w = all_of(bk)->only->workspace;
 
-	return w->ops->host_dir(w);
+	return w->ops->host_dir ? w->ops->host_dir(w) : NULL;
 }
 
 static void one_destroy(struct bk *bk)

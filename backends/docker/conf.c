@@ -4,6 +4,7 @@
  */
 #include "conf.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/un.h>
@@ -51,6 +52,9 @@ const struct option docker_options[] = {
     {"disk", OPTION_SIZE, AT(disk), NULL, "size of the sandbox's own layer"},
     {"env", OPTION_JSON, AT(env_json), NULL, "{\"NAME\": \"value\"}"},
     {"workdir", OPTION_STRING, AT(workdir), NULL, "made where missing (/workspace)"},
+    {"workspace", OPTION_JSON, AT(workspace_json), NULL,
+     "{\"name\": \"NAME\", \"labels\": {}}: a volume of the engine at the workdir, made where "
+     "missing"},
     {"keep", OPTION_BOOL, AT(keep), NULL, "keep the container at umount, stopped: end=stop"},
     {"end", OPTION_STRING, AT(end), "remove|stop|leave",
      "the container at umount: removed, or kept for the next mount here, stopped or as it is"},
@@ -239,8 +243,10 @@ static int add_binds(struct docker_conf *c, const cJSON *binds, struct err *err)
 	return 0;
 }
 
-bool conf_binds_routes(const struct docker_conf *c)
+bool conf_is_owners(const struct docker_conf *c)
 {
+	if (c->workspace)
+		return true;
 	for (size_t i = 0; i < c->n_volumes; i++)
 		if (c->volumes[i].route)
 			return true;
@@ -294,6 +300,34 @@ static bool are_strings(const cJSON *object)
 	return true;
 }
 
+static bool is_volume_name(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n > 1 && n < 256 && isalnum((unsigned char)*name) &&
+	       name[strspn(name,
+			   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")] ==
+		   '\0';
+}
+
+/* The volume at the workdir. */
+static int take_workspace(struct docker_conf *c, struct err *err)
+{
+	const cJSON *w = c->workspace_json;
+
+	if (!w)
+		return 0;
+	c->workspace = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(w, "name"));
+	c->workspace_labels = cJSON_GetObjectItemCaseSensitive(w, "labels");
+	if (!c->workspace || !is_volume_name(c->workspace) || !are_strings(c->workspace_labels))
+		return err_set(err, -EINVAL,
+			       "\"workspace\" must be {\"name\": \"NAME\", \"labels\": {…}}, the "
+			       "name of letters, digits, '_', '.' and '-'");
+	if (strcmp(c->workdir, "/") == 0)
+		return err_set(err, -EINVAL, "\"workspace\": the workdir may not be /");
+	return 0;
+}
+
 static int check(struct docker_conf *c, const struct bk_mount *mount, bool attach, struct err *err)
 {
 	if (set_default(&c->symlinks, "contain") < 0 || set_default(&c->pseudo, "hide") < 0 ||
@@ -322,7 +356,7 @@ static int check(struct docker_conf *c, const struct bk_mount *mount, bool attac
 		return err_set(err, -EINVAL, "\"memory\" must be at least 6M");
 	if (c->pids < 2)
 		return err_set(err, -EINVAL, "\"pids\" must be at least 2");
-	return 0;
+	return take_workspace(c, err);
 }
 
 int docker_conf_parse(struct docker_conf *c, const struct bk_mount *mount, bool attach,

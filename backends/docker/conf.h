@@ -18,10 +18,11 @@ struct volume {
 
 struct docker_conf {
 	/* as given */
-	char *runtime; /* never here: whoever makes the route puts the runtime's image in its place */
+	char *
+	    runtime; /* never here: whoever makes the route puts the runtime's image in its place */
 	char *image, *container, *engine, *name, *network, *user, *workdir, *oci_runtime;
 	char *pull, *symlinks, *pseudo, *transport, *guest, *idmap, *end;
-	cJSON *volumes_json, *volume_json, *env_json, *labels_json, *links_json;
+	cJSON *volumes_json, *volume_json, *env_json, *labels_json, *links_json, *workspace_json;
 	uint64_t memory, disk, pids;
 	uint64_t start_timeout, timeout; /* ms */
 	uint64_t spool_max, index_max;
@@ -31,7 +32,11 @@ struct docker_conf {
 	/* made of the above */
 	struct volume *volumes;
 	size_t n_volumes;
-	cJSON *env;	       /* array of "K=V" */
+	cJSON *env; /* array of "K=V" */
+	/* A volume of the engine at the workdir, made where missing with these labels; borrowed
+	 * from workspace_json. NULL: none. */
+	const char *workspace;
+	const cJSON *workspace_labels;
 	struct engine_conf at; /* of the engine */
 };
 
@@ -42,8 +47,9 @@ int docker_conf_parse(struct docker_conf *conf, const struct bk_mount *mount, bo
 		      const cJSON *options, const cJSON *binds, struct err *err);
 void docker_conf_free(struct docker_conf *conf);
 
-/* Whether a host route has its commands run here. */
-bool conf_binds_routes(const struct docker_conf *conf);
+/* Whether commands run as the mount's owner where nothing else is said: a host route has its
+ * commands run here, or the workdir is a workspace. */
+bool conf_is_owners(const struct docker_conf *conf);
 
 /* Whether PATH is absolute, without empty components, "." or "..", and without a slash at its end
  * (but "/" itself). */

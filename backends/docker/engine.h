@@ -100,6 +100,14 @@ int engine_image_build(struct bk_req *, struct engine *, const struct engine_bui
 int engine_network_inspect(struct bk_req *, struct engine *, const char *name, cJSON **ret,
 			   struct err *);
 
+/* ---- Volumes ---- */
+/* Make the volume NAME with LABELS (object of strings, or NULL), or find the one that is there: its
+ * description, with the labels that it has. *ret is the caller's. */
+int engine_volume_create(struct bk_req *, struct engine *, const char *name, const cJSON *labels,
+			 cJSON **ret, struct err *);
+/* Missing is success; -EBUSY while a container has it. */
+int engine_volume_remove(struct bk_req *, struct engine *, const char *name, struct err *);
+
 /* ---- Containers ---- */
 /* SPEC is the body of POST /containers/create. *ret_id is the caller's. */
 int engine_container_create(struct bk_req *, struct engine *, const char *name, const cJSON *spec,

@@ -190,9 +190,11 @@ int furnish(struct bk_req *req, struct sandbox *sb, struct err *err)
 	int r;
 
 	r = add_guest(sb, &l, &fd, err);
+	if (r == 0 && sb->conf->workspace) /* a fresh volume is root's */
+		r = list_add(&l, sb->conf->workdir, S_IFDIR | 0700, uid, gid) ? 0 : -ENOMEM;
 	if (r == 0)
 		r = add_dir(req, sb, &l, sb->conf->workdir, 0755, uid, gid, err);
-	if (r == 0 && conf_binds_routes(sb->conf) && !sb->conf->user && uid != 0)
+	if (r == 0 && conf_is_owners(sb->conf) && !sb->conf->user && uid != 0)
 		r = add_dir(req, sb, &l, GUEST_HOME, 0700, uid, gid, err);
 	if (r == 0 && sb->conf->host_paths)
 		r = add_host_paths(req, sb, &l, err);

@@ -117,7 +117,7 @@ static int choose_user(struct sandbox *sb, const cJSON *image)
 
 	if (sb->conf->user)
 		sb->user = strdup(sb->conf->user);
-	else if (!conf_binds_routes(sb->conf))
+	else if (!conf_is_owners(sb->conf))
 		sb->user =
 		    strdup(text_at(cJSON_GetObjectItemCaseSensitive(image, "Config"), "User"));
 	else if (asprintf(&sb->user, "%u:%u", m->uid, m->gid) < 0)
@@ -127,6 +127,34 @@ static int choose_user(struct sandbox *sb, const cJSON *image)
 
 /* ---- The container ---- */
 
+/* The volume at the workdir is there, and is ours: a name alone is no proof. */
+static int make_workspace(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	const struct docker_conf *c = sb->conf;
+	const cJSON *want, *have;
+	cJSON *found = NULL;
+	int r;
+
+	if (!c->workspace)
+		return 0;
+	r = engine_volume_create(req, sb->engine, c->workspace, c->workspace_labels, &found, err);
+	if (r < 0)
+		return err_prefix(err, r, "workspace");
+	have = cJSON_GetObjectItemCaseSensitive(found, "Labels");
+	cJSON_ArrayForEach (want, c->workspace_labels) {
+		if (strcmp(text_at(have, want->string), want->valuestring) != 0)
+			r = err_set(err, -EEXIST,
+				    "workspace: engine %s has a volume %s whose label %s is not "
+				    "\"%s\": it is another's",
+				    engine_host(sb->engine), c->workspace, want->string,
+				    want->valuestring);
+		if (r < 0)
+			break;
+	}
+	cJSON_Delete(found);
+	return r;
+}
+
 int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
 {
 	struct spec_input in = {
@@ -135,13 +163,15 @@ int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
 	    .mountpoint = sb->mount->mountpoint,
 	    .alive = sb->mount->alive,
 	    .route = sb->route,
-	    .home = conf_binds_routes(sb->conf) && !sb->conf->user && sb->mount->uid != 0,
+	    .home = conf_is_owners(sb->conf) && !sb->conf->user && sb->mount->uid != 0,
 	    .cpus = sb->cpus,
 	};
 	_cleanup_free_ char *id = NULL;
 	cJSON *spec = NULL;
-	int r = spec_make(&in, &spec);
+	int r = make_workspace(req, sb, err);
 
+	if (r == 0)
+		r = spec_make(&in, &spec);
 	if (r < 0)
 		return r;
 	bk_req_extend(req, sb->conf->start_timeout);

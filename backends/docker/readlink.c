@@ -24,11 +24,6 @@ struct walk {
 	bool outside; /* it was above the root or in a link: not to be shown as it is stored */
 };
 
-static bool is_up(const char *name, size_t n)
-{
-	return n == 2 && memcmp(name, "..", 2) == 0;
-}
-
 static size_t depth_of(const char *path)
 {
 	size_t n = 0;
@@ -36,6 +31,22 @@ static size_t depth_of(const char *path)
 	for (path++; (path = strchr(path, '/')); path++)
 		n++;
 	return n;
+}
+
+/* How many directories there are to climb from the link at PATH before the route is left: of a
+ * workspace its own, for it may be a route's root. */
+static size_t room_of(const struct docker *d, const char *path)
+{
+	const char *dir = d->conf.workspace ? d->conf.workdir : "/";
+
+	if (strcmp(dir, "/") == 0 || !path_below(path, dir) || !path[strlen(dir)])
+		return depth_of(path);
+	return depth_of(path + strlen(dir));
+}
+
+static bool is_up(const char *name, size_t n)
+{
+	return n == 2 && memcmp(name, "..", 2) == 0;
 }
 
 static int push(struct walk *w, const char *name, size_t n)
@@ -191,7 +202,7 @@ static int contained(struct bk_req *req, struct docker *d, struct channel *c, co
 		     const char *target, char *buf)
 {
 	size_t n = strlen(target);
-	enum link_class class = link_classify(target, n, depth_of(path));
+	enum link_class class = link_classify(target, n, room_of(d, path));
 	struct walk w = {.channel = c, .outside = class == LINK_OUTSIDE};
 	int r = 0;
 

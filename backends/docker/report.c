@@ -47,14 +47,29 @@ static int reset(struct bk_req *req, struct sandbox *sb, const char *verb, struc
 	return r;
 }
 
+static int create(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)
+{
+	struct sandbox_look look;
+	int r = gate_enter(req, &sb->gate);
+
+	if (r < 0)
+		return r;
+	r = sandbox_refresh(req, sb, err);
+	sandbox_look(sb, &look);
+	if (r == 0 && look.state == SANDBOX_NONE)
+		r = sandbox_create(req, sb, err);
+	gate_leave(&sb->gate);
+	return r;
+}
+
 int sandbox_ctl(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)
 {
 	static const struct {
 		const char *verb;
 		int (*run)(struct bk_req *, struct sandbox *, const char *, struct err *);
 	} verbs[] = {
-	    {"start", start}, {"stop", act},	{"restart", stop_and_start},
-	    {"pause", act},   {"unpause", act}, {"reset", reset},
+	    {"start", start}, {"stop", act},	{"restart", stop_and_start}, {"pause", act},
+	    {"unpause", act}, {"reset", reset}, {"create", create},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {

@@ -15,6 +15,18 @@ static cJSON *strings(const char *const *list, size_t n)
 	return cJSON_CreateStringArray(list, n);
 }
 
+/* As a directory that is bound in, it hides what the image has there. */
+static cJSON *workspace(const struct docker_conf *c)
+{
+	cJSON *m = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(m, "Type", "volume");
+	cJSON_AddStringToObject(m, "Source", c->workspace);
+	cJSON_AddStringToObject(m, "Target", c->workdir);
+	cJSON_AddBoolToObject(cJSON_AddObjectToObject(m, "VolumeOptions"), "NoCopy", true);
+	return m;
+}
+
 static cJSON *mounts(const struct docker_conf *c)
 {
 	cJSON *list = cJSON_CreateArray();
@@ -28,6 +40,8 @@ static cJSON *mounts(const struct docker_conf *c)
 		cJSON_AddBoolToObject(m, "ReadOnly", c->volumes[i].readonly);
 		cJSON_AddItemToArray(list, m);
 	}
+	if (c->workspace)
+		cJSON_AddItemToArray(list, workspace(c));
 	return list;
 }
 

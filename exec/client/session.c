@@ -28,9 +28,12 @@ static const char *text_of(const cJSON *o, const char *key)
 
 /* ---- Answers ---- */
 
+/* Of a volume the directory that it is in the mount. */
 static void print_workspace(const cJSON *reply)
 {
-	puts(text_of(reply, "workspace"));
+	const char *directory = text_of(reply, "directory");
+
+	puts(*directory ? directory : text_of(reply, "workspace"));
 }
 
 static void print_pairs(const cJSON *reply)

@@ -1,6 +1,6 @@
 /*
- * Containers: create, inspect, start and the like, remove, list; their networks. Each is one
- * request.
+ * Containers: create, inspect, start and the like, remove, list; their networks and volumes. Each
+ * is one request.
  */
 #include "client.h"
 
@@ -73,6 +73,33 @@ int engine_container_inspect(struct bk_req *req, struct engine *e, const char *i
 	int r = call_on(req, e, "GET", "/containers/%s/json", id, "", 0, &json, err);
 
 	return expect(e, r, json, cJSON_IsObject, "a description of a container", ret, err);
+}
+
+int engine_volume_create(struct bk_req *req, struct engine *e, const char *name,
+			 const cJSON *labels, cJSON **ret, struct err *err)
+{
+	cJSON *spec = cJSON_CreateObject(), *json = NULL;
+	struct http_request rq = {.method = "POST", .path = "/volumes/create"};
+	_cleanup_free_ char *body = NULL;
+	int r;
+
+	if (spec && cJSON_AddStringToObject(spec, "Name", name) &&
+	    (!labels || cJSON_AddItemReferenceToObject(spec, "Labels", (cJSON *)labels)))
+		body = cJSON_PrintUnformatted(spec);
+	cJSON_Delete(spec);
+	if (!body)
+		return err_set(err, -ENOMEM, "engine %s: out of memory", engine_host(e));
+	rq.body = body;
+	rq.body_len = strlen(body);
+	r = engine_call(req, e, &rq, &json, err);
+	return expect(e, r, json, cJSON_IsObject, "a description of a volume", ret, err);
+}
+
+int engine_volume_remove(struct bk_req *req, struct engine *e, const char *name, struct err *err)
+{
+	int r = call_on(req, e, "DELETE", "/volumes/%s", name, "", 0, NULL, err);
+
+	return r == -ENOENT ? 0 : r;
 }
 
 int engine_network_inspect(struct bk_req *req, struct engine *e, const char *name, cJSON **ret,
