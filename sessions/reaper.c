@@ -139,6 +139,17 @@ static int act(struct bk_req *req, struct engine *e, const char *id, const char 
 	return engine_container_action(req, e, id, verb, GRACE_S, err);
 }
 
+/* The box that stays, since it was looked at, is to know what becomes of its container. */
+static int act_on(struct bk_req *req, struct engine *e, struct session *s, const struct found *f,
+		  const char *verb, struct err *err)
+{
+	struct bk *box = session_seen_box(s);
+
+	if (box && strcmp(verb, "remove") != 0)
+		return box->ops->sandbox->ctl(req, box, verb, err);
+	return act(req, e, f->id, verb, err);
+}
+
 /* 1 where something was done, 0 where it is in use or not idle. */
 static int put_to_sleep(struct bk_req *req, struct engine *e, struct session *s,
 			const struct found *f, bool all_idle, struct err *err)
@@ -154,7 +165,7 @@ static int put_to_sleep(struct bk_req *req, struct engine *e, struct session *s,
 	verb = alone >= 0 && !session_in_use(s) ? wanted(s, f, all_idle) : NULL;
 	if (verb) {
 		session_drop_box(s);
-		r = act(req, e, f->id, verb, err);
+		r = act_on(req, e, s, f, verb, err);
 	}
 	if (verb && r == 0) {
 		session_saw(s, false);

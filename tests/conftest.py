@@ -77,6 +77,7 @@ def engine(shared_engine, world, monkeypatch):
     """A real engine with the images aib-test:busybox, :python and :empty; DOCKER_HOST names it."""
     monkeypatch.setenv("DOCKER_HOST", shared_engine.host)
     before = set(shared_engine.containers())
+    volumes = set(shared_engine.volumes())
     yield shared_engine
     wrong = [w for m in reversed(world.mounts) for w in m.end()]
     for container in set(shared_engine.containers()) - before:
@@ -87,6 +88,9 @@ def engine(shared_engine, world, monkeypatch):
             wrong.append(f"container left: {about['Name']} {labels}")
         if ours:
             shared_engine.docker("rm", "-f", container)
+    for volume in set(shared_engine.volumes()) - volumes if shared_engine.dir else ():
+        wrong.append(f"volume left: {volume}")
+        shared_engine.docker("volume", "rm", volume)
     assert not wrong, "\n".join(wrong)
 
 

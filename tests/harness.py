@@ -253,6 +253,10 @@ class Engine:
         argv = [a for f in filters for a in ("--filter", f)]
         return self.docker("ps", "-aq", "--no-trunc", *argv).stdout.split()
 
+    def volumes(self):
+        """Those of workspaces."""
+        return self.docker("volume", "ls", "-q", "--filter", "label=aib.root").stdout.split()
+
     def inspect(self, container):
         return json.loads(self.docker("inspect", container).stdout)[0]
 

@@ -96,9 +96,9 @@ static const struct command commands[] = {
 	 "none, and prints its workspace; what is said of it counts for a new one: --owner,\n"
 	 "--idle-timeout, --runtime, --image, --engine, --network, --memory, --cpus, --pids, -e.\n"
 	 "release ends the session and its container; the workspace stays, and is the next one's.\n"
-	 "rm does the same, and with --workspace deletes that too. cleanup puts to sleep what is\n"
-	 "idle and removes containers that nobody owns; shutdown puts all to sleep that is not in\n"
-	 "use. Both print how many.\n"
+	 "rm does the same, and with --workspace deletes that too, a volume on an engine included.\n"
+	 "cleanup puts to sleep what is idle and removes containers that nobody owns; shutdown puts\n"
+	 "all to sleep that is not in use. Both print how many.\n"
 	 "\n"
 	 "  --mount PATH   of this mount\n"
 	 "  --json         the whole answer\n",

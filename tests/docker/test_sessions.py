@@ -576,9 +576,9 @@ def test_a_pool_goes_on_without_one_of_its_engines(mount, root, engine, world):
     assert m.exec("echo", "1", cwd="sessions/a").stdout == "1\n"
 
 
-def test_an_engine_elsewhere_is_refused(world, mount, root, engine):
+def test_an_engine_elsewhere_has_no_directory_of_ours(world, mount, root, engine):
     with pytest.raises(AssertionError, match="not reached by a socket of this machine"):
-        mount(route(root, engine="tcp://192.0.2.1:2375"))
+        mount(route(root, engine="tcp://192.0.2.1:2375", workspace="host"))
 
 
 def test_a_job_is_activity_and_outlives_a_killed_daemon(mount, root, engine):
