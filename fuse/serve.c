@@ -37,6 +37,7 @@ struct daemon {
 	struct control_mount shown;
 	struct server *server;
 	struct bk *composite;
+	struct ops_tree tree; /* what operations work on */
 
 	pthread_mutex_t lock; /* guards the two below */
 	struct fs *fs;
@@ -185,9 +186,35 @@ static void changed(void *ctx, struct bk *bk)
 			fs_changed(fs, d->routes.list[i].bk);
 }
 
+static void replaced(void *ctx, struct bk_node *dir, const char *name)
+{
+	struct daemon *d = ctx;
+	struct fs *fs;
+
+	/* As in changed. */
+	pthread_mutex_lock(&d->lock);
+	fs = d->fs;
+	pthread_mutex_unlock(&d->lock);
+	if (fs)
+		fs_replaced(fs, dir, name);
+}
+
 static int add_server(struct daemon *d, struct err *err)
 {
-	int r = server_new(
+	int r;
+
+	d->tree = (struct ops_tree){
+	    .root = d->composite,
+	    .mountpoint = d->mountpoint,
+	    .owner = geteuid(),
+	    .allow_other = d->c->opt.allow_other,
+	    .readonly = d->c->opt.ro,
+	    .nosymfollow = d->c->opt.nosymfollow,
+	    .deadline_ms = d->c->opt.deadline_ms,
+	    .replaced = replaced,
+	    .ctx = d,
+	};
+	r = server_new(
 	    &(struct server_conf){
 		.socket_path = d->socket,
 		.mountpoint = d->mountpoint,
@@ -196,6 +223,7 @@ static int add_server(struct daemon *d, struct err *err)
 		.uid = geteuid(),
 		.users = d->c->control_users,
 		.n_users = d->c->n_control_users,
+		.tree = &d->tree,
 		.ctx = d,
 		.changed = changed,
 		.umount = asked_to_end,
@@ -286,9 +314,9 @@ static int start(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = add_control(d);
 	if (r == 0)
-		r = add_server(d, err);
-	if (r == 0)
 		r = composite_new(d->routes.list, d->routes.n, &d->composite, err);
+	if (r == 0)
+		r = add_server(d, err);
 	if (r == 0)
 		r = make_session(d);
 	if (r == 0)

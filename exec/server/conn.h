@@ -18,7 +18,9 @@ struct server {
 	struct watch listener;
 	pthread_t thread;
 	struct pool **pools; /* of each route, by its index; they start its commands */
-	struct conn *conns;  /* the loop's thread only, as all below */
+	struct pool *
+	    *op_pools;	    /* the same for operations; made when needed, the loop's thread only */
+	struct conn *conns; /* the loop's thread only, as all below */
 	unsigned n_conns;
 	struct collector *collectors;
 	uint64_t started_ms;
@@ -33,6 +35,10 @@ void conn_close_all(struct server *s);
 /* Answer those that wait for the end of the daemon, and close them. */
 void conn_answer_end(struct server *s);
 void conn_progress(struct server *s, const char *text);
+
+/* ---- Operations, ops.c ---- */
+/* All are cancelled: wait for their end. */
+void operations_end(struct server *s);
 
 /* ---- The reply to "status", status.c ---- */
 /* JSON, the caller's; NULL where memory is out. The connection that asks is not counted. */

@@ -10,7 +10,7 @@
 
 #define RELAY_SIZE (256 * 1024) /* of each direction's buffer */
 
-enum state { READING, STARTING, RUNNING, HANDED, ENDING, WAITING }; /* see conn.c */
+enum state { READING, STARTING, RUNNING, HANDED, OPERATING, ENDING, WAITING }; /* see conn.c */
 
 struct conn {
 	struct server *server;
@@ -24,6 +24,7 @@ struct conn {
 	struct request request;
 	struct bk_stream *stream;
 	struct start *start;
+	struct operating *operating;
 	bool heard, exited; /* a first frame, and the last one, came from the sandbox */
 };
 
@@ -43,6 +44,13 @@ void conn_update(struct conn *c);
 int conn_start(struct conn *c, struct err *err);
 /* Its connection is gone: it ends as soon as it can, and frees the rest. */
 void conn_start_cancel(struct start *st);
+
+/* ---- ops.c ---- */
+
+/* Give the operation that REQUEST is to a worker. 0 or -errno with text. */
+int conn_operate(struct conn *c, const cJSON *request, struct err *err);
+/* Its connection is gone: it ends as soon as it can, and frees the rest. */
+void conn_operate_cancel(struct conn *c);
 
 /* ---- stream.c ---- */
 

@@ -18,6 +18,7 @@
 #define START_IDLE_MS 5000
 #define START_TIMEOUT_MS (10 * 60 * 1000)
 #define MAX_COMMANDS 1000
+#define MAX_OPERATIONS 16
 
 static bool allowed(const struct server *s, uid_t uid)
 {
@@ -140,6 +141,7 @@ void server_stop(struct server *s)
 	run_errand(s, stop_run);
 	for (size_t i = 0; i < s->conf.n_routes; i++)
 		pool_end(TAKE(s->pools[i]));
+	operations_end(s);
 }
 
 /* ---- Beginning and end ---- */
@@ -185,7 +187,8 @@ static int make_pools(struct server *s)
 	int r = 0;
 
 	s->pools = calloc(s->conf.n_routes + 1, sizeof(*s->pools));
-	if (!s->pools)
+	s->op_pools = calloc(s->conf.n_routes + 1, sizeof(*s->op_pools));
+	if (!s->pools || !s->op_pools)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->conf.n_routes && r == 0; i++)
 		if (route_has_sandbox(&s->conf.routes[i]))
@@ -198,6 +201,8 @@ static void server_done(struct server *s)
 	for (size_t i = 0; s->pools && i < s->conf.n_routes; i++)
 		pool_end(s->pools[i]);
 	free(s->pools);
+	operations_end(s);
+	free(s->op_pools);
 	if (s->listener.fd >= 0) {
 		unlink(s->conf.socket_path);
 		close(s->listener.fd);
@@ -216,6 +221,8 @@ int server_new(const struct server_conf *conf, struct server **ret, struct err *
 	s->conf = *conf;
 	if (!s->conf.max_commands)
 		s->conf.max_commands = MAX_COMMANDS;
+	if (!s->conf.max_operations)
+		s->conf.max_operations = MAX_OPERATIONS;
 	if (!s->conf.start_timeout_ms)
 		s->conf.start_timeout_ms = START_TIMEOUT_MS;
 	s->world = (struct request_world){conf->routes, conf->n_routes, conf->mountpoint};

@@ -8,6 +8,7 @@
 #define AIB_EXEC_SERVER_H
 
 #include "../../backends/control/control.h"
+#include "../../backends/ops/ops.h"
 #include "../../backends/route.h"
 
 struct server;
@@ -22,7 +23,11 @@ struct server_conf {
 	const uid_t *users; /* further users */
 	size_t n_users;
 	unsigned max_commands;	   /* that run at once; 0: 1000 */
+	unsigned max_operations;   /* on one route at once; 0: 16 */
 	uint64_t start_timeout_ms; /* for starting a command, its sandbox included; 0: 10 min */
+
+	/* What operations (read, grep…) work on; NULL: there are none. */
+	const struct ops_tree *tree;
 
 	/* A command of BK's sandbox ended, and its own `changed` was called: before the client
 	 * hears of it. NULL: nobody wants to know. As the two below it runs on the server's thread.
