@@ -262,7 +262,6 @@ static int meet_old(struct replacement *x, const struct replace_only *only)
 static int commit(struct replacement *x, const struct replace_only *only)
 {
 	struct bk_req *req = &x->ops->req.req;
-	struct bk_file *dir;
 	int r = meet_old(x, only);
 
 	if (r == 0)
@@ -278,11 +277,6 @@ static int commit(struct replacement *x, const struct replace_only *only)
 		return r;
 	if (x->ops->tree->replaced)
 		x->ops->tree->replaced(x->ops->tree->ctx, x->dir->node, x->name);
-	/* The name is there, whatever this says; that it lasts is asked for where it can be. */
-	if (bk_opendir(req, x->dir->node, &dir) == 0) {
-		(void)bk_fsyncdir(req, dir, false);
-		bk_release(dir);
-	}
 	return 0;
 }
 

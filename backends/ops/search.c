@@ -186,9 +186,10 @@ static int make_room(struct search *s, size_t left, size_t want)
 	return 0;
 }
 
-static int search_pieces(struct search *s, struct file *f, struct bk_file *file)
+/* SIZE: as it was opened, to be spared the question whether there is more; 0: it is not known. */
+static int search_pieces(struct search *s, struct file *f, struct bk_file *file, off_t size)
 {
-	size_t left = 0, want = FIRST_READ;
+	size_t left = 0, want = size > 0 && size < FIRST_READ ? size : FIRST_READ;
 	off_t off = 0;
 	int r = 0;
 
@@ -206,7 +207,7 @@ static int search_pieces(struct search *s, struct file *f, struct bk_file *file)
 		if (off == 0 && memchr(s->data, '\0', n < GREP_BINARY ? n : GREP_BINARY))
 			return 0;
 		off += n;
-		if ((size_t)n < want)
+		if ((size_t)n < want || off == size)
 			return search_text(s, f, s->data, left + n);
 		end = memrchr(s->data + left, '\n', n);
 		whole = end ? (size_t)(end - s->data) + 1 : 0;
@@ -234,17 +235,14 @@ static const char *in_words(int r)
 	}
 }
 
-void search_one(struct search *s, struct batch *b, struct bk_node *node, const struct stat *st,
-		const char *path)
+/* FILE of PATH; where R says that it could not be opened, that. */
+static void search_open(struct search *s, struct batch *b, struct bk_file *file,
+			const struct stat *st, const char *path, int r)
 {
 	struct file f = {.batch = b, .path = path};
-	struct bk_file *file;
-	int r = ops_open(s->grep->o, &s->req, node, st, &file);
 
-	if (r == 0) {
-		r = search_pieces(s, &f, file);
-		bk_release(file);
-	}
+	if (r == 0)
+		r = search_pieces(s, &f, file, file->direct_io ? 0 : st->st_size);
 	if (r == 0)
 		r = put_file(s, &f);
 	if (r == -ETIMEDOUT)
@@ -253,10 +251,20 @@ void search_one(struct search *s, struct batch *b, struct bk_node *node, const s
 		grep_error(b, path, r, in_words(r));
 }
 
+void search_one(struct search *s, struct batch *b, struct bk_node *node, const struct stat *st,
+		const char *path)
+{
+	struct bk_file *file = NULL;
+	int r = ops_open(s->grep->o, &s->req, node, st, &file);
+
+	search_open(s, b, file, st, path, r);
+	bk_release(file);
+}
+
 static void search_name(struct search *s, struct batch *b, const char *name)
 {
 	_cleanup_buf_ struct buf path = BUF_INIT(OPS_MAX_PATH);
-	struct bk_node *node;
+	struct bk_file *file = NULL;
 	struct stat st;
 	int r = ops_join(&path, b->shown, name, strlen(name));
 
@@ -265,14 +273,14 @@ static void search_name(struct search *s, struct batch *b, const char *name)
 	if (r == 0)
 		r = ops_may(s->grep->o, &b->dir->st, X_OK);
 	if (r == 0)
-		r = bk_lookup(&s->req.req, b->dir->node, name, &node, &st);
-	if (r < 0) {
-		grep_error(b, path.data ? path.data : name, r, NULL);
+		r = bk_peek(&s->req.req, b->dir->node, name, &file, &st);
+	/* Another thing than it was when it was listed. */
+	if (r == -ELOOP || r == -EISDIR || r == -ENXIO)
 		return;
-	}
-	if (S_ISREG(st.st_mode))
-		search_one(s, b, node, &st, path.data);
-	bk_node_unref(node);
+	if (r == 0)
+		r = ops_may(s->grep->o, &st, R_OK);
+	search_open(s, b, file, &st, path.data ? path.data : name, r);
+	bk_release(file);
 }
 
 void search_batch(struct search *s, struct batch *b)
