@@ -181,6 +181,7 @@ static int report(struct globbing *g)
 	return ops_put(o, out.data, out.len) < 0 || g->errors > 0;
 }
 
+/* BASE is NULL where there is none. */
 static int run(struct globbing *g, struct ops_place *base)
 {
 	const struct scan_visitor visitor = {
@@ -191,7 +192,7 @@ static int run(struct globbing *g, struct ops_place *base)
 
 	if (r == 0 && o->args.json)
 		r = ops_puts(o, "{\"files\": [");
-	if (r == 0)
+	if (r == 0 && base)
 		r = scan_tree(o, base, o->args.path, state, o->args.gitignore, &visitor);
 	free(state);
 	sorted = put_sorted(g);
@@ -213,12 +214,16 @@ int ops_glob(struct ops *o)
 		return ops_fail(o, "%s", err.text[0] ? err.text : strerror(-r));
 	g.by_time = o->args.sort && strcmp(o->args.sort, "mtime") == 0;
 	r = ops_resolve_arg(o, false, &f);
-	if (r == -ENOENT || (r == 0 && !f.node))
-		status = ops_fail(o, "Error: Path '%s' not found", o->args.path);
-	else if (r < 0 || !f.self)
-		status = ops_fail_errno(o, r < 0 ? r : -ENOTDIR);
-	else
+	if (r == 0 && !f.self)
+		r = f.node ? -ENOTDIR : -ENOENT;
+	if (o->args.missing_ok && (r == -ENOENT || r == -ENOTDIR))
+		r = 0;
+	if (r == 0)
 		status = run(&g, f.self);
+	else if (r == -ENOENT)
+		status = ops_fail(o, "Error: Path '%s' not found", o->args.path);
+	else
+		status = ops_fail_errno(o, r);
 	pattern_free(g.pattern);
 	return status;
 }

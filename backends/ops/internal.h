@@ -20,6 +20,7 @@ struct ops_args {
 	char *old, *new, *expect;
 	uint64_t offset, limit, max, umask; /* limit: UINT64_MAX where it was not given */
 	bool json, raw, ignore_case, hidden, gitignore, replace_all;
+	bool missing_ok; /* the path is of the pattern: where it is not there, nothing matches */
 };
 
 /* A contract request of one thread of the operation. */

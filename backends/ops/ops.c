@@ -35,6 +35,7 @@ static const struct option edit_args[] = {COMMON,
 static const struct option ls_args[] = {COMMON, {NULL}};
 static const struct option glob_args[] = {COMMON,
 					  {"pattern", OPTION_STRING, ARG(pattern)},
+					  {"missing_ok", OPTION_BOOL, ARG(missing_ok)},
 					  {"hidden", OPTION_BOOL, ARG(hidden)},
 					  {"gitignore", OPTION_BOOL, ARG(gitignore)},
 					  {"sort", OPTION_STRING, ARG(sort), "path|mtime"},

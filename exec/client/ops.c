@@ -153,6 +153,7 @@ static int split_pattern(struct line *l, const char **pattern, const char **path
 	if (!l->prefix)
 		return -ENOMEM;
 	*path = l->prefix;
+	cJSON_AddTrueToObject(l->request, "missing_ok");
 	*pattern += n;
 	return 0;
 }
