@@ -224,6 +224,7 @@ static int add_server(struct daemon *d, struct err *err)
 		.users = d->c->control_users,
 		.n_users = d->c->n_control_users,
 		.tree = &d->tree,
+		.max_operations = d->c->opt.max_operations,
 		.ctx = d,
 		.changed = changed,
 		.umount = asked_to_end,
