@@ -201,21 +201,24 @@ static void operated(struct task *task)
 
 /* ---- The loop's thread ---- */
 
+/* Where the kernel does not tell (before Linux 4.13) there are none. */
 static int peer_groups(int fd, gid_t **ret, size_t *ret_n)
 {
 	socklen_t len = 64 * sizeof(gid_t);
 	gid_t *groups = malloc(len), *more;
+	int r;
 
-	if (groups && getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0 &&
-	    errno == ERANGE) {
+	if (!groups)
+		return -ENOMEM;
+	r = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len);
+	if (r < 0 && errno == ERANGE) {
 		more = realloc(groups, len);
-		if (!more || getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, more, &len) < 0)
-			len = 0;
 		groups = more ? more : groups;
+		r = more ? getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) : -1;
 	}
 	*ret = groups;
-	*ret_n = len / sizeof(gid_t);
-	return groups ? 0 : -ENOMEM;
+	*ret_n = r < 0 ? 0 : len / sizeof(gid_t);
+	return 0;
 }
 
 static int find_peer(struct operating *x)
