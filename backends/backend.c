@@ -94,6 +94,7 @@ void bk_node_init(struct bk_node *node, struct bk *bk)
 	atomic_init(&node->refs, 1);
 	atomic_init(&node->era, 0);
 	node->front = 0;
+	atomic_fetch_add_explicit(&bk->nodes, 1, memory_order_relaxed);
 }
 
 struct bk_node *bk_node_ref(struct bk_node *node)
@@ -116,8 +117,13 @@ bool bk_node_tryref(struct bk_node *node)
 
 void bk_node_unref(struct bk_node *node)
 {
-	if (node && atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel) == 1)
-		node->bk->ops->node_free(node);
+	struct bk *bk;
+
+	if (!node || atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	bk = node->bk;
+	bk->ops->node_free(node);
+	atomic_fetch_sub_explicit(&bk->nodes, 1, memory_order_release);
 }
 
 int bk_init(struct bk *bk, const struct bk_ops *ops, const char *route)
@@ -144,6 +150,28 @@ void bk_free(struct bk *bk)
 {
 	if (bk)
 		bk->ops->destroy(bk);
+}
+
+/* ---- Sandboxes that come and go ---- */
+
+int bk_enter(struct bk *bk, uid_t uid, const char *path, const char *name, struct bk_use *ret,
+	     char **ret_dir, struct err *err)
+{
+	struct bk_use use = {.ops = bk->ops};
+	int r = bk->ops->enter(bk, uid, path, name, &use, ret_dir, err);
+
+	if (r < 0)
+		return r;
+	assert(use.bk->ops->sandbox && use.name);
+	*ret = use;
+	return 0;
+}
+
+void bk_leave(struct bk_use *use)
+{
+	if (use->keeper)
+		use->ops->leave(use->keeper);
+	*use = (struct bk_use){.bk = NULL};
 }
 
 /* ---- What every wrapper does ---- */
@@ -473,13 +501,29 @@ static bool writes(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
 }
 
+/* An open file keeps what it is in busy: how many there are, and when that last changed. */
+static void count_open(struct bk *bk, int n)
+{
+	atomic_store_explicit(&bk->used_ms, clock_ms(), memory_order_relaxed);
+	atomic_fetch_add(&bk->open, n);
+}
+
+static int counted(int r, struct bk_file *const *file)
+{
+	if (r == 0) {
+		(*file)->counted = true;
+		count_open((*file)->node->bk, 1);
+	}
+	return r;
+}
+
 int bk_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_file **ret)
 {
 	if (node->bk->readonly && writes(flags))
 		return -EROFS;
 	if (!OPS(node)->open)
 		return -EOPNOTSUPP;
-	return checked(node->bk, "open", OPS(node)->open(req, node, flags, ret), 0);
+	return counted(checked(node->bk, "open", OPS(node)->open(req, node, flags, ret), 0), ret);
 }
 
 static int peek_by_lookup(struct bk_req *req, struct bk_node *dir, const char *name,
@@ -551,7 +595,7 @@ int bk_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_t 
 				     ret_st);
 	else
 		r = create_by_mknod(req, dir, name, mode, flags, ret_node, ret_file, ret_st);
-	return new_node(dir->bk, "create", r, ret_node, ret_st);
+	return counted(new_node(dir->bk, "create", r, ret_node, ret_st), ret_file);
 }
 
 ssize_t bk_read(struct bk_req *req, struct bk_file *file, void *data, size_t size, off_t off)
@@ -588,14 +632,21 @@ int bk_fsync(struct bk_req *req, struct bk_file *file, bool datasync)
 
 void bk_release(struct bk_file *file)
 {
+	struct bk *bk;
+	bool was_counted;
+
 	if (!file)
 		return;
-	if (OPS(file->node)->release) {
-		OPS(file->node)->release(file);
-		return;
+	bk = file->node->bk;
+	was_counted = file->counted;
+	if (bk->ops->release) {
+		bk->ops->release(file);
+	} else {
+		bk_node_unref(file->node);
+		free(file);
 	}
-	bk_node_unref(file->node);
-	free(file);
+	if (was_counted)
+		count_open(bk, -1);
 }
 
 off_t bk_seek_all_data(struct bk_req *req, struct bk_file *file, off_t off, int whence)

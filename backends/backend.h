@@ -101,6 +101,7 @@ struct bk_file {
 	/* Its file system has nothing to tell at close that it did not tell before: `flush` is of no
 	 * use where the kernel writes to `backing_fd` by itself. */
 	bool no_flush;
+	bool counted; /* the wrappers': it is one of bk.open */
 };
 
 void bk_node_init(struct bk_node *node, struct bk *bk); /* with one reference */
@@ -130,7 +131,10 @@ struct bk {
 	uint64_t root_ino;  /* the root's own number, on ino_dev: known from prepare on, so that
 			     * a listing above tells what stat will, and asks nobody */
 
-	atomic_uint_fast64_t calls, errors; /* counted by the wrappers */
+	atomic_uint_fast64_t calls, errors; /* counted by the wrappers, as the two below */
+	atomic_uint nodes;		    /* that are referenced */
+	atomic_uint open;		    /* regular files that are open now */
+	atomic_uint_fast64_t used_ms;	    /* when one was last opened or closed; 0: never */
 	struct histogram latency;	    /* of requests, by the front end */
 	void *front;			    /* the front end's, such as the pool of the route */
 };
@@ -193,7 +197,10 @@ struct bk_exec {
 	bool tty;	  /* a terminal of ROWS × COLS for all three streams */
 	uint16_t rows, cols;
 	uint64_t timeout_ms; /* 0: none. TERM to the whole tree, KILL after a grace */
-	bool detach;	     /* the end of the stream does not end the command */
+	/* The id of a job, hex digits that nobody can guess: the end of the stream does not end the
+	 * command, and `attach` gives another one. NULL: no job. */
+	const char *job;
+	uint64_t job_wait_ms; /* how long the command's end is kept for who attaches; 0: a day */
 };
 
 /*
@@ -216,7 +223,7 @@ struct bk_stream_ops {
 	/* The stream is a socket and nothing was read or written: the caller's from now on, who may
 	 * give it to another process; free still has to be called. NULL: it is not one. */
 	int (*take_fd)(struct bk_stream *);
-	/* Closes; the command's tree is killed where it still runs, unless detached. */
+	/* Closes; the command's tree is killed where it still runs, unless it is a job's. */
 	void (*free)(struct bk_stream *);
 };
 
@@ -227,6 +234,17 @@ struct bk_sandbox_ops {
 	 */
 	int (*exec)(struct bk_req *, struct bk *, const struct bk_exec *, struct bk_stream **ret,
 		    struct err *);
+	/*
+	 * A new stream to the job whose id is JOB, which was started by an earlier `exec`: of this
+	 * process or of one before it. It never starts the sandbox: -ENOTCONN where that does not
+	 * run, so that no job is left in it. What else fails may work later. Blocks. Errors have
+	 * text. That the job is not there is told on the stream, by an ERROR.
+	 */
+	int (*attach)(struct bk_req *, struct bk *, const char *job, struct bk_stream **ret,
+		      struct err *);
+	/* Whether the container is still there after bk_free, so that it is worth remembering what
+	 * was started in it. Does not block. */
+	bool (*lasts)(struct bk *);
 	/* A command ended: forget everything cached that it may have changed. Does not block. */
 	void (*changed)(struct bk *);
 	/* "start", "stop", "restart", "pause", "unpause", "reset" (made anew, as at first). Blocks.
@@ -244,6 +262,19 @@ struct bk_sandbox_ops {
 	 * Returns -ENOENT where it is not bound in. *ret is the caller's.
 	 */
 	int (*bound_at)(struct bk *, const char *host_dir, char **ret);
+	/* The trees that a command here may change, handed to EACH. NULL: its own alone. */
+	void (*touches)(struct bk *, void (*each)(void *ctx, struct bk *), void *ctx);
+};
+
+/*
+ * A sandbox in use, from bk_enter to bk_leave: BK and NAME stay valid, and one that may be put to
+ * sleep is not. Any thread may leave; zeroed, it is none.
+ */
+struct bk_use {
+	struct bk *bk;	  /* has ops->sandbox */
+	const char *name; /* "py", "alice" */
+	void *keeper;	  /* of ops->leave, NULL where there is nothing to leave */
+	const struct bk_ops *ops;
 };
 
 /* ---- Operations --------------------------------------------------------------------------- */
@@ -368,7 +399,24 @@ struct bk_ops {
 
 	/* Present where programs can run. */
 	const struct bk_sandbox_ops *sandbox;
+
+	/*
+	 * For a tree whose sandboxes come and go, each with a name: use the one that NAME names, or
+	 * where NAME is NULL the one that PATH ("" or "/alice/src") is of, whose own name of that
+	 * directory goes to *RET_DIR (the caller's; NULL: nobody asks). UID is who will run commands
+	 * in it, 0 for who may use all of the mount. -ENOENT where there is none, -EPERM where it is
+	 * another's: with text. Does not block, starts nothing. It fills all of *RET but `ops`.
+	 */
+	int (*enter)(struct bk *, uid_t uid, const char *path, const char *name,
+		     struct bk_use *ret, char **ret_dir, struct err *);
+	/* The use with this keeper is over. Does not block. */
+	void (*leave)(void *keeper);
 };
+
+/* bk_ops.enter of BK, which has it. */
+int bk_enter(struct bk *, uid_t uid, const char *path, const char *name, struct bk_use *ret,
+	     char **ret_dir, struct err *);
+void bk_leave(struct bk_use *use); /* empties it; nothing where it is empty */
 
 /* ---- Checked wrappers: the only way in ---------------------------------------------------- */
 
@@ -433,15 +481,29 @@ struct bk *bk_serving(struct bk_node *node, const char *name);
 
 /* ---- Making one ---------------------------------------------------------------------------- */
 
+/* The ino_space numbers of a mount that are taken. From any thread. */
+struct bk_spaces;
+int bk_spaces_new(struct bk_spaces **ret); /* 0 or -ENOMEM */
+void bk_spaces_free(struct bk_spaces *s);  /* takes NULL */
+/* A number from 1 to 32767 that nobody has: made from KEY, so that it is the same again after a
+ * restart where it is free. -ENOSPC where all are taken. S may be NULL: 0. */
+int bk_space_take(struct bk_spaces *s, const char *key);
+void bk_space_give(struct bk_spaces *s, unsigned number);
+
 /* What a mount tells every backend it makes. All is borrowed and outlives the backends. */
 struct bk_mount {
 	const char *id;		/* unique on this machine, of the mount point: [a-z0-9]+ */
 	const char *mountpoint; /* absolute, no links */
 	uid_t uid;		/* the mount's owner */
 	gid_t gid;
+	const char *alive; /* path of a file that is locked while this daemon lives; NULL: none */
 	const char *spool_dir; /* where unlinked temporary files go */
 	const char *guest;     /* path of aib-guest on the host */
 	const cJSON *engines;  /* "engines" of the configuration, or NULL */
+	struct runtimes *runtimes; /* for who makes sandboxes from recipes (sessions/runtimes.h) */
+	/* For who makes backends himself, below a route: numbers for their ino_space, the same for the
+	 * same KEY where that is free. NULL: there is nobody else, and 0 will do. */
+	struct bk_spaces *spaces;
 	bool can_switch_user;  /* the daemon is root and serves other users */
 };
 

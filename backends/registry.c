@@ -8,10 +8,14 @@
 extern const struct bk_type memory_type;
 extern const struct bk_type host_type;
 extern const struct bk_type docker_type;
+extern const struct bk_type runtime_type;
 extern const struct bk_type container_type;
+extern const struct bk_type sessions_type;
+extern const struct bk_type session_type;
 
 static const struct bk_type *const types[] = {
-    &memory_type, &host_type, &docker_type, &container_type, NULL,
+    &memory_type,    &host_type,     &docker_type,  &runtime_type,
+    &container_type, &sessions_type, &session_type, NULL,
 };
 
 int bk_type_find(const char *name, const struct bk_type **ret, struct err *err)

@@ -42,6 +42,21 @@ int proto_get_exit(const uint8_t *in, size_t len, struct proto_exit *ret)
 	return 0;
 }
 
+void proto_put_u64(uint8_t *out, uint64_t n)
+{
+	for (int i = 0; i < 8; i++)
+		out[i] = n >> 8 * i;
+}
+
+uint64_t proto_get_u64(const uint8_t *in)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < 8; i++)
+		n |= (uint64_t)in[i] << 8 * i;
+	return n;
+}
+
 int proto_exit_status(const struct proto_exit *e)
 {
 	if (e->timed_out)

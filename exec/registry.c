@@ -8,6 +8,7 @@
 #include "json.h"
 #include "registry_paths.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
@@ -103,22 +104,36 @@ static int write_info(int fd, const char *mountpoint)
 	return pwrite(fd, text.data, text.len, 0) == (ssize_t)text.len ? 0 : -errno;
 }
 
+int registry_dir(char **ret, struct err *err)
+{
+	_cleanup_free_ char *dir = NULL;
+	int r = registry_runtime_dir(&dir);
+
+	if (r < 0)
+		return err_set(err, r, "out of memory");
+	r = private_dir(dir, err);
+	if (r == 0)
+		*ret = TAKE(dir);
+	return r;
+}
+
 int registry_add(const char *mountpoint, struct registry_entry *ret, struct err *err)
 {
-	_cleanup_free_ char *runtime = NULL, *dir = NULL;
+	_cleanup_free_ char *runtime = NULL, *dir = NULL, *info = NULL;
 	_cleanup_close_ int fd = -1;
 	char id[REGISTRY_ID_SIZE];
 	int r;
 
-	r = registry_runtime_dir(&runtime);
-	if (r < 0)
-		return err_set(err, r, "out of memory");
-	r = private_dir(runtime, err);
+	r = registry_dir(&runtime, err);
 	if (r < 0)
 		return r;
 	registry_id(mountpoint, id);
 	if (asprintf(&dir, "%s/%s", runtime, id) < 0) {
 		dir = NULL;
+		return err_set(err, -ENOMEM, "out of memory");
+	}
+	if (asprintf(&info, "%s/info", dir) < 0) {
+		info = NULL;
 		return err_set(err, -ENOMEM, "out of memory");
 	}
 	r = private_dir(dir, err);
@@ -134,6 +149,7 @@ int registry_add(const char *mountpoint, struct registry_entry *ret, struct err 
 	if (r < 0)
 		return err_set(err, r, "cannot write %s/info: %s", dir, strerror(-r));
 	ret->dir = TAKE(dir);
+	ret->info = TAKE(info);
 	ret->info_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -152,5 +168,64 @@ void registry_remove(struct registry_entry *entry)
 	rmdir(entry->dir);
 	close(entry->info_fd);
 	free(entry->dir);
+	free(entry->info);
 	*entry = (struct registry_entry){.info_fd = -1};
+}
+
+/* ---- What dead daemons left ---- */
+
+static bool is_id(const char *name)
+{
+	return strlen(name) == REGISTRY_ID_SIZE - 1 &&
+	       strspn(name, "0123456789abcdef") == REGISTRY_ID_SIZE - 1;
+}
+
+/* 0 where it was dead, and is removed unless DRY; -EBUSY where it lives. */
+static int prune_entry(const char *dir, bool dry)
+{
+	struct registry_entry e = {.info_fd = -1};
+	int r = lock_info(dir, &e.info_fd);
+
+	if (r < 0)
+		return r;
+	if (dry) {
+		close(e.info_fd);
+		return 0;
+	}
+	e.dir = strdup(dir);
+	registry_remove(&e);
+	return 0;
+}
+
+int registry_prune(bool dry, void (*each)(void *ctx, const char *dir), void *ctx)
+{
+	_cleanup_free_ char *runtime = NULL;
+	struct dirent *entry;
+	DIR *list;
+	int r = registry_runtime_dir(&runtime);
+
+	if (r < 0)
+		return r;
+	list = opendir(runtime);
+	if (!list)
+		return errno == ENOENT ? 0 : -errno;
+	while (r == 0 && (entry = readdir(list))) {
+		_cleanup_free_ char *dir = NULL;
+		int one;
+
+		if (!is_id(entry->d_name))
+			continue;
+		if (asprintf(&dir, "%s/%s", runtime, entry->d_name) < 0) {
+			dir = NULL;
+			r = -ENOMEM;
+			break;
+		}
+		one = prune_entry(dir, dry);
+		if (one == 0)
+			each(ctx, dir);
+		else if (one != -EBUSY)
+			r = one;
+	}
+	closedir(list);
+	return r;
 }

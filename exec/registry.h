@@ -25,11 +25,15 @@
 /* 16 hex digits of MOUNTPOINT (absolute, no links) and a NUL. */
 void registry_id(const char *mountpoint, char ret[REGISTRY_ID_SIZE]);
 
+/* RUNTIME of this user, made where it is missing; *ret is the caller's. Errors have text. */
+int registry_dir(char **ret, struct err *err);
+
 /* ---- Daemons ---- */
 
 /* One daemon's entry. */
 struct registry_entry {
 	char *dir; /* RUNTIME/ID, 0700, or 0755 of root; the socket is to be made there */
+	char *info; /* the file in it that is locked */
 	int info_fd;
 };
 
@@ -40,6 +44,12 @@ struct registry_entry {
 int registry_add(const char *mountpoint, struct registry_entry *ret, struct err *err);
 /* Remove the socket and the entry. */
 void registry_remove(struct registry_entry *entry);
+
+/*
+ * Remove the entries of this user that dead daemons have left, or with DRY only hand them to EACH. 0
+ * or the first -errno.
+ */
+int registry_prune(bool dry, void (*each)(void *ctx, const char *dir), void *ctx);
 
 /* ---- Clients ---- */
 

@@ -12,7 +12,8 @@ const char args_usage[] =
     "       aibfs CONFIG MOUNTPOINT [-o OPT,...]     (fstab, mount -t fuse.aibfs; \"none\": no "
     "file)\n"
     "       aibfs --show-config [-c CONFIG] [-r ROUTE]... [-o OPT,...]\n"
-    "       aibfs --check-config CONFIG | --doctor [--json] | --help-routes\n"
+    "       aibfs --check-config CONFIG | --doctor [--json] | --prune [--dry-run] | --help-routes\n"
+    "       aibfs --runtime ls|show|build|rm|prune [NAME] [-c CONFIG] [--engine ENGINE] [--json]\n"
     "\n"
     "The daemon of aib: serves one directory tree whose parts live in memory, in host\n"
     "directories and in containers. Use `aib mount`.\n"
@@ -25,7 +26,7 @@ const char args_usage[] =
     "  -h, --help           this text\n"
     "  -V, --version        the version\n";
 
-enum { SHOW = 256, CHECK, DOCTOR, ROUTE_HELP, JSON };
+enum { SHOW = 256, CHECK, DOCTOR, PRUNE, RUNTIME, ROUTE_HELP, JSON, ENGINE, DRY_RUN };
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},  {"route", required_argument, NULL, 'r'},
@@ -33,7 +34,9 @@ static const struct option long_options[] = {
     {"help", no_argument, NULL, 'h'},	       {"version", no_argument, NULL, 'V'},
     {"show-config", no_argument, NULL, SHOW},  {"check-config", no_argument, NULL, CHECK},
     {"doctor", no_argument, NULL, DOCTOR},     {"help-routes", no_argument, NULL, ROUTE_HELP},
-    {"json", no_argument, NULL, JSON},	       {NULL},
+    {"json", no_argument, NULL, JSON},	       {"prune", no_argument, NULL, PRUNE},
+    {"runtime", no_argument, NULL, RUNTIME},   {"engine", required_argument, NULL, ENGINE},
+    {"dry-run", no_argument, NULL, DRY_RUN},   {NULL},
 };
 
 /* What is left after the options: [CONFIG] [MOUNTPOINT]. */
@@ -53,6 +56,11 @@ static int positional(struct args *a, char **argv, int n)
 	}
 	if (a->what == ARGS_MOUNT && n == 1) {
 		a->mountpoint = argv[0];
+		return 0;
+	}
+	if (a->what == ARGS_RUNTIME) {
+		a->words = argv;
+		a->n_words = n;
 		return 0;
 	}
 	if (a->what != ARGS_MOUNT && a->what != ARGS_CHECK_CONFIG && n == 0)
@@ -91,9 +99,17 @@ int args_parse(int argc, char **argv, struct args *ret)
 		case JSON:
 			ret->json = true;
 			break;
+		case DRY_RUN:
+			ret->dry_run = true;
+			break;
+		case ENGINE:
+			ret->engine = optarg;
+			break;
 		case SHOW:
 		case CHECK:
 		case DOCTOR:
+		case PRUNE:
+		case RUNTIME:
 		case ROUTE_HELP:
 			ret->what = ARGS_SHOW_CONFIG + (c - SHOW);
 			break;

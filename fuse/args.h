@@ -12,7 +12,9 @@ enum args_what {
 	ARGS_MOUNT,
 	ARGS_SHOW_CONFIG,
 	ARGS_CHECK_CONFIG,
-	ARGS_DOCTOR, /* the last one that wants a configuration */
+	ARGS_DOCTOR,
+	ARGS_PRUNE,
+	ARGS_RUNTIME, /* the last one that wants a configuration */
 	ARGS_ROUTE_HELP,
 	ARGS_HELP,
 	ARGS_VERSION
@@ -23,7 +25,10 @@ struct args {
 	const char *config, *mountpoint; /* NULL: not given */
 	char **routes, **options;	 /* the values of each -r and -o; the arrays are ours */
 	size_t n_routes, n_options;
-	bool foreground, json;
+	char **words; /* of --runtime: what to do, and with which; NULL ends them */
+	size_t n_words;
+	const char *engine;
+	bool foreground, json, dry_run;
 };
 
 extern const char args_usage[];

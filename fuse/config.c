@@ -6,9 +6,10 @@
 #include "config.h"
 
 #include "base/suggest.h"
+#include "docker/engine.h"
 
-#include <limits.h>
 #include <ctype.h>
+#include <limits.h>
 #include <pwd.h>
 #include <string.h>
 
@@ -46,9 +47,24 @@ const struct option config_option_table[] = {
     {"debug", OPTION_BOOL, OPT(debug), NULL, "print every FUSE request to standard error"},
     {"pull", OPTION_STRING, OPT(pull), "missing|always|never",
      "pull images that are missing (default), always or never; a route's own `pull` wins"},
+    {"build_network", OPTION_STRING, OPT(build_network), NULL,
+     "network of the commands that build a runtime's image (default: the engine's)"},
+    {"build_timeout", OPTION_DURATION, OPT(build_timeout_ms), NULL,
+     "the end of such a build that prints nothing (default 15m)"},
     {"log_level", OPTION_STRING, OPT(log_level), "error|warning|info|debug",
      "what is logged (default info)"},
     {"spool", OPTION_STRING, OPT(spool), NULL, "directory of temporary files (default /var/tmp)"},
+    {"job_dir", OPTION_STRING, OPT(job_dir), NULL,
+     "directory of jobs' state and output (default /var/lib/aib/.jobs for root, else "
+     "$XDG_STATE_HOME/aib/.jobs)"},
+    {"max_jobs", OPTION_UINT, OPT(max_jobs), NULL, "jobs that are not over (default 1000)"},
+    {"keep_jobs", OPTION_UINT, OPT(keep_jobs), NULL,
+     "jobs that are over and remembered; the oldest go first (default 200)"},
+    {"job_output", OPTION_SIZE, OPT(job_output), NULL,
+     "kept of each of a job's two outputs; what comes after is dropped (default 16M)"},
+    {"job_wait", OPTION_DURATION, OPT(job_wait_ms), NULL,
+     "how long a sandbox keeps a job's end, and holds up its output, for a daemon that comes back "
+     "(default 1d)"},
     {"guest", OPTION_STRING, OPT(guest), NULL, "path of aib-guest (default: the installed one)"},
     {NULL},
 };
@@ -86,6 +102,7 @@ int config_init(struct config *c)
 	    .deadline_ms = 30 * 1000,
 	    .prepare_timeout_ms = 60 * 60 * 1000,
 	    .max_operations = 16,
+	    .build_timeout_ms = 15 * 60 * 1000,
 	};
 	if (c->opt.control && c->opt.pull && c->opt.log_level && c->opt.spool && c->opt.passthrough)
 		return 0;
@@ -316,12 +333,67 @@ static int check_exec(const struct config *c, struct config_route *route, struct
 	return 0;
 }
 
+/* That the engine of a route is one, by name or by address. */
+static int check_engine(const struct config *c, const struct config_route *route, struct err *err)
+{
+	_cleanup_(engine_conf_done) struct engine_conf conf = {0};
+	const cJSON *name;
+	int r;
+
+	if (!find_option(route->type->options, "engine"))
+		return 0;
+	name = cJSON_GetObjectItemCaseSensitive(route->options, "engine");
+	r = engine_conf_find(cJSON_GetStringValue(name), c->engines, &conf, err);
+	return r < 0 ? err_prefix(err, r, "%s", route->place) : 0;
+}
+
 static int default_pull(struct config_route *route, const char *pull)
 {
 	if (!find_option(route->type->options, "pull") ||
 	    cJSON_GetObjectItemCaseSensitive(route->options, "pull"))
 		return 0;
 	return cJSON_AddStringToObject(route->options, "pull", pull) ? 0 : -ENOMEM;
+}
+
+static int check_runtime(const struct runtimes *runtimes, const struct config_route *route,
+			 struct err *err)
+{
+	const char *name = config_runtime_of(route);
+	const struct runtime *rt;
+	int r = 0;
+
+	if (name)
+		r = runtimes_find(runtimes, name, &rt, err);
+	if (name && r == 0 && cJSON_GetObjectItemCaseSensitive(route->options, "image"))
+		r = err_set(err, -EINVAL, "\"image\" and \"runtime\" exclude each other");
+	return r < 0 ? err_prefix(err, r, "%s", route->place) : 0;
+}
+
+static int check_runtimes(const struct config *c, struct err *err)
+{
+	_cleanup_(runtimes_freep) struct runtimes *runtimes = NULL;
+	int r = config_runtimes(c, &runtimes, err);
+
+	for (size_t i = 0; r == 0 && i < c->n_routes; i++)
+		r = check_runtime(runtimes, &c->routes[i], err);
+	return r;
+}
+
+const char *config_runtime_of(const struct config_route *route)
+{
+	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(route->options, "runtime"));
+}
+
+int config_runtimes(const struct config *c, struct runtimes **ret, struct err *err)
+{
+	const struct runtimes_conf conf = {
+	    .runtimes = c->runtimes,
+	    .engines = c->engines,
+	    .build_network = c->opt.build_network,
+	    .build_timeout_ms = c->opt.build_timeout_ms,
+	};
+
+	return runtimes_new(&conf, ret, err);
 }
 
 static int add_default_root(struct config *c, struct err *err)
@@ -352,8 +424,7 @@ static int find_user(const char *name, uid_t *ret, struct err *err)
 	errno = 0;
 	uid = strtoull(name, &end, 10);
 	if (!isdigit((unsigned char)*name) || *end || errno || uid >= UINT32_MAX)
-		return err_set(err, -EINVAL, "control_users: no user \"%s\" on this machine",
-			       name);
+		return err_set(err, -EINVAL, "control_users: no user \"%s\" on this machine", name);
 	*ret = uid;
 	return 0;
 }
@@ -393,8 +464,12 @@ int config_finish(struct config *c, struct err *err)
 		route->readonly |= c->opt.ro;
 		r = check_exec(c, route, err);
 		if (r == 0)
+			r = check_engine(c, route, err);
+		if (r == 0)
 			r = default_pull(route, c->opt.pull);
 	}
+	if (r == 0)
+		r = check_runtimes(c, err);
 	if (r < 0)
 		return r;
 	qsort(c->routes, c->n_routes, sizeof(*c->routes), by_path);

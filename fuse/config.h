@@ -14,6 +14,7 @@
 
 #include "backend.h"
 #include "base/options.h"
+#include "runtimes.h"
 
 /* The mount's own options: `-o`, "options" of the file, the environment. */
 struct config_options {
@@ -27,10 +28,14 @@ struct config_options {
 	uint64_t prepare_timeout_ms;
 	uint64_t threads, pool_threads, pool_queue, pool_idle_ms, max_open, max_nodes;
 	uint64_t max_operations; /* of aib read, grep…, at once on one route */
-	char *pull;	 /* missing, always, never: for routes that do not say */
-	char *log_level; /* error, warning, info, debug */
-	char *spool;	 /* directory of temporary files */
-	char *guest;	 /* path of aib-guest; NULL: beside the daemon */
+	char *pull;		   /* missing, always, never: for routes that do not say */
+	char *build_network;	   /* of the builds of runtimes; NULL: the engine's default */
+	uint64_t build_timeout_ms; /* without a line of output */
+	char *log_level;	   /* error, warning, info, debug */
+	char *spool;		   /* directory of temporary files */
+	char *guest;		   /* path of aib-guest; NULL: beside the daemon */
+	char *job_dir;		   /* directory of jobs' state; NULL: the user's own */
+	uint64_t max_jobs, keep_jobs, job_output, job_wait_ms; /* 0: the server's defaults */
 };
 
 struct config_route {
@@ -74,6 +79,11 @@ int config_add_route(struct config *c, const char *text, struct err *err);
 
 /* Add what nothing said (memory at "/"), and check what concerns more than one route. */
 int config_finish(struct config *c, struct err *err);
+
+/* The runtimes of it, built-in ones included; C is borrowed. */
+int config_runtimes(const struct config *c, struct runtimes **ret, struct err *err);
+/* The runtime that a route names, or NULL. Borrowed. */
+const char *config_runtime_of(const struct config_route *route);
 
 /* What is resolved, as JSON that config_add_file takes; values of `env` are masked. */
 int config_show(const struct config *c, struct buf *out);

@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include "base/suggest.h"
+#include "docker/engine.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -55,11 +56,32 @@ static int add_routes(struct config *c, const char *name, const cJSON *routes, s
 	return 0;
 }
 
+static int add_engines(struct config *c, const char *name, const cJSON *engines, struct err *err)
+{
+	const cJSON *v;
+
+	cJSON_ArrayForEach (v, engines) {
+		_cleanup_(engine_conf_done) struct engine_conf conf = {0};
+		int r = 0;
+
+		if (!*v->string || strstr(v->string, "://"))
+			r = err_set(err, -EINVAL, "not a name for an engine");
+		if (r == 0)
+			r = config_check_keys(v, engine_options, NULL, err);
+		if (r == 0)
+			r = engine_conf_parse(v, &conf, err);
+		if (r < 0)
+			return err_prefix(err, r, "%s: engines: %s", name, v->string);
+	}
+	cJSON_Delete(c->engines);
+	c->engines = cJSON_Duplicate(engines, true);
+	return c->engines ? 0 : -ENOMEM;
+}
+
 static int add_part(struct config *c, const char *name, const cJSON *part, struct err *err)
 {
 	static const char *const parts[] = {"routes", "options", "engines", "runtimes"};
 	struct suggest s = {.word = part->string};
-	cJSON **keep = NULL;
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(parts) && strcmp(parts[i], part->string) != 0; i++)
@@ -82,10 +104,11 @@ static int add_part(struct config *c, const char *name, const cJSON *part, struc
 			r = options_parse(config_option_table, part, &c->opt, err);
 		return r < 0 ? err_prefix(err, r, "%s: options", name) : 0;
 	}
-	keep = i == 2 ? &c->engines : &c->runtimes;
-	cJSON_Delete(*keep);
-	*keep = cJSON_Duplicate(part, true);
-	return *keep ? 0 : -ENOMEM;
+	if (i == 2)
+		return add_engines(c, name, part, err);
+	cJSON_Delete(c->runtimes);
+	c->runtimes = cJSON_Duplicate(part, true);
+	return c->runtimes ? 0 : -ENOMEM;
 }
 
 int config_add_json(struct config *c, const char *name, const char *text, size_t len,

@@ -111,17 +111,14 @@ void doctor_engines(struct doctor *d)
 
 	check_engine(d, "engine", &(struct engine_conf){0}, DOCTOR_WARNING);
 	cJSON_ArrayForEach (v, d->c->engines) {
+		_cleanup_(engine_conf_done) struct engine_conf conf = {0};
+		struct err err = {""};
 		char name[80];
 
 		snprintf(name, sizeof(name), "engine %.64s", v->string);
-		check_engine(
-		    d, name,
-		    &(struct engine_conf){
-			.host = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(v, "host")),
-			.tls = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(v, "tls")),
-			.cert_path =
-			    cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(v, "cert_path")),
-		    },
-		    DOCTOR_ERROR);
+		if (engine_conf_parse(v, &conf, &err) < 0)
+			doctor_say(d, DOCTOR_ERROR, name, "%s", err.text);
+		else
+			check_engine(d, name, &conf, DOCTOR_ERROR);
 	}
 }

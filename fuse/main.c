@@ -7,11 +7,14 @@
 #include "lifecycle.h"
 #include "mounted.h"
 #include "mountpoint.h"
+#include "prune.h"
+#include "runtime_command.h"
 #include "serve.h"
 #include "session.h"
 
 #include "base/log.h"
 #include "base/std.h"
+#include "docker/engine.h"
 
 #include <limits.h>
 #include <string.h>
@@ -74,6 +77,8 @@ static void route_help(void)
 		if (t->options)
 			print_options(t->options);
 	}
+	printf("\nan engine (of \"engines\" of the file, by its name):\n");
+	print_options(engine_options);
 }
 
 static void set_up_log(const char *level)
@@ -113,7 +118,7 @@ static void help(void)
 
 static int run(const struct args *a, struct config *c, struct err *err)
 {
-	int r = a->what <= ARGS_DOCTOR ? configure(a, c, err) : 0;
+	int r = a->what <= ARGS_RUNTIME ? configure(a, c, err) : 0;
 
 	if (r < 0)
 		return r;
@@ -126,6 +131,10 @@ static int run(const struct args *a, struct config *c, struct err *err)
 		return 0;
 	case ARGS_DOCTOR:
 		return doctor(c, a->json);
+	case ARGS_PRUNE:
+		return prune(c, a->dry_run);
+	case ARGS_RUNTIME:
+		return runtime_command(a, c, err);
 	case ARGS_ROUTE_HELP:
 		route_help();
 		return 0;
@@ -153,5 +162,5 @@ int main(int argc, char **argv)
 	r = run(&a, &c, &err);
 	if (r < 0)
 		fprintf(stderr, "aib: %s\n", err.text[0] ? err.text : strerror(-r));
-	return r ? 1 : 0;
+	return r < 0 ? 1 : r;
 }

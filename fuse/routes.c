@@ -7,27 +7,6 @@
 
 /* ---- Names and numbers ---- */
 
-/* 15 bits of the path's hash, so that a route's numbers stay when others come and go; the next free
- * one where two meet. 0 is the composite's own. */
-static unsigned number_of(const struct routes *r, const char *path)
-{
-	uint32_t hash = 2166136261u;
-	unsigned n;
-	bool taken;
-
-	for (const char *p = path; *p; p++)
-		hash = (hash ^ (unsigned char)*p) * 16777619u;
-	n = (hash ^ hash >> 15) % 0x7fff + 1;
-	do {
-		taken = false;
-		for (size_t i = 0; i < r->n; i++)
-			taken |= r->list[i].bk && r->list[i].bk->ino_space == n;
-		if (taken)
-			n = n % 0x7fff + 1;
-	} while (taken);
-	return n;
-}
-
 static bool is_name(const char *s)
 {
 	size_t n = strlen(s);
@@ -79,6 +58,9 @@ static const char *source_of(const struct config_route *conf)
 struct maker {
 	const struct config *c;
 	const struct bk_mount *mount;
+	struct runtimes *runtimes;
+	struct bk_req *req;
+	struct progress *progress;
 	struct routes *r;
 	struct err *err;
 };
@@ -102,16 +84,54 @@ static int failed(struct maker *m, size_t i, int error)
 	return 0;
 }
 
+static const char *option(const struct config_route *conf, const char *key)
+{
+	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(conf->options, key));
+}
+
+/* What a route that names a runtime gives its type instead: with the runtime's image, which is
+ * built where it is missing. *RET is the caller's, NULL where it names none. */
+static int resolve_runtime(struct maker *m, const struct config_route *conf, cJSON **ret)
+{
+	_cleanup_(runtime_image_done) struct runtime_image image = {0};
+	const struct runtime_want want = {
+	    .name = config_runtime_of(conf),
+	    .engine = option(conf, "engine"),
+	    .pull = option(conf, "pull"),
+	};
+	int r;
+
+	if (!want.name)
+		return 0;
+	bk_req_extend(m->req, m->c->opt.prepare_timeout_ms);
+	progress_begin(m->progress, conf->path);
+	r = runtimes_image(m->req, m->runtimes, &want, progress_line, m->progress, &image, m->err);
+	progress_end(m->progress, r == 0);
+	return r < 0 ? r : runtimes_options(&image, conf->options, ret);
+}
+
 static int make(struct maker *m, size_t i, const cJSON *binds)
 {
 	const struct config_route *conf = &m->c->routes[i];
+	_cleanup_(cJSON_Deletep) cJSON *resolved = NULL;
 	struct route *route = &m->r->list[i];
 	struct bk *bk = NULL;
-	int r = conf->type->make(m->mount, conf->path, conf->options, binds, &bk, m->err);
+	int r = resolve_runtime(m, conf, &resolved);
+	int space;
 
+	if (r == 0)
+		r = conf->type->make(m->mount, conf->path, resolved ? resolved : conf->options,
+				     binds, &bk, m->err);
+	if (r < 0 && bk_req_check(m->req) == -EINTR)
+		return err_set(m->err, -EINTR, "interrupted");
 	if (r < 0)
 		return failed(m, i, r);
-	bk->ino_space = number_of(m->r, conf->path);
+	space = bk_space_take(m->mount->spaces, conf->path);
+	if (space < 0) {
+		bk_free(bk);
+		return failed(m, i, space);
+	}
+	bk->ino_space = space;
 	bk->readonly |= conf->readonly;
 	if (conf->host_exec)
 		bk->no_host_exec = false;
@@ -192,8 +212,11 @@ static int link_exec(struct maker *m)
 	return 0;
 }
 
-static int prepare_all(struct maker *m, struct bk_req *req, struct progress *progress)
+static int prepare_all(struct maker *m)
 {
+	struct progress *progress = m->progress;
+	struct bk_req *req = m->req;
+
 	for (size_t i = 0; i < m->r->n; i++) {
 		struct bk *bk = m->r->list[i].bk;
 		int r;
@@ -214,11 +237,19 @@ static int prepare_all(struct maker *m, struct bk_req *req, struct progress *pro
 	return 0;
 }
 
-int routes_new(const struct config *c, const struct bk_mount *mount, struct bk_req *req,
-	       struct progress *progress, struct routes *ret, struct err *err)
+int routes_new(const struct config *c, const struct bk_mount *mount, struct runtimes *runtimes,
+	       struct bk_req *req, struct progress *progress, struct routes *ret, struct err *err)
 {
 	_cleanup_(routes_free) struct routes routes = {0};
-	struct maker m = {.c = c, .mount = mount, .r = &routes, .err = err};
+	struct maker m = {
+	    .c = c,
+	    .mount = mount,
+	    .runtimes = runtimes,
+	    .req = req,
+	    .progress = progress,
+	    .r = &routes,
+	    .err = err,
+	};
 	int r;
 
 	routes.list = calloc(c->n_routes, sizeof(*routes.list));
@@ -236,7 +267,7 @@ int routes_new(const struct config *c, const struct bk_mount *mount, struct bk_r
 	if (r == 0)
 		r = link_exec(&m);
 	if (r == 0)
-		r = prepare_all(&m, req, progress);
+		r = prepare_all(&m);
 	if (r < 0)
 		return r;
 	*ret = routes;
@@ -244,17 +275,19 @@ int routes_new(const struct config *c, const struct bk_mount *mount, struct bk_r
 	return 0;
 }
 
-int routes_add(struct routes *r, const char *path, const char *type, struct bk *bk, bool hidden)
+int routes_add(struct routes *r, struct bk_spaces *spaces, const char *path, const char *type,
+	       struct bk *bk, bool hidden)
 {
+	int space = bk_space_take(spaces, path);
 	struct route *old = r->list, *grown;
 	char *copy = strdup(path);
 
-	bk->ino_space = number_of(r, path);
-	grown = copy ? reallocarray(NULL, r->n + 1, sizeof(*grown)) : NULL;
+	grown = copy && space >= 0 ? reallocarray(NULL, r->n + 1, sizeof(*grown)) : NULL;
 	if (!grown) {
 		free(copy);
 		return -ENOMEM;
 	}
+	bk->ino_space = space;
 	memcpy(grown, old, r->n * sizeof(*grown));
 	for (size_t i = 0; i < r->n; i++)
 		if (grown[i].exec)

@@ -12,6 +12,7 @@
 #include "routes.h"
 #include "server/server.h"
 #include "session.h"
+#include "sessions/request.h"
 
 #include <fcntl.h>
 #include <fuse_opt.h>
@@ -30,11 +31,14 @@ struct daemon {
 
 	struct registry_entry entry;
 	char id[REGISTRY_ID_SIZE];
-	char *guest, *socket;
+	char *guest, *socket, *job_dir;
+	struct bk_spaces *spaces;
 	struct bk_mount mount; /* what the backends of the routes borrow */
+	struct runtimes *runtimes;
 	struct routes routes;
 	struct bk *control; /* one of the routes, or NULL */
 	struct control_mount shown;
+	struct sessions_control sessions;
 	struct server *server;
 	struct bk *composite;
 	struct ops_tree tree; /* what operations work on */
@@ -96,22 +100,32 @@ static int make_routes(struct daemon *d, struct err *err)
 {
 	const struct config_options *o = &d->c->opt;
 	struct progress progress;
+	int r;
 
 	d->guest = o->guest ? realpath(o->guest, NULL) : find_guest();
 	if (!d->guest)
 		return err_set(err, -errno, "aib-guest: %s: %m", o->guest ? o->guest : "");
 	progress_init(&progress);
+	r = bk_spaces_new(&d->spaces);
+	if (r < 0)
+		return r;
 	d->mount = (struct bk_mount){
 	    .id = d->id,
 	    .mountpoint = d->mountpoint,
+	    .alive = d->entry.info,
 	    .uid = geteuid(),
 	    .gid = getegid(),
 	    .spool_dir = o->spool,
 	    .guest = d->guest,
 	    .engines = d->c->engines,
+	    .spaces = d->spaces,
 	    .can_switch_user = geteuid() == 0,
 	};
-	return routes_new(d->c, &d->mount, &d->preparing, &progress, &d->routes, err);
+	r = config_runtimes(d->c, &d->runtimes, err);
+	d->mount.runtimes = d->runtimes;
+	return r < 0 ? r
+		     : routes_new(d->c, &d->mount, d->runtimes, &d->preparing, &progress,
+				  &d->routes, err);
 }
 
 /* Nothing before the session is there. */
@@ -125,6 +139,15 @@ static int session_metrics(void *object, struct buf *out)
 		fs_figures(d->fs, &figures);
 	pthread_mutex_unlock(&d->lock);
 	return figures_write(&figures, out);
+}
+
+/* Whether there are sandboxes that may be others'. */
+static bool has_sessions(const struct routes *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (r->list[i].bk && r->list[i].bk->ops->enter)
+			return true;
+	return false;
 }
 
 /* The control tree is a route as any other; what it shows are the routes before it. */
@@ -142,11 +165,15 @@ static int add_control(struct daemon *d)
 		.gid = getegid(),
 		.users = d->c->control_users,
 		.n_users = d->c->n_control_users,
+		.open = has_sessions(&d->routes),
+		.enter = sessions_control_enter,
+		.ctx = &d->sessions,
 	    },
 	    &d->control);
 	if (r < 0)
 		return r;
-	r = routes_add(&d->routes, "/.aib", "control", d->control, strcmp(how, "hidden") == 0);
+	r = routes_add(&d->routes, d->mount.spaces, "/.aib", "control", d->control,
+		       strcmp(how, "hidden") == 0);
 	if (r < 0) {
 		bk_free(TAKE(d->control));
 		return r;
@@ -158,7 +185,11 @@ static int add_control(struct daemon *d)
 	    .socket = d->socket,
 	};
 	r = control_populate(d->control, &d->shown);
-	return r < 0 ? r : control_add_metrics(d->control, session_metrics, d);
+	if (r == 0)
+		r = runtimes_add_control(d->runtimes, d->control);
+	if (r == 0)
+		r = control_add_metrics(d->control, session_metrics, d);
+	return r < 0 ? r : sessions_control_add(&d->sessions, d->control);
 }
 
 static void asked_to_end(void *ctx, bool force)
@@ -172,8 +203,15 @@ static bool may_change(const struct route *r, const struct bk *bk)
 	return r->bk && (r->bk == bk || (r->exec && r->exec->bk == bk));
 }
 
+/* One that says itself what its commands may change. */
+static void forget_tree(void *ctx, struct bk *bk)
+{
+	fs_changed(ctx, bk);
+}
+
 static void changed(void *ctx, struct bk *bk)
 {
+	const struct bk_sandbox_ops *ops = bk->ops->sandbox;
 	struct daemon *d = ctx;
 	struct fs *fs;
 
@@ -181,7 +219,9 @@ static void changed(void *ctx, struct bk *bk)
 	pthread_mutex_lock(&d->lock);
 	fs = d->fs;
 	pthread_mutex_unlock(&d->lock);
-	for (size_t i = 0; fs && i < d->routes.n; i++)
+	if (fs && ops->touches)
+		ops->touches(bk, forget_tree, fs);
+	for (size_t i = 0; fs && !ops->touches && i < d->routes.n; i++)
 		if (may_change(&d->routes.list[i], bk))
 			fs_changed(fs, d->routes.list[i].bk);
 }
@@ -199,10 +239,45 @@ static void replaced(void *ctx, struct bk_node *dir, const char *name)
 		fs_replaced(fs, dir, name);
 }
 
-static int add_server(struct daemon *d, struct err *err)
+/* DIR/.jobs/ID of the mount; DIR is where a user's programs keep what outlives them, and sessions,
+ * whose names have no dot at the start. */
+static int find_job_dir(struct daemon *d, struct err *err)
 {
+	const char *given = d->c->opt.job_dir, *home = getenv("HOME");
+	const char *state = getenv("XDG_STATE_HOME");
 	int r;
 
+	if (given)
+		r = asprintf(&d->job_dir, "%s/%s", given, d->id);
+	else if (geteuid() == 0)
+		r = asprintf(&d->job_dir, "/var/lib/aib/.jobs/%s", d->id);
+	else if (state && *state == '/')
+		r = asprintf(&d->job_dir, "%s/aib/.jobs/%s", state, d->id);
+	else
+		r = asprintf(&d->job_dir, "%s/.local/state/aib/.jobs/%s", home ? home : "", d->id);
+	if (r >= 0 && *d->job_dir == '/')
+		return 0;
+	if (r < 0)
+		d->job_dir = NULL;
+	return r < 0 ? -ENOMEM
+		     : err_set(err, -EINVAL, "job_dir %s: must be an absolute path", given);
+}
+
+static int answer_sessions(void *ctx, struct bk_req *req, bool all, const cJSON *request,
+			   cJSON **ret, struct err *err)
+{
+	struct daemon *d = ctx;
+
+	return sessions_answer(&d->sessions, req, all, request, ret, err);
+}
+
+static int add_server(struct daemon *d, struct err *err)
+{
+	const struct config_options *o = &d->c->opt;
+	int r = find_job_dir(d, err);
+
+	if (r < 0)
+		return r;
 	d->tree = (struct ops_tree){
 	    .root = d->composite,
 	    .mountpoint = d->mountpoint,
@@ -214,26 +289,30 @@ static int add_server(struct daemon *d, struct err *err)
 	    .replaced = replaced,
 	    .ctx = d,
 	};
-	r = server_new(
+	return server_new(
 	    &(struct server_conf){
 		.socket_path = d->socket,
 		.mountpoint = d->mountpoint,
 		.routes = d->routes.list,
 		.n_routes = d->routes.n,
 		.uid = geteuid(),
+		.jobs = {.dir = d->job_dir,
+			 .max_jobs = o->max_jobs,
+			 .keep_jobs = o->keep_jobs,
+			 .output = o->job_output,
+			 .wait_ms = o->job_wait_ms},
+		.control = d->control,
 		.users = d->c->control_users,
 		.n_users = d->c->n_control_users,
 		.tree = &d->tree,
 		.max_operations = d->c->opt.max_operations,
 		.ctx = d,
+		.open = has_sessions(&d->routes),
 		.changed = changed,
+		.sessions = answer_sessions,
 		.umount = asked_to_end,
 	    },
 	    &d->server, err);
-
-	if (r < 0 || !d->control)
-		return r;
-	return control_add_file(d->control, NULL, "exec", &server_exec_file, d->server);
 }
 
 static int make_session(struct daemon *d)
@@ -313,6 +392,8 @@ static int start(struct daemon *d, struct err *err)
 	}
 	r = make_routes(d, err);
 	if (r == 0)
+		r = sessions_control_init(&d->sessions, d->routes.list, d->routes.n);
+	if (r == 0)
 		r = add_control(d);
 	if (r == 0)
 		r = composite_new(d->routes.list, d->routes.n, &d->composite, err);
@@ -350,16 +431,22 @@ static void end(struct daemon *d, bool stuck)
 	fs_free(fs);
 	if (!stuck) {
 		bk_free(d->composite);
+		sessions_control_end(&d->sessions);
 		routes_stop(&d->routes, say, d);
 	}
 	server_free(d->server);
-	if (!stuck)
+	if (!stuck) {
+		sessions_control_done(&d->sessions);
 		routes_free(&d->routes);
+		runtimes_free(d->runtimes);
+		bk_spaces_free(d->spaces);
+	}
 	registry_remove(&d->entry);
 	lifecycle_done(&d->life);
 	bk_req_done(&d->preparing);
 	free(d->guest);
 	free(d->socket);
+	free(d->job_dir);
 }
 
 int serve(const struct config *c, const char *mountpoint, bool foreground, struct err *err)

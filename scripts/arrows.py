@@ -1,6 +1,6 @@
 """Holds the shape of the code (README.md's map): includes go one way.
 
-    base <- backend.h <- each backend <- exec <- fuse
+    base <- backend.h <- each backend <- exec <- sessions <- fuse
 
 Siblings do not include each other (remote's public headers are for those who use it), and only fuse/ knows libfuse. Besides, the folders that README.md
 names exist, and each folder with sources is named there.
@@ -11,7 +11,7 @@ import re
 import sys
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-SOURCE = ("backends", "exec", "fuse")
+SOURCE = ("backends", "exec", "sessions", "fuse")
 BASE = "backends/base"
 REMOTE_CLIENT, REMOTE_SERVER = "backends/remote/remote.h", "backends/remote/serve.h"
 REMOTE_OFFER = "backends/remote/offer.h"
@@ -30,10 +30,11 @@ MAY = {
     "exec": [BASE],
     # Its `serve` is the host backend behind the server end of remote.
     "exec/guest": [BASE, "backends", "backends/host", REMOTE_SERVER, REMOTE_OFFER, "exec/protocol.h",
-                   "exec/pump.h"],
+                   "exec/pump.h", "exec/pass.h"],
     "exec/client": [BASE, "exec"],
     "exec/server": [BASE, "backends", "backends/*", "exec"],
-    "fuse": [BASE, "backends", "backends/*", "exec", "exec/server"],
+    "sessions": [BASE, "backends", "backends/*", "exec", "exec/server"],
+    "fuse": [BASE, "backends", "backends/*", "exec", "exec/server", "sessions"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 
@@ -63,7 +64,7 @@ def allowed(path, target):
 
 def resolve(file, name):
     """The header of ours that an #include means, or None."""
-    for base in (file.parent, TOP / "backends", TOP / "exec", TOP / "fuse", TOP):
+    for base in (file.parent, TOP / "backends", TOP / "exec", TOP / "sessions", TOP / "fuse", TOP):
         found = (base / name).resolve()
         if found.is_file() and TOP in found.parents:
             return found.relative_to(TOP)

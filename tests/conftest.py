@@ -8,6 +8,7 @@ import threading
 import pytest
 
 import harness
+import remote
 
 TIMEOUT = 120  # seconds a test may take; more with @pytest.mark.timeout(SECONDS)
 
@@ -112,3 +113,19 @@ def registry(engine, world):
     registry = harness.Registry(engine, world.dir / "state")
     yield registry
     registry.close()
+
+
+@pytest.fixture
+def sshd(engine, world):
+    """A real sshd before the engine (remote.Sshd)."""
+    sshd = remote.Sshd(world.dir / "sshd", engine)
+    yield sshd
+    sshd.close()
+
+
+@pytest.fixture(scope="session")
+def tls():
+    """A dockerd of its own that wants TLS and client certificates on TCP (remote.TlsEngine)."""
+    tls = remote.TlsEngine()
+    yield tls
+    tls.close()

@@ -66,6 +66,15 @@ def mounts_below(path):
     return sorted(found, reverse=True)
 
 
+def stat_of(entry):
+    """(state, parent's pid) of a process, by its directory in /proc; of one that is gone, nothing."""
+    try:
+        fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+        return fields[0], int(fields[1])
+    except OSError:
+        return ()
+
+
 def rss_kb(pid):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
@@ -89,6 +98,7 @@ class World:
             "AIB_TEST_WORLD": self.id,
             "AIB_RUNTIME_DIR": str(self.dir / "run"),
             "XDG_STATE_HOME": str(self.dir / "state"),
+            "AIB_JOB_DIR": str(self.dir / "state" / "jobs"),
             "TMPDIR": str(self.dir / "tmp"),
             "PATH": f"{BIN}:{os.environ['PATH']}",
             **{name: ":".join(filter(None, (os.environ.get(name), options))) for name in SANITIZERS},

@@ -274,6 +274,16 @@ static int control_readdir(struct bk_req *req, struct bk_file *file, uint64_t co
 	return 0;
 }
 
+static int control_enter(struct bk *bk, uid_t uid, const char *path, const char *name,
+			 struct bk_use *ret, char **ret_dir, struct err *err)
+{
+	const struct control_conf *conf = &control_of(bk)->conf;
+
+	if (path && conf->enter)
+		return conf->enter(conf->ctx, uid, path, ret, ret_dir, err);
+	return err_set(err, -ENOENT, "the control tree has no sandbox; name one with --sandbox");
+}
+
 /* ---- The backend ---- */
 
 static struct bk_node *control_root(struct bk *bk)
@@ -314,6 +324,7 @@ static const struct bk_ops control_ops = {
     .release = control_release,
     .readdir = control_readdir,
     .through = control_through,
+    .enter = control_enter,
 };
 
 int control_new(const struct control_conf *conf, struct bk **ret)

@@ -24,6 +24,10 @@ struct control_file_ops {
 	int (*show)(void *object, struct buf *out);
 	/* A file that grows: its true size, and a read of it: bytes, 0 at the end, or -errno. */
 	uint64_t (*live_size)(void *object);
+	/* Such a file is opened, and was closed for good, also after it was removed. NULL: nobody
+	 * wants to know. */
+	void (*opened)(void *object);
+	void (*closed)(void *object);
 	ssize_t (*live_read)(void *object, uint64_t pos, void *data, size_t size);
 	/*
 	 * One write(2) is one command: TEXT has no trailing newline. It is validated and queued;
@@ -82,6 +86,11 @@ struct control_conf {
 	const uid_t *users; /* further users; borrowed */
 	size_t n_users;
 	bool open; /* others come as far as directories that are theirs, or `open` */
+	/* bk_ops.enter for a path of the control tree ("/sessions/alice/root/tmp"); NULL: none of it
+	 * is of a sandbox. */
+	int (*enter)(void *ctx, uid_t uid, const char *path, struct bk_use *ret, char **ret_dir,
+		     struct err *err);
+	void *ctx;
 };
 
 /* Of a directory that is as its parent: all zero. */
@@ -109,6 +118,13 @@ int control_add_link(struct bk *control, struct control_dir *parent, const char 
 		     const char *target);
 int control_add_tree(struct bk *control, struct control_dir *parent, const char *name,
 		     const struct control_tree_ops *ops, void *object);
+
+/*
+ * DIR/ctl of BK's sandbox, NAME in messages: each write is one verb of its `ctl`, queued. RELEASE(ARG)
+ * (may be NULL) is called once BK is not used any more; ARG is the caller's after a failure.
+ */
+int control_add_ctl(struct bk *control, struct control_dir *dir, const char *name, struct bk *bk,
+		    void (*release)(void *arg), void *arg);
 
 /*
  * Take DIR away with all that is in it. Files that are open stay as they are until they are closed,

@@ -234,6 +234,8 @@ int control_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_
 	pthread_mutex_init(&f->lock, NULL);
 	f->uid = req->uid;
 	f->file = (struct bk_file){.node = bk_node_ref(node), .flags = flags};
+	if (n->ops->opened)
+		n->ops->opened(n->object);
 	*ret = &f->file;
 	return 0;
 }
@@ -241,13 +243,16 @@ int control_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_
 void control_release(struct bk_file *file)
 {
 	struct control_file *f = control_file_of(file);
+	const struct control_node *n = control_node_of(file->node);
 
 	/* An open directory is a bare bk_file of the wrappers'. */
-	if (control_node_of(file->node)->kind == CONTROL_DIR) {
+	if (n->kind == CONTROL_DIR) {
 		bk_node_unref(file->node);
 		free(file);
 		return;
 	}
+	if (n->ops->closed)
+		n->ops->closed(n->object);
 	store_emptied(f);
 	transaction_drop(f);
 	pthread_mutex_destroy(&f->lock);

@@ -18,7 +18,10 @@ static const char *const verbs[] = {"start", "stop", "restart", "pause", "unpaus
 
 /* The object of `ctl`. */
 struct queue {
-	const struct route *route;
+	char *name;
+	struct bk *bk;
+	void (*release)(void *arg);
+	void *arg;
 	struct pool *pool; /* one thread: commands run in their order */
 	pthread_mutex_t lock;
 	struct bk_req *running; /* guarded by lock; cancelled at the end */
@@ -47,7 +50,7 @@ static void run_command(struct work *work)
 {
 	struct command *cmd = container_of(work, struct command, work);
 	struct queue *q = cmd->queue;
-	struct bk *bk = q->route->bk;
+	struct bk *bk = q->bk;
 	struct bk_req req;
 	struct err err = {""};
 	int r = 0;
@@ -58,7 +61,7 @@ static void run_command(struct work *work)
 	set_running(q, NULL);
 	bk_req_done(&req);
 	if (r < 0)
-		log_error("sandbox %s: %s: %s", q->route->name, cmd->verb,
+		log_error("sandbox %s: %s: %s", q->name, cmd->verb,
 			  *err.text ? err.text : strerror(-r));
 	free(cmd);
 }
@@ -95,19 +98,24 @@ static void queue_free(void *object)
 		bk_req_cancel(q->running);
 	pthread_mutex_unlock(&q->lock);
 	pool_end(q->pool);
+	if (q->release)
+		q->release(q->arg);
 	pthread_mutex_destroy(&q->lock);
+	free(q->name);
 	free(q);
 }
 
-static struct queue *queue_new(const struct route *route)
+static struct queue *queue_new(const char *name, struct bk *bk)
 {
 	const struct pool_conf conf = {.threads = 1, .queue = MAX_QUEUED, .idle_ms = IDLE_MS};
 	struct queue *q = calloc(1, sizeof(*q));
 
 	if (!q)
 		return NULL;
-	q->route = route;
-	if (pool_new(&conf, &q->pool) < 0) {
+	q->name = strdup(name);
+	q->bk = bk;
+	if (!q->name || pool_new(&conf, &q->pool) < 0) {
+		free(q->name);
 		free(q);
 		return NULL;
 	}
@@ -143,11 +151,28 @@ static const struct control_file_ops error_file = {.show = show_error};
 static const struct control_file_ops ctl_file = {.command = queue_command,
 						 .object_free = queue_free};
 
+int control_add_ctl(struct bk *control, struct control_dir *dir, const char *name, struct bk *bk,
+		    void (*release)(void *arg), void *arg)
+{
+	struct queue *q = queue_new(name, bk);
+	int r;
+
+	if (!q)
+		return -ENOMEM;
+	r = control_add_file(control, dir, "ctl", &ctl_file, q);
+	if (r < 0) {
+		queue_free(q);
+		return r;
+	}
+	q->release = release;
+	q->arg = arg;
+	return 0;
+}
+
 int control_add_sandbox(struct bk *control, struct control_dir *sandboxes,
 			const struct route *route)
 {
 	struct control_dir *dir;
-	struct queue *q;
 	int r =
 	    control_add_dir(control, sandboxes, route->name, &(struct control_dir_conf){0}, &dir);
 
@@ -157,13 +182,5 @@ int control_add_sandbox(struct bk *control, struct control_dir *sandboxes,
 		r = control_add_file(control, dir, "error", &error_file, (void *)route);
 	if (r == 0 && route->bk->ops->sandbox->limits)
 		r = control_add_file(control, dir, "limits", &limits_file, (void *)route);
-	if (r < 0)
-		return r;
-	q = queue_new(route);
-	if (!q)
-		return -ENOMEM;
-	r = control_add_file(control, dir, "ctl", &ctl_file, q);
-	if (r < 0)
-		queue_free(q);
-	return r;
+	return r < 0 ? r : control_add_ctl(control, dir, route->name, route->bk, NULL, NULL);
 }

@@ -39,6 +39,7 @@
 
 const struct option docker_options[] = {
     {"image", OPTION_STRING, AT(image), NULL, "image of the sandbox"},
+    {"runtime", OPTION_STRING, AT(runtime), NULL, "runtime to make it of, in place of an image"},
     {"name", OPTION_STRING, AT(name), NULL, "name of the container (aib-MOUNT-ROUTE)"},
     {"pull", OPTION_STRING, AT(pull), "missing|always|never", "when to pull the image"},
     {"volumes", OPTION_JSON, AT(volumes_json), NULL, "{\"/host/dir\": \"/in/sandbox[:ro]\"}"},
@@ -50,7 +51,12 @@ const struct option docker_options[] = {
     {"disk", OPTION_SIZE, AT(disk), NULL, "size of the sandbox's own layer"},
     {"env", OPTION_JSON, AT(env_json), NULL, "{\"NAME\": \"value\"}"},
     {"workdir", OPTION_STRING, AT(workdir), NULL, "made where missing (/workspace)"},
-    {"keep", OPTION_BOOL, AT(keep), NULL, "keep the container at umount"},
+    {"keep", OPTION_BOOL, AT(keep), NULL, "keep the container at umount, stopped: end=stop"},
+    {"end", OPTION_STRING, AT(end), "remove|stop|leave",
+     "the container at umount: removed, or kept for the next mount here, stopped or as it is"},
+    {"labels", OPTION_JSON, AT(labels_json), NULL, "{\"NAME\": \"value\"}, of the container"},
+    {"links", OPTION_JSON, AT(links_json), NULL,
+     "{\"/in/sandbox\": \"target\"}: links that are made where nothing is"},
     {"host_paths", OPTION_BOOL, AT(host_paths), NULL,
      "the mount's own absolute path exists in the sandbox (on)"},
     {"oci_runtime", OPTION_STRING, AT(oci_runtime), NULL, "OCI runtime, such as runsc"},
@@ -129,6 +135,11 @@ static int add_volume(struct docker_conf *c, const char *host, const char *place
 	_cleanup_free_ char *given = strdup(host);
 	struct volume *grown;
 
+	if (c->at.host && strncmp(c->at.host, "ssh://", 6) == 0)
+		return err_set(err, -EINVAL,
+			       "volume %s: a directory of this machine, but the engine (%s) is "
+			       "another's",
+			       host, c->at.host);
 	if (!real)
 		return err_set(err, -errno, "volume %s: %s", host, strerror(errno));
 	if (!copy || !given)
@@ -136,7 +147,7 @@ static int add_volume(struct docker_conf *c, const char *host, const char *place
 	if (!path_is_plain(place) || strcmp(place, "/") == 0)
 		return err_set(err, -EINVAL, "volume %s: \"%s\" is not a plain absolute path", host,
 			       place);
-	if (holds_engine(real, c->engine_host))
+	if (holds_engine(real, c->at.host))
 		return err_set(err, -EPERM,
 			       "volume %s: the engine's socket is there; a sandbox that has it has "
 			       "this machine",
@@ -264,42 +275,23 @@ static int add_env(struct docker_conf *c, struct err *err)
 	return 0;
 }
 
-static int copy_string(char **field, const cJSON *obj, const char *key)
-{
-	const cJSON *v = cJSON_GetObjectItemCaseSensitive(obj, key);
-
-	if (!cJSON_IsString(v))
-		return 0;
-	*field = strdup(v->valuestring);
-	return *field ? 0 : -ENOMEM;
-}
-
-static int find_engine(struct docker_conf *c, const cJSON *engines, struct err *err)
-{
-	const cJSON *e;
-
-	if (!c->engine)
-		return 0;
-	if (strstr(c->engine, "://")) {
-		c->engine_host = strdup(c->engine);
-		return c->engine_host ? 0 : -ENOMEM;
-	}
-	e = cJSON_GetObjectItemCaseSensitive(engines, c->engine);
-	if (!cJSON_IsObject(e))
-		return err_set(err, -EINVAL, "engine \"%s\" is not in \"engines\" of the config",
-			       c->engine);
-	c->engine_tls = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(e, "tls"));
-	if (copy_string(&c->engine_host, e, "host") < 0 ||
-	    copy_string(&c->engine_cert, e, "cert_path") < 0)
-		return -ENOMEM;
-	return 0;
-}
-
 static int set_default(char **field, const char *value)
 {
 	if (!*field)
 		*field = strdup(value);
 	return *field ? 0 : -ENOMEM;
+}
+
+static bool are_strings(const cJSON *object)
+{
+	const cJSON *v;
+
+	if (object && !cJSON_IsObject(object))
+		return false;
+	cJSON_ArrayForEach (v, object)
+		if (!cJSON_IsString(v))
+			return false;
+	return true;
 }
 
 static int check(struct docker_conf *c, const struct bk_mount *mount, bool attach, struct err *err)
@@ -319,6 +311,11 @@ static int check(struct docker_conf *c, const struct bk_mount *mount, bool attac
 		return -ENOMEM;
 	if (!path_is_plain(c->workdir))
 		return err_set(err, -EINVAL, "\"workdir\" must be a plain absolute path");
+	if (c->end)
+		c->keep = strcmp(c->end, "remove") != 0;
+	if (!are_strings(c->labels_json) || !are_strings(c->links_json))
+		return err_set(err, -EINVAL,
+			       "\"labels\" and \"links\" must be objects of names and strings");
 	if (strncmp(c->network, "container:", 10) == 0)
 		return err_set(err, -EINVAL, "\"network\" may not be another container's");
 	if (c->memory < 6 << 20)
@@ -346,7 +343,7 @@ int docker_conf_parse(struct docker_conf *c, const struct bk_mount *mount, bool 
 	if (r == 0)
 		r = check(c, mount, attach, err);
 	if (r == 0)
-		r = find_engine(c, mount->engines, err);
+		r = engine_conf_find(c->engine, mount->engines, &c->at, err);
 	if (r == 0)
 		r = add_volumes(c, c->volumes_json, err);
 	if (r == 0)
@@ -376,6 +373,5 @@ void docker_conf_free(struct docker_conf *c)
 	free(TAKE(c->volumes));
 	c->n_volumes = 0;
 	cJSON_Delete(TAKE(c->env));
-	free(TAKE(c->engine_host));
-	free(TAKE(c->engine_cert));
+	engine_conf_done(&c->at);
 }

@@ -5,7 +5,7 @@
 #define AIB_DOCKER_CONF_H
 
 #include "../backend.h"
-#include "../base/options.h"
+#include "engine.h"
 
 /* A host directory in the container. */
 struct volume {
@@ -18,22 +18,21 @@ struct volume {
 
 struct docker_conf {
 	/* as given */
+	char *runtime; /* never here: whoever makes the route puts the runtime's image in its place */
 	char *image, *container, *engine, *name, *network, *user, *workdir, *oci_runtime;
-	char *pull, *symlinks, *pseudo, *transport, *guest, *idmap;
-	cJSON *volumes_json, *volume_json, *env_json;
+	char *pull, *symlinks, *pseudo, *transport, *guest, *idmap, *end;
+	cJSON *volumes_json, *volume_json, *env_json, *labels_json, *links_json;
 	uint64_t memory, disk, pids;
 	uint64_t start_timeout, timeout; /* ms */
 	uint64_t spool_max, index_max;
 	double cpus;
-	bool keep, host_paths;
+	bool keep, host_paths; /* `keep` is what `end` says, where that is given */
 
 	/* made of the above */
 	struct volume *volumes;
 	size_t n_volumes;
-	cJSON *env;	   /* array of "K=V" */
-	char *engine_host; /* NULL: the default engine */
-	char *engine_cert; /* certificate directory or NULL */
-	bool engine_tls;
+	cJSON *env;	       /* array of "K=V" */
+	struct engine_conf at; /* of the engine */
 };
 
 extern const struct option docker_options[], container_options[];

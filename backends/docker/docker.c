@@ -1,6 +1,6 @@
 /*
- * The docker backend's two types of route and its life: "docker" makes a container of its own,
- * "container" attaches to one that exists.
+ * The docker backend's two types of route and its life: "docker" (and "runtime") makes a container of its
+ * own, "container" attaches to one that exists.
  */
 #include "docker.h"
 
@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-extern const struct bk_type docker_type, container_type;
+extern const struct bk_type docker_type, runtime_type, container_type;
 
 int docker_prepare(struct bk_req *req, struct bk *bk, void (*progress)(void *ctx, const char *text),
 		   void *ctx, struct err *err)
@@ -138,6 +138,14 @@ static int make_container(const struct bk_mount *mount, const char *route, const
 const struct bk_type docker_type = {
     .name = "docker",
     .source_key = "image",
+    .make = make_docker,
+    .options = docker_options,
+};
+
+/* With the image of a runtime. */
+const struct bk_type runtime_type = {
+    .name = "runtime",
+    .source_key = "runtime",
     .make = make_docker,
     .options = docker_options,
 };

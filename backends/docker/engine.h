@@ -15,22 +15,41 @@
 #define AIB_DOCKER_ENGINE_H
 
 #include "../backend.h"
+#include "../base/options.h"
 
 struct engine;
 
-/* Where an engine is. Strings are borrowed by engine_open. */
+/* Where an engine is, and how it is reached: one of "engines" of the configuration, or a URL. */
 struct engine_conf {
-	const char *host; /* unix:///path, tcp://host:port, http(s)://…; NULL: see engine_open */
-	bool tls;	  /* with tcp: TLS, verified against ca.pem */
-	const char *cert_path; /* directory with ca.pem, cert.pem, key.pem */
-	uint64_t timeout_ms;   /* without progress; 0: 30 s */
+	char *host; /* unix:///path, tcp://host:port, http(s)://…, ssh://…; NULL: see engine_open */
+	bool tls;   /* with tcp: TLS, with the server verified; implied by `cert` */
+	char *cert; /* directory with ca.pem (or the machine's own CAs), cert.pem and key.pem */
+	char *api_version;	     /* the newest to use; NULL: what both know */
+	uint64_t connect_timeout_ms; /* 0: 10 s over ssh, else `timeout_ms` */
+	char *ssh_config, *ssh_identity, *ssh_dial;
+	uint64_t timeout_ms; /* without progress; 0: 30 s. No key of "engines" */
 };
 
+extern const struct option engine_options[]; /* the keys of a named engine */
+
 /*
- * Make a client; does not connect. Without a host: DOCKER_HOST (with DOCKER_TLS_VERIFY and
- * DOCKER_CERT_PATH), the current context of the docker client's configuration, then the first
- * existing of /var/run/docker.sock, $XDG_RUNTIME_DIR/docker.sock, ~/.docker/run/docker.sock,
- * /run/podman/podman.sock, $XDG_RUNTIME_DIR/podman/podman.sock.
+ * Where the engine NAME is: one of ENGINES ("engines" of the configuration, may be NULL), a URL, or
+ * the default one where NAME is NULL. *RET is the caller's, to be ended with engine_conf_done.
+ * Nothing is opened or asked. -EINVAL with text: no such name (with a suggestion), an unknown key,
+ * a value that is none.
+ */
+int engine_conf_find(const char *name, const cJSON *engines, struct engine_conf *ret,
+		     struct err *err);
+/* The same of one value of "engines". */
+int engine_conf_parse(const cJSON *obj, struct engine_conf *ret, struct err *err);
+void engine_conf_done(struct engine_conf *c); /* takes an empty one */
+
+/*
+ * Make a client; does not connect. CONF is read, not kept; NULL is an empty one. Files of `cert`
+ * are looked at: -EACCES, -ENOENT … with text that names the one. Without a host: DOCKER_HOST (with
+ * DOCKER_TLS_VERIFY and DOCKER_CERT_PATH), the current context of the docker client's
+ * configuration, then the first existing of /var/run/docker.sock, $XDG_RUNTIME_DIR/docker.sock,
+ * ~/.docker/run/docker.sock, /run/podman/podman.sock, $XDG_RUNTIME_DIR/podman/podman.sock.
  */
 int engine_open(const struct engine_conf *conf, struct engine **ret, struct err *err);
 void engine_close(struct engine *e); /* no call may be running; takes NULL */
@@ -52,6 +71,30 @@ int engine_image_inspect(struct bk_req *, struct engine *, const char *image, cJ
  * few a second; may be NULL. Credentials of the docker client's configuration are used. */
 int engine_image_pull(struct bk_req *, struct engine *, const char *image,
 		      void (*progress)(void *ctx, const char *text), void *ctx, struct err *);
+
+/* All images with a label "KEY=VALUE" or "KEY", those without a name too: the JSON array of
+ * GET /images/json. */
+int engine_image_list(struct bk_req *, struct engine *, const char *label, cJSON **ret,
+		      struct err *);
+/* IMAGE is a name, which goes, and the image with its last one; or an id. Missing is success;
+ * -EBUSY where a container is of it. */
+int engine_image_remove(struct bk_req *, struct engine *, const char *image, struct err *);
+
+struct engine_build {
+	const char *dockerfile; /* the text: there are no other files */
+	const char *tag;	/* what the image is called when it is built, and not before */
+	const cJSON *labels;	/* object of strings */
+	const char *network;	/* of its commands; NULL: the engine's default */
+	bool no_cache;		/* also what was done by an earlier build is done again */
+	uint64_t timeout_ms;	/* without a line of output */
+};
+/*
+ * Build an image, with each line of output to PROGRESS (printable; may be NULL). A line moves REQ's
+ * deadline on: it is at least `timeout_ms` away. Cancelling aborts the build. Failure has the
+ * engine's text and the last lines of the output.
+ */
+int engine_image_build(struct bk_req *, struct engine *, const struct engine_build *,
+		       void (*progress)(void *ctx, const char *text), void *ctx, struct err *);
 
 /* ---- Networks ---- */
 int engine_network_inspect(struct bk_req *, struct engine *, const char *name, cJSON **ret,

@@ -13,12 +13,12 @@
 #include <string.h>
 
 #define ARGS_MAX 65536
-#define FLAGS_MAX 24
+#define FLAGS_MAX 32
 
 struct run_args {
 	const char **argv;
 	size_t n;
-	char tty[32], timeout[32];
+	char tty[32], timeout[32], wait[32];
 };
 
 static void add(struct run_args *a, const char *arg)
@@ -89,8 +89,12 @@ static void add_command(const struct docker *d, const struct bk_exec *x, struct 
 		add_pair(a, "-C", cwd);
 	if (x->pwd)
 		add_pair(a, "-P", x->pwd);
-	if (x->detach)
-		add(a, "-d");
+	if (x->job)
+		add_pair(a, "-j", x->job);
+	if (x->job && x->job_wait_ms) {
+		snprintf(a->wait, sizeof(a->wait), "%llu", (unsigned long long)x->job_wait_ms);
+		add_pair(a, "-J", a->wait);
+	}
 	add(a, "--");
 	for (size_t i = 0; x->argv[i]; i++)
 		add(a, x->argv[i]);
@@ -163,6 +167,48 @@ static int docker_exec(struct bk_req *req, struct bk *bk, const struct bk_exec *
 	return r;
 }
 
+/* The job's `run` may be another user's; root comes through to each. */
+static int attach(struct bk_req *req, struct docker *d, const char *job, struct bk_stream **ret,
+		  struct err *err)
+{
+	const char *const argv[] = {GUEST_PATH, "attach", job, NULL};
+	const struct engine_exec ex = {.argv = argv, .user = "0:0", .workdir = "/"};
+	_cleanup_(channel_unrefp) struct channel *c = NULL;
+	_cleanup_free_ char *id = NULL;
+	int r = sandbox_see_running(req, &d->sb, err);
+
+	if (r == 0)
+		r = transport_get(req, d, &c);
+	if (r == 0 && c) {
+		r = remote_exec(req, channel_bk(c), argv, NULL, ret, err);
+		if (r != -EOPNOTSUPP && !(r == -EIO && channel_is_over(c)))
+			return r;
+		r = 0;
+	}
+	return r < 0 ? r : engine_exec_start(req, d->sb.engine, d->sb.ref, &ex, ret, &id, err);
+}
+
+static int docker_attach(struct bk_req *req, struct bk *bk, const char *job, struct bk_stream **ret,
+			 struct err *err)
+{
+	struct docker *d = container_of(bk, struct docker, bk);
+	struct sandbox_look look;
+	int r = attach(req, d, job, ret, err);
+
+	/* What is only stopped for a while has lost nothing. */
+	sandbox_look(&d->sb, &look);
+	return r == -ENOTCONN && (look.state == SANDBOX_PAUSED || look.state == SANDBOX_STARTING)
+		   ? -EAGAIN
+		   : r;
+}
+
+static bool docker_lasts(struct bk *bk)
+{
+	const struct docker *d = container_of(bk, struct docker, bk);
+
+	return d->sb.attached || d->conf.keep;
+}
+
 static void docker_changed(struct bk *bk)
 {
 	struct docker *d = container_of(bk, struct docker, bk);
@@ -211,6 +257,8 @@ static int docker_bound_at(struct bk *bk, const char *host_dir, char **ret)
 
 const struct bk_sandbox_ops docker_sandbox_ops = {
     .exec = docker_exec,
+    .attach = docker_attach,
+    .lasts = docker_lasts,
     .changed = docker_changed,
     .ctl = docker_ctl,
     .status = docker_status,

@@ -144,6 +144,19 @@ static int add_host_paths(struct bk_req *req, struct sandbox *sb, struct list *l
 	return r;
 }
 
+static int add_given_links(struct bk_req *req, struct sandbox *sb, struct list *l, struct err *err)
+{
+	const cJSON *v;
+	int r = 0;
+
+	cJSON_ArrayForEach (v, sb->conf->links_json) {
+		r = add_link(req, sb, l, v->string, v->valuestring, err);
+		if (r < 0)
+			break;
+	}
+	return r;
+}
+
 static int add_guest(struct sandbox *sb, struct list *l, int *ret_fd, struct err *err)
 {
 	struct engine_put_entry *e;
@@ -183,6 +196,8 @@ int furnish(struct bk_req *req, struct sandbox *sb, struct err *err)
 		r = add_dir(req, sb, &l, GUEST_HOME, 0700, uid, gid, err);
 	if (r == 0 && sb->conf->host_paths)
 		r = add_host_paths(req, sb, &l, err);
+	if (r == 0)
+		r = add_given_links(req, sb, &l, err);
 	if (r == 0)
 		r = engine_archive_put(req, sb->engine, sb->ref, "/", l.e, l.n, err);
 	return r < 0 ? err_prefix(err, r, "furnishing container %s", sb->ref) : 0;

@@ -133,6 +133,7 @@ int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
 	    .conf = sb->conf,
 	    .mount_id = sb->mount->id,
 	    .mountpoint = sb->mount->mountpoint,
+	    .alive = sb->mount->alive,
 	    .route = sb->route,
 	    .home = conf_binds_routes(sb->conf) && !sb->conf->user && sb->mount->uid != 0,
 	    .cpus = sb->cpus,
@@ -307,7 +308,9 @@ void sandbox_end(struct sandbox *sb)
 		bk_req_done(&req);
 		return;
 	}
-	if (sb->conf->keep)
+	if (sb->conf->end && strcmp(sb->conf->end, "leave") == 0)
+		r = 0;
+	else if (sb->conf->keep)
 		r = engine_container_action(&req, sb->engine, sb->ref, "stop", 1, &err);
 	else
 		r = engine_container_remove(&req, sb->engine, sb->ref, &err);

@@ -17,18 +17,14 @@
 int sandbox_init(struct sandbox *sb, const struct docker_conf *conf, const struct bk_mount *mount,
 		 const char *route, bool attached, struct err *err)
 {
-	struct engine_conf ec = {
-	    .host = conf->engine_host,
-	    .tls = conf->engine_tls,
-	    .cert_path = conf->engine_cert,
-	    .timeout_ms = conf->timeout,
-	};
+	struct engine_conf ec = conf->at; /* borrowed */
 	int r;
 
 	*sb = (struct sandbox){.conf = conf, .mount = mount, .route = route, .attached = attached};
 	gate_init(&sb->gate);
 	pthread_mutex_init(&sb->lock, NULL);
 	atomic_init(&sb->generation, 1);
+	ec.timeout_ms = conf->timeout;
 	r = engine_open(&ec, &sb->engine, err);
 	if (r == 0) {
 		ec.timeout_ms = conf->start_timeout;

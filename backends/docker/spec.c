@@ -33,7 +33,9 @@ static cJSON *mounts(const struct docker_conf *c)
 
 static cJSON *labels(const struct spec_input *in)
 {
-	cJSON *l = cJSON_CreateObject();
+	const cJSON *given = in->conf->labels_json;
+	cJSON *l = given ? cJSON_Duplicate(given, true) : cJSON_CreateObject();
+	char host[256] = "", uid[16];
 
 	cJSON_AddStringToObject(l, "aib.version", AIB_VERSION);
 	cJSON_AddStringToObject(l, "aib.mount", in->mount_id);
@@ -41,6 +43,12 @@ static cJSON *labels(const struct spec_input *in)
 	cJSON_AddStringToObject(l, "aib.route", in->route);
 	cJSON_AddStringToObject(l, "aib.image", in->conf->image);
 	cJSON_AddStringToObject(l, "aib.keep", in->conf->keep ? "true" : "false");
+	/* Who may say later that nobody owns it. */
+	(void)gethostname(host, sizeof(host) - 1);
+	snprintf(uid, sizeof(uid), "%u", geteuid());
+	cJSON_AddStringToObject(l, "aib.host", host);
+	cJSON_AddStringToObject(l, "aib.uid", uid);
+	cJSON_AddStringToObject(l, "aib.alive", in->alive ? in->alive : "");
 	return l;
 }
 

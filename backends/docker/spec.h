@@ -13,6 +13,7 @@
 struct spec_input {
 	const struct docker_conf *conf;
 	const char *mount_id, *mountpoint, *route;
+	const char *alive; /* see struct bk_mount */
 	bool home;   /* HOME is GUEST_HOME */
 	double cpus; /* 0: no limit */
 };

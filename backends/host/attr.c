@@ -208,7 +208,7 @@ static int contain(struct host *h, struct host_node *n, char *target, size_t len
 	if (link_classify(target, len, 0) == LINK_INSIDE)
 		return len; /* wherever the link is */
 	if (link_classify(target, len, HOST_MAX_DEPTH) == LINK_OUTSIDE)
-		return -EPERM;
+		return host_show_outside(h, target, len, 0);
 	r = host_node_place(h, n, &dir, &name);
 	if (r == 0)
 		r = host_pin(&dir->base, &pin);
@@ -219,7 +219,9 @@ static int contain(struct host *h, struct host_node *n, char *target, size_t len
 	class = link_classify(target, len, r);
 	if (class == LINK_INSIDE)
 		return len;
-	r = class == LINK_NEEDS_WALK ? walk_target(h, pin.fd, target, len) : -EPERM;
+	if (class == LINK_OUTSIDE)
+		return host_show_outside(h, target, len, r);
+	r = walk_target(h, pin.fd, target, len);
 	return r < 0 ? r : (int)link_straighten(target, len);
 }
 

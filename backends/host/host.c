@@ -117,6 +117,8 @@ void host_conf_done(struct host_conf *c)
 	free(TAKE(c->path));
 	free(TAKE(c->symlinks));
 	free(TAKE(c->blocking));
+	free(TAKE(c->outside));
+	free(TAKE(c->place));
 }
 
 static void host_destroy(struct bk *bk)

@@ -81,6 +81,9 @@ struct host_conf {
 	char *blocking;			      /* "auto", "yes" or "no" */
 	uint64_t entry_timeout, attr_timeout; /* milliseconds */
 	uint64_t fd_cache;
+	/* Of a tree that is bound into a sandbox at `place`: the path of that one's root on this
+	 * machine, for links that lead there. Both or none. */
+	char *outside, *place;
 };
 
 struct host {
@@ -243,6 +246,9 @@ int host_rename(struct bk_req *, struct bk_node *, const char *, struct bk_node 
 int host_getattr(struct bk_req *, struct bk_node *, struct bk_file *, struct stat *);
 int host_setattr(struct bk_req *, struct bk_node *, struct bk_file *, const struct bk_setattr *,
 		 struct stat *);
+/* outside.c: what is shown of TARGET (LEN bytes, in place, room for PATH_MAX), which leads out of
+ * the tree from a directory DEPTH levels below its root: the length, or -EPERM. */
+int host_show_outside(const struct host *h, char *target, size_t len, size_t depth);
 int host_readlink(struct bk_req *, struct bk_node *, char *);
 int host_statfs(struct bk_req *, struct bk_node *, struct statvfs *);
 ssize_t host_getxattr(struct bk_req *, struct bk_node *, const char *, void *, size_t);

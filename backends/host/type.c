@@ -20,6 +20,10 @@ static const struct option host_options[] = {
      "whether operations may wait; auto: yes on network and FUSE file systems"},
     {"fd_cache", OPTION_UINT, offsetof(struct host_conf, fd_cache), NULL,
      "descriptors kept for files not open (0: from the limit of open files)"},
+    {"outside", OPTION_STRING, offsetof(struct host_conf, outside), NULL,
+     "links that lead out are shown below this directory, where the root of a sandbox is …"},
+    {"place", OPTION_STRING, offsetof(struct host_conf, place), NULL,
+     "… in which this directory is here"},
     {NULL},
 };
 

@@ -313,7 +313,7 @@ static void drop_answer(struct remote *r, enum remote_op op, const struct remote
 		remote_conn_send(r, REMOTE_RELEASE, 0, &release);
 	if (m->dir)
 		remote_conn_send(r, REMOTE_RELEASEDIR, 0, &release);
-	if (op == REMOTE_READDIR)
+	if (op == REMOTE_OPENDIR || op == REMOTE_READDIR)
 		remote_drop_entries(r, m);
 }
 

@@ -258,27 +258,20 @@ static int call_fallocate(struct server_call *c)
 
 /* ---- Directories ---- */
 
-static int call_opendir(struct server_call *c)
-{
-	struct bk_file *file;
-	int r = bk_opendir(&c->req, c->node, &file);
-
-	return r < 0 ? r : serve_file_id(c->s, file, true, &c->out.dir);
-}
-
 struct listing_answer {
 	struct server_call *c;
+	struct bk_node *dir;
 	size_t len, room;
 	bool with_nodes;
 	bool full;
 };
 
 /* Look the entry up, or leave it without a node: it may have gone, or be one of the dots. */
-static void add_node(struct server_call *c, struct remote_entry *e)
+static void add_node(struct server_call *c, struct bk_node *dir, struct remote_entry *e)
 {
 	struct bk_node *node;
 
-	if (bk_lookup(&c->req, open_file(c)->node, e->name, &node, &e->st) == 0)
+	if (bk_lookup(&c->req, dir, e->name, &node, &e->st) == 0)
 		(void)serve_node_id(c->s, node, &e->node);
 }
 
@@ -293,17 +286,18 @@ static bool add_entry(void *ctx, const char *name, uint64_t ino, unsigned type, 
 	if (l->full)
 		return false;
 	if (l->with_nodes)
-		add_node(l->c, &e);
+		add_node(l->c, l->dir, &e);
 	n = remote_put_entry(l->c->data + l->len, l->room - l->len, &e);
 	l->len += n;
 	l->full = n == 0;
 	return n > 0;
 }
 
-static int call_readdir(struct server_call *c)
+static int list(struct server_call *c, struct bk_file *file, uint64_t cookie)
 {
 	struct listing_answer l = {
 	    .c = c,
+	    .dir = file->node,
 	    .room = c->in.size < REMOTE_MAX_DATA ? c->in.size : REMOTE_MAX_DATA,
 	    .with_nodes = c->in.flags & REMOTE_WITH_NODES,
 	};
@@ -311,13 +305,67 @@ static int call_readdir(struct server_call *c)
 
 	if (l.room < REMOTE_ENTRY_MAX)
 		return -EINVAL;
-	r = bk_readdir(&c->req, open_file(c), c->in.cookie, add_entry, &l);
+	r = bk_readdir(&c->req, file, cookie, add_entry, &l);
 	if (r < 0 && l.len == 0)
 		return r;
 	c->out.data = c->data;
 	c->out.data_len = l.len;
 	c->out.flags = r == 0 && !l.full ? REMOTE_LAST : 0;
 	return 0;
+}
+
+static int call_readdir(struct server_call *c)
+{
+	return list(c, open_file(c), c->in.cookie);
+}
+
+struct fitting {
+	size_t room;
+	bool fits;
+};
+
+static bool fit_entry(void *ctx, const char *name, uint64_t ino, unsigned type, uint64_t next)
+{
+	struct fitting *f = ctx;
+
+	f->fits = f->room >= REMOTE_ENTRY_MAX;
+	if (f->fits)
+		f->room -= REMOTE_ENTRY_MAX;
+	return f->fits;
+}
+
+/* Whether the answer has room for the whole listing. Nothing of it is looked up for that. */
+static bool is_small(struct server_call *c, struct bk_file *file)
+{
+	struct fitting f = {.room = c->in.size, .fits = true};
+
+	return f.room > 0 && bk_readdir(&c->req, file, 0, fit_entry, &f) == 0 && f.fits;
+}
+
+static void forget_listed(struct server_call *c)
+{
+	struct remote_entry e;
+	size_t pos = 0;
+
+	while (remote_get_entry(c->out.data, c->out.data_len, &pos, &e) > 0)
+		if (e.node)
+			(void)serve_forget(c->s, &(struct remote_forget){e.node, 1});
+}
+
+static int call_opendir(struct server_call *c)
+{
+	struct bk_file *file;
+	int r = bk_opendir(&c->req, c->node, &file);
+
+	if (r < 0)
+		return r;
+	/* Who asks for the listing itself is told what is wrong with it. */
+	if (is_small(c, file))
+		(void)list(c, file, 0);
+	r = serve_file_id(c->s, file, true, &c->out.dir);
+	if (r < 0)
+		forget_listed(c);
+	return r;
 }
 
 static int call_fsyncdir(struct server_call *c)

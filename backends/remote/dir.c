@@ -3,6 +3,8 @@
  * was just listed (which is what a front end does) asks nobody: a directory that is being listed
  * keeps its last batch `ahead`, good for CLIENT_AHEAD_MS and until anything changes through here.
  *
+ * A directory of a few entries is listed as it is opened.
+ *
  * A batch belongs to the open directory that read it, and to the directory's node until that open
  * directory is released, so that no node keeps itself alive.
  */
@@ -14,8 +16,10 @@
 #include <fcntl.h>
 #include <string.h>
 
-/* What one batch has at most, in bytes of the protocol. */
+/* What one batch has at most, in bytes of the protocol; and one that comes with OPENDIR's answer:
+ * 64 entries. */
 #define BATCH (64 * 1024)
+#define FIRST_BATCH (64 * REMOTE_ENTRY_MAX)
 
 struct entry {
 	const char *name; /* in the payload */
@@ -43,6 +47,7 @@ struct remote_dir {
 	struct remote_file file; /* first: attributes and release take it */
 	bool with_nodes;	 /* worth asking for; guarded by lock, as what follows */
 	pthread_mutex_t lock;	 /* a leaf */
+	bool unread;		 /* `batch` came with the opening, and nothing was taken of it */
 	struct batch *batch;	 /* the last one; a reference */
 	uint64_t cookie;	 /* which the entry `pos` of it continues */
 	size_t pos;
@@ -119,6 +124,7 @@ static int batch_new(struct remote *r, const struct remote_dir *reader, struct a
 	b->reader = reader;
 	b->epoch = epoch;
 	b->at_ms = clock_ms();
+	b->last = m->flags & REMOTE_LAST;
 	/* Where there is no memory for one, those after it stay counted until the end. */
 	while (err == 0 && remote_get_entry(m->data, m->data_len, &pos, &e) > 0)
 		err = add_entry(r, b, &e);
@@ -211,35 +217,6 @@ int remote_ahead(struct bk_node *dir, const char *name, struct bk_node **ret_nod
 
 /* ---- Open directories ---- */
 
-int remote_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
-{
-	_cleanup_answer_ struct answer a = ANSWER_NONE;
-	struct remote_msg m = {.node = NODE_OF(node)->id}, release = {.dir = 0};
-	struct remote *r = REMOTE_OF(node);
-	struct remote_dir *d;
-	int e;
-
-	if (NODE_OF(node)->type != S_IFDIR)
-		return -ENOTDIR;
-	e = remote_call_run(r, req, REMOTE_OPENDIR, &m, &a);
-	if (e < 0)
-		return e;
-	d = calloc(1, sizeof(*d));
-	if (!d) {
-		release.dir = a.msg.dir;
-		remote_conn_send(r, REMOTE_RELEASEDIR, 0, &release);
-		return -ENOMEM;
-	}
-	d->file = (struct remote_file){
-	    .base = {.node = bk_node_ref(node), .flags = O_RDONLY | O_DIRECTORY},
-	    .id = a.msg.dir,
-	};
-	d->with_nodes = true;
-	pthread_mutex_init(&d->lock, NULL);
-	*ret = &d->file.base;
-	return 0;
-}
-
 void remote_dir_release(struct bk_file *file)
 {
 	struct remote_dir *d = DIR_OF(file);
@@ -262,15 +239,24 @@ int remote_fsyncdir(struct bk_req *req, struct bk_file *file, bool datasync)
 
 /* ---- Listing ---- */
 
-/* The last batch where it has what continues COOKIE, with a reference; 0 always reads anew, as
- * rewinddir(3) does. */
+/* Whether the last batch has what continues COOKIE. 0 reads anew, as rewinddir(3) does, what was
+ * read or is old. */
+static bool continues_locked(struct remote *r, const struct remote_dir *d, uint64_t cookie)
+{
+	const struct batch *b = d->batch;
+
+	if (!b || cookie != d->cookie)
+		return false;
+	return cookie == 0 ? d->unread && is_fresh(r, b) : d->pos < b->n || b->last;
+}
+
+/* The last batch where it has what continues COOKIE, with a reference. */
 static struct batch *batch_at(struct remote_dir *d, uint64_t cookie, size_t *ret_pos)
 {
 	struct batch *b = NULL;
 
 	pthread_mutex_lock(&d->lock);
-	if (cookie != 0 && cookie == d->cookie && d->batch &&
-	    (d->pos < d->batch->n || d->batch->last)) {
+	if (continues_locked(REMOTE_OF(d->file.base.node), d, cookie)) {
 		b = batch_ref(d->batch);
 		*ret_pos = d->pos;
 	}
@@ -288,6 +274,7 @@ static void keep_batch(struct remote_dir *d, struct batch *b, uint64_t cookie, s
 		old = d->batch;
 		d->batch = batch_ref(b);
 	}
+	d->unread = false;
 	d->cookie = cookie;
 	d->pos = pos;
 	pthread_mutex_unlock(&d->lock);
@@ -300,7 +287,7 @@ static bool wants_nodes(struct remote_dir *d)
 	bool wants;
 
 	pthread_mutex_lock(&d->lock);
-	if (d->batch)
+	if (d->batch && !d->unread)
 		d->with_nodes = atomic_load(&d->batch->used);
 	wants = d->with_nodes;
 	pthread_mutex_unlock(&d->lock);
@@ -327,6 +314,64 @@ static int fetch(struct bk_req *req, struct remote_dir *d, uint64_t cookie, stru
 	if (m.flags & REMOTE_WITH_NODES)
 		set_ahead(node, batch_ref(*ret));
 	return 0;
+}
+
+/* What came with the answer to D's opening. */
+static int take_first(struct remote_dir *d, struct answer *a, uint64_t epoch)
+{
+	struct bk_node *node = d->file.base.node;
+	int e = batch_new(REMOTE_OF(node), d, a, epoch, &d->batch);
+
+	if (e < 0)
+		return e;
+	d->unread = true;
+	set_ahead(node, batch_ref(d->batch));
+	return 0;
+}
+
+static struct remote_dir *dir_new(struct bk_node *node, uint64_t id)
+{
+	struct remote_dir *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->file = (struct remote_file){
+	    .base = {.node = bk_node_ref(node), .flags = O_RDONLY | O_DIRECTORY},
+	    .id = id,
+	};
+	d->with_nodes = true;
+	pthread_mutex_init(&d->lock, NULL);
+	return d;
+}
+
+int remote_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
+{
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
+	struct remote_msg m = {
+	    .node = NODE_OF(node)->id, .size = FIRST_BATCH, .flags = REMOTE_WITH_NODES};
+	struct remote *r = REMOTE_OF(node);
+	uint64_t epoch = atomic_load(&r->epoch);
+	struct remote_dir *d;
+	int e;
+
+	if (NODE_OF(node)->type != S_IFDIR)
+		return -ENOTDIR;
+	e = remote_call_run(r, req, REMOTE_OPENDIR, &m, &a);
+	if (e < 0)
+		return e;
+	d = dir_new(node, a.msg.dir);
+	if (!d) {
+		remote_conn_send(r, REMOTE_RELEASEDIR, 0, &(struct remote_msg){.dir = a.msg.dir});
+		remote_drop_entries(r, &a.msg);
+		return -ENOMEM;
+	}
+	if (a.msg.data_len > 0)
+		e = take_first(d, &a, epoch);
+	if (e < 0)
+		remote_dir_release(&d->file.base);
+	else
+		*ret = &d->file.base;
+	return e;
 }
 
 /* Hand entries of B from *POS on to FILL. Returns whether it took all. */

@@ -40,7 +40,7 @@
 #include "backend.h"
 
 #define REMOTE_MAGIC 0x62696167 /* "gaib" */
-#define REMOTE_VERSION 1
+#define REMOTE_VERSION 2
 
 #define REMOTE_HEADER 16
 #define REMOTE_MAX_DATA (128 * 1024)
@@ -81,7 +81,8 @@ enum remote_op {
 	REMOTE_FSYNC,
 	REMOTE_LSEEK,
 	REMOTE_FALLOCATE,
-	REMOTE_OPENDIR,
+	REMOTE_OPENDIR, /* its answer has all of a small listing, as READDIR's has, or none of it:
+			   where each entry may take REMOTE_ENTRY_MAX of `size` bytes */
 	REMOTE_READDIR, /* data: struct remote_entry, each; `size` bounds it. REMOTE_LAST at the end
 			 */
 	REMOTE_FSYNCDIR,
@@ -96,8 +97,8 @@ enum {
 	REMOTE_CAN_EXEC = 1 << 2,	/* HELLO's answer */
 	REMOTE_HAS_FD = 1 << 0,		/* answers to OPEN, CREATE and EXEC: it is beside it */
 	REMOTE_WITH_ENV = 1 << 0,	/* EXEC: not the server's own environment */
-	REMOTE_WITH_NODES = 1 << 0,	/* READDIR: look each entry up */
-	REMOTE_LAST = 1 << 0,		/* READDIR's answer: nothing comes after it */
+	REMOTE_WITH_NODES = 1 << 0,	/* OPENDIR, READDIR: look each entry up */
+	REMOTE_LAST = 1 << 0,		/* their answers: nothing comes after it */
 	REMOTE_DATASYNC = 1 << 0,	/* FSYNC, FSYNCDIR */
 	REMOTE_FROM_WRITEBACK = 1 << 0, /* of the caller: struct bk_req's writeback */
 };

@@ -3,10 +3,10 @@ _aib() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words='mount umount status exec read write edit ls glob grep config doctor help --help --version'
+		words='mount umount status exec read write edit ls glob grep job session config runtime doctor prune help --help --version'
 	else
 		case ${COMP_WORDS[1]},$prev in
-		mount,-c | *,check)
+		mount,-c | runtime,-c | *,check)
 			compopt -o filenames
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 			return
@@ -15,9 +15,27 @@ _aib() {
 		grep,--mode) words='content files count' ;;
 		glob,--sort) words='path mtime' ;;
 		config,config) words='check show' ;;
-		help,*) words='mount umount status exec read write edit ls glob grep config doctor' ;;
+		job,job) words='ls logs wait kill rm --help' ;;
+		job,*)
+			case ${COMP_WORDS[2]} in
+			ls) words='--json' ;;
+			logs) words='-f --stdout --stderr' ;;
+			kill) words='-TERM -KILL -INT -HUP -USR1 -USR2' ;;
+			esac
+			[ "${COMP_WORDS[2]}" = ls ] || words="$words $(aib job ls 2>/dev/null | sed 's/ .*//')"
+			;;
+		session,session) words='get release ls status rm cleanup shutdown' ;;
+		session,release | session,status | session,rm | session,get)
+			words="--json --help $(aib session ls 2>/dev/null | sed 's/ .*//')" ;;
+		session,*) words='--owner --idle-timeout --runtime --image --env --workspace --mount --json --help' ;;
+		runtime,runtime) words='ls show build rm prune' ;;
+		runtime,show | runtime,build | runtime,rm) words=$(aib runtime ls 2>/dev/null | sed '1d; s/ .*//') ;;
+		runtime,-o | runtime,--engine) return ;;
+		runtime,*) words='-c -o --engine --json --dry-run --help' ;;
+		help,*) words='mount umount status exec read write edit ls glob grep job session config runtime doctor prune' ;;
 		mount,*) words='-c -r -o -f --help' ;;
 		umount,*) words="--lazy --force --help $(aib status 2>/dev/null | sed -n 's|^\(/[^ ]*\)  .*|\1|p')" ;;
+		prune,*) words='--dry-run --help' ;;
 		status,* | doctor,*) words='--json --help' ;;
 		read,*) words='--offset --limit --raw --json --help' ;;
 		write,*) words='--content --expect --json --help' ;;

@@ -82,6 +82,48 @@ static const struct command commands[] = {
      .summary = "find lines by a regular expression",
      .usage = ops_help_grep,
      .run = cmd_operation},
+    {.name = "job",
+     .summary = "list, follow, wait for, kill and remove jobs (aib-exec -d)",
+     .usage =
+	 "aib job ls [--json]\n"
+	 "aib job logs [-f] [--stdout | --stderr] JOB\n"
+	 "aib job wait JOB\n"
+	 "aib job kill [-SIGNAL] JOB...\n"
+	 "aib job rm JOB...\n"
+	 "\n"
+	 "A job is a command that was started with `aib-exec -d` or in .aib/jobs/. It goes on when "
+	 "its\n"
+	 "client ends, and when the daemon does where its sandbox stays.\n"
+	 "\n"
+	 "  ls             one a line: name, state, sandbox, time, command\n"
+	 "  logs           what it wrote until now, to standard output and error\n"
+	 "    -f, --follow    and what it writes, until it ends\n"
+	 "    --stdout, --stderr   only this\n"
+	 "  wait           until it ends; the exit status is the job's, as aib-exec's would be\n"
+	 "  kill           TERM and, after a moment, KILL to all that it started; -KILL: at once;\n"
+	 "                 another SIGNAL goes to its process group\n"
+	 "  rm             forget it and its output; one that runs is killed\n"
+	 "  --mount PATH   of this mount ($AIB_MOUNT; else the working directory's)\n",
+     .run = cmd_job},
+    {.name = "session",
+     .summary = "sandboxes by name, with workspaces that last",
+     .usage =
+	 "aib session get NAME [--owner USER] [--idle-timeout D] [--image I] [-e K=V]... [...]\n"
+	 "aib session ls | status NAME\n"
+	 "aib session release NAME | rm [--workspace] NAME\n"
+	 "aib session cleanup | shutdown\n"
+	 "\n"
+	 "Sessions of a mount that has a route of type sessions. get makes one where there is\n"
+	 "none, and prints its workspace; what is said of it counts for a new one: --owner,\n"
+	 "--idle-timeout, --runtime, --image, --engine, --network, --memory, --cpus, --pids, -e.\n"
+	 "release ends the session and its container; the workspace stays, and is the next one's.\n"
+	 "rm does the same, and with --workspace deletes that too. cleanup puts to sleep what is\n"
+	 "idle and removes containers that nobody owns; shutdown puts all to sleep that is not in\n"
+	 "use. Both print how many.\n"
+	 "\n"
+	 "  --mount PATH   of this mount\n"
+	 "  --json         the whole answer\n",
+     .run = cmd_session},
     {.name = "config",
      .summary = "check a configuration, or show what is resolved",
      .usage = "aib config check FILE\n"
@@ -92,6 +134,31 @@ static const struct command commands[] = {
 	      "with these arguments would use, defaults and environment included, with secrets "
 	      "masked.\n",
      .run = run_config},
+    {.name = "runtime",
+     .summary = "list, build and remove the images of runtimes",
+     .usage = "aib runtime ls [--json]\n"
+	      "aib runtime show NAME [--json]\n"
+	      "aib runtime build NAME\n"
+	      "aib runtime rm NAME [--dry-run]\n"
+	      "aib runtime prune [--dry-run]\n"
+	      "\n"
+	      "A runtime is a recipe of a sandbox's image: `-r /py=runtime:NAME`, or \"runtime\" "
+	      "of a\n"
+	      "docker route. There are those built in, and \"runtimes\" of the configuration. An "
+	      "image is\n"
+	      "built at its first use; build does it before, and prints its name. rm removes the "
+	      "images\n"
+	      "of a runtime, prune those whose recipe is not in this configuration (any more); an "
+	      "image\n"
+	      "that a container is of stays.\n"
+	      "\n"
+	      "  -c FILE            the configuration (default: $AIB_CONFIG, or none)\n"
+	      "  -o OPT,...         options of the mount: pull, build_network, build_timeout\n"
+	      "      --engine NAME  one of its engines, or a URL (default: the usual one)\n"
+	      "      --json         ls, show: as JSON\n"
+	      "      --dry-run      rm, prune: only say what would go\n",
+     .program = "aibfs",
+     .first = (const char *const[]){"--runtime", NULL}},
     {.name = "doctor",
      .summary = "check this machine, and say what to do",
      .usage = "aib doctor [--json] [-c FILE]\n"
@@ -99,6 +166,19 @@ static const struct command commands[] = {
 	      "Checks FUSE, limits, places and engines. Ends with 1 where something is an error.\n",
      .program = "aibfs",
      .first = (const char *const[]){"--doctor", NULL}},
+    {.name = "prune",
+     .summary = "remove what killed daemons left and no mount owns",
+     .usage =
+	 "aib prune [--dry-run] [-c FILE]\n"
+	 "\n"
+	 "Removes containers of mounts whose daemon is dead (but those that are to be kept) and "
+	 "of\n"
+	 "sessions that are no more, and entries of dead daemons; stops containers of sessions "
+	 "that no\n"
+	 "daemon uses. Only what this user made on this machine. A line for each; --dry-run says\n"
+	 "what it would do, and does nothing.\n",
+     .program = "aibfs",
+     .first = (const char *const[]){"--prune", NULL}},
     {.name = "help",
      .summary = "explain a command",
      .usage = "aib help [COMMAND]\n",

@@ -1,12 +1,14 @@
 /*
  * The commands of `aib`. Each gets its own arguments (argv[0] is its name) and returns the exit
- * status: 0, 1 for what failed, 2 for a wrong command line.
+ * status: 0, 1 for what failed, 2 for a wrong command line; `job wait` the job's.
  */
 #ifndef AIB_CLIENT_AIB_H
 #define AIB_CLIENT_AIB_H
 
 #include "base/err.h"
 
+int cmd_job(int argc, char **argv);
+int cmd_session(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
 /* read, write, edit, ls, glob, grep: argv[0] says which. */

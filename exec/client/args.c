@@ -17,7 +17,9 @@ const char args_help[] =
     "  -t, --tty               with a terminal (default where stdin and stdout are one)\n"
     "  -T, --no-tty            without a terminal\n"
     "  -n, --no-stdin          standard input is empty; without it, input is read ahead\n"
-    "  -d, --detach            start a job, print its name and leave it running\n"
+    "  -d, --detach            start a job, print its name and leave it running (aib job --help);\n"
+    "                          its standard input is empty\n"
+    "      --name NAME         the job's name, with -d\n"
     "  -e, --env K=V           set a variable; K alone passes the caller's value on\n"
     "  -w, --workdir DIR       run there; a directory of the sandbox, or below the mount\n"
     "  -u, --user USER[:GROUP] run as this user of the sandbox\n"
@@ -30,7 +32,7 @@ const char args_help[] =
     "Exit status: the command's; 128+n for signal n; 124 at the timeout; 125 where aib-exec\n"
     "itself failed; 126 not executable; 127 not found.\n";
 
-enum { OPT_TIMEOUT = 256, OPT_SANDBOX, OPT_STATUS_FD, OPT_MOUNT, OPT_HELP, OPT_VERSION };
+enum { OPT_TIMEOUT = 256, OPT_SANDBOX, OPT_STATUS_FD, OPT_MOUNT, OPT_NAME, OPT_HELP, OPT_VERSION };
 
 static const struct option long_options[] = {
     {"tty", no_argument, NULL, 't'},
@@ -44,6 +46,7 @@ static const struct option long_options[] = {
     {"sandbox", required_argument, NULL, OPT_SANDBOX},
     {"status-fd", required_argument, NULL, OPT_STATUS_FD},
     {"mount", required_argument, NULL, OPT_MOUNT},
+    {"name", required_argument, NULL, OPT_NAME},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL},
@@ -135,6 +138,9 @@ static int take_option(int c, struct exec_args *args, struct choices *how, struc
 	case OPT_MOUNT:
 		args->mount = optarg;
 		return 0;
+	case OPT_NAME:
+		args->name = optarg;
+		return 0;
 	case OPT_STATUS_FD:
 		return parse_fd(optarg, &args->status_fd, err);
 	case OPT_VERSION:
@@ -212,6 +218,8 @@ int args_parse(int argc, char **argv, struct exec_args *ret, struct err *err)
 		else
 			r = take_option(c, &args, &how, err);
 	}
+	if (r == 0 && args.name && !args.detach)
+		r = err_set(err, -EINVAL, "--name is a job's: it goes with -d");
 	if (r == 0 && !args.help && !args.version)
 		r = make_argv(&args, &how, argv + optind, argc - optind, err);
 	if (r < 0) {

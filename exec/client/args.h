@@ -9,8 +9,8 @@
 struct exec_args {
 	const char **argv; /* the command, NULL-terminated; the array is ours */
 	const char **env;  /* K=V, NULL-terminated; the strings are ours too */
-	const char *workdir, *user, *sandbox, *mount, *timeout; /* NULL: not given */
-	int status_fd;						/* -1: none */
+	const char *workdir, *user, *sandbox, *mount, *timeout, *name; /* NULL: not given */
+	int status_fd;						       /* -1: none */
 	bool tty, no_stdin, detach;
 	bool help, version; /* nothing else is filled */
 };

@@ -147,6 +147,7 @@ static int make_request(const struct exec_args *args, const char *cwd, uint64_t 
 	add_true(out, "stream");
 	if (args->detach)
 		add_true(out, "detach");
+	add_string(out, "job", args->name);
 	if (timeout_ms)
 		add_number(out, "timeout_ms", timeout_ms);
 	add(out, "}");

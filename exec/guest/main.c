@@ -13,9 +13,11 @@ static const struct {
 } verbs[] = {
     {"init", guest_init, "init                              be PID 1 of a container"},
     {"run", guest_run,
-     "run [-t ROWSxCOLS] [-T MS] [-C DIR] [-P PWD] [-u USER[:GROUP]] [-e NAME=VALUE]... [-d]\n"
-     "                                                -- CMD [ARG...]\n"
+     "run [-t ROWSxCOLS] [-T MS] [-C DIR] [-P PWD] [-u USER[:GROUP]] [-e NAME=VALUE]...\n"
+     "                     [-j ID [-J MS]] -- CMD [ARG...]\n"
      "                                            run one command; frames on stdin and stdout"},
+    {"attach", guest_attach,
+     "attach ID                         take over the frames of a job, a command with -j ID"},
     {"fs", guest_fs,
      "fs VERB ARG...                    change one file; fs --help lists the verbs"},
     {"serve", guest_serve,

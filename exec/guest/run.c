@@ -5,13 +5,13 @@
  *   it ends by itself    what it wrote is read, late output of its children is waited for shortly,
  *                        EXIT is sent, and its background processes live on
  *   the timeout          TERM to the whole tree, KILL after a grace; then the same as above
- *   the daemon goes      KILL to the whole tree, unless the command was detached
+ *   the daemon goes      KILL to the whole tree; of a job nothing: somebody may attach (job.h),
+ *                        and until then its output is kept as far as it fits
+ *   KILL                 as at the timeout, or without the grace
  */
 #include "guest.h"
 
-#include "../pump.h"
-#include "run_options.h"
-#include "spawn.h"
+#include "run_state.h"
 #include "tree.h"
 
 #include <errno.h>
@@ -20,188 +20,79 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define TERM_GRACE_MS 2000
-#define KILL_AGAIN_MS 20
-#define KILL_LIMIT_MS 5000 /* a process in an uninterruptible wait does not keep us longer */
-#define DRAIN_QUIET_MS 200
-#define DRAIN_LIMIT_MS 2000
 #define CREDIT_STEP 65536 /* consumed input is given back in pieces of at least this */
 
-enum phase { RUNNING, TERMINATING, KILLING };
-
-/* One of the command's output streams. */
-struct source {
-	int fd; /* -1 at its end */
-	uint8_t type;
-	size_t owed; /* bytes that the command itself had written when it ended */
+struct run run = {
+    .link = {STDIN_FILENO, STDOUT_FILENO, -1},
+    .door = {-1, -1, -1},
+    .sources = {{-1, PROTO_STDOUT, NULL, 0}, {-1, PROTO_STDERR, NULL, 0}},
 };
-
-static struct {
-	struct run_options options;
-	struct spawned child;
-	struct source sources[2];
-	int signals; /* signalfd */
-	enum phase phase;
-	bool input_ended;   /* the daemon sends no more */
-	bool output_broken; /* nobody reads: output is dropped */
-	bool stdin_ended;
-	bool ended, reaped_all, exit_sent;
-	struct proto_exit exit;
-	char why[sizeof(((struct spawn_failure *)0)->why)]; /* not empty: told instead of `exit` */
-	size_t credit;
-	/* Monotonic milliseconds; 0: not set. */
-	uint64_t timeout_at, phase_at, kill_at, ended_at, last_output;
-} run;
 
 static uint8_t stdin_data[PROTO_STDIN_WINDOW + PROTO_MAX_PAYLOAD];
 static uint8_t out_data[4 * PUMP_CHUNK];
-static struct pump_queue to_command = {stdin_data, sizeof(stdin_data), 0, 0};
-static struct pump_queue to_daemon = {out_data, sizeof(out_data), 0, 0};
-static struct pump_input from_daemon;
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-/* ---- Ending ---- */
-
-static void enter_phase(enum phase phase)
-{
-	if (run.phase >= phase || (run.ended && run.reaped_all))
-		return;
-	run.phase = phase;
-	run.phase_at = now_ms();
-	if (phase == TERMINATING) {
-		tree_signal(SIGTERM);
-		tree_signal(SIGCONT); /* what is stopped would not see it */
-	}
-	run.kill_at = phase == TERMINATING ? run.phase_at + TERM_GRACE_MS : run.phase_at;
-}
-
-/* Nobody waits for the command any more. */
-static void abandon(void)
-{
-	run.input_ended = true;
-	run.output_broken = true;
-	to_daemon.len = 0;
-	if (!run.ended)
-		enter_phase(KILLING);
-}
-
-static void input_end(void)
-{
-	run.input_ended = true;
-	run.stdin_ended = true;
-	if (!run.options.detach)
-		abandon();
-}
-
-static void output_end(void)
-{
-	run.output_broken = true;
-	to_daemon.len = 0;
-	if (!run.options.detach)
-		abandon();
-}
-
-static void close_source(struct source *s)
-{
-	close_fd(&s->fd);
-	s->owed = 0;
-}
-
-static void command_ended(int status)
-{
-	int queued;
-
-	run.ended = true;
-	run.ended_at = run.last_output = now_ms();
-	if (run.exit.how == PROTO_EXITED) {
-		run.exit.how = WIFSIGNALED(status) ? PROTO_SIGNALLED : PROTO_EXITED;
-		run.exit.value = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
-	}
-	for (int i = 0; i < 2; i++)
-		if (run.sources[i].fd >= 0 && ioctl(run.sources[i].fd, FIONREAD, &queued) == 0)
-			run.sources[i].owed = queued;
-	close_fd(&run.child.in);
-	to_command.len = 0;
-}
-
-static void reap(void)
-{
-	pid_t pid;
-	int status;
-
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (pid == run.child.pid)
-			command_ended(status);
-	run.reaped_all = pid < 0 && errno == ECHILD;
-}
-
-static void handle_signals(void)
-{
-	struct signalfd_siginfo info;
-
-	while (read(run.signals, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGCHLD)
-			reap();
-		else
-			abandon();
-	}
-}
-
-/* What the passing of time brings. */
-static void handle_time(uint64_t now)
-{
-	if (run.timeout_at && now >= run.timeout_at && !run.ended) {
-		run.timeout_at = 0;
-		run.exit.timed_out = 1;
-		enter_phase(TERMINATING);
-	}
-	if (run.phase == RUNNING || run.reaped_all || now < run.kill_at)
-		return;
-	if (run.phase == TERMINATING)
-		enter_phase(KILLING);
-	tree_kill();
-	reap();
-	run.kill_at = now + KILL_AGAIN_MS;
-}
-
-/* Whether the tree that had to be killed is gone, as far as that is possible. */
-static bool tree_done(uint64_t now)
-{
-	return run.phase == RUNNING || run.reaped_all ||
-	       (run.phase == KILLING && now >= run.phase_at + KILL_LIMIT_MS);
-}
-
-static bool drained(uint64_t now)
-{
-	bool late = now >= run.ended_at + DRAIN_LIMIT_MS || now >= run.last_output + DRAIN_QUIET_MS;
-
-	for (int i = 0; i < 2; i++)
-		if (run.sources[i].fd >= 0 && (run.sources[i].owed > 0 || !late))
-			return false;
-	return true;
-}
+struct pump_queue to_command = {stdin_data, sizeof(stdin_data), 0, 0};
+struct pump_queue to_daemon = {out_data, sizeof(out_data), 0, 0};
+struct pump_input from_daemon;
+struct kept kept[2];
 
 /* ---- Frames from the daemon ---- */
+
+static void tell_started(void)
+{
+	run.started = true;
+	if (run_is_linked())
+		pump_frame(&to_daemon, PROTO_STARTED, NULL, 0);
+}
+
+/* The first word of a new daemon: where each side goes on. */
+static void attached(const uint8_t *stored)
+{
+	uint8_t answer[PROTO_ATTACHED_SIZE];
+
+	run.link_new = false;
+	run.credit = 0;
+	proto_put_u64(answer, run.stdin_came);
+	proto_put_u64(answer + 8, run.stdin_used + PROTO_STDIN_WINDOW);
+	for (int i = 0; i < 2; i++) {
+		kept_rewind(&kept[i], proto_get_u64(stored + 8 * i));
+		proto_put_u64(answer + 16 + 8 * i, kept[i].sent);
+	}
+	pump_frame(&to_daemon, PROTO_ATTACHED, answer, sizeof(answer));
+	if (run.started)
+		tell_started();
+}
+
+/* What is said of jobs alone. */
+static int take_job_frame(const struct proto_header *h, const uint8_t *payload)
+{
+	switch (h->type) {
+	case PROTO_ATTACH:
+		if (h->len != PROTO_ATTACH_SIZE || !run.link_new)
+			return -EPROTO;
+		attached(payload);
+		return 0;
+	case PROTO_ACK:
+		if (h->len != PROTO_ATTACH_SIZE)
+			return -EPROTO;
+		kept_ack(&kept[0], proto_get_u64(payload));
+		kept_ack(&kept[1], proto_get_u64(payload + 8));
+		return 0;
+	case PROTO_DONE:
+		run.exit_stored = run.exit_sent;
+		return 0;
+	case PROTO_KILL:
+		if (h->len != 1 || payload[0] > 1)
+			return -EPROTO;
+		run_enter_phase(payload[0] ? KILLING : TERMINATING);
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}
 
 static uint16_t get_u16(const uint8_t *p)
 {
@@ -210,8 +101,11 @@ static uint16_t get_u16(const uint8_t *p)
 
 static int take_frame(const struct proto_header *h, const uint8_t *payload)
 {
+	if (run.link_new && h->type != PROTO_ATTACH)
+		return -EPROTO;
 	switch (h->type) {
 	case PROTO_STDIN:
+		run.stdin_came += h->len;
 		/* Dropped without credit where nobody will read it: the sender stops by itself. */
 		if (run.child.in >= 0 && !run.stdin_ended)
 			pump_add(&to_command, payload, h->len);
@@ -232,7 +126,7 @@ static int take_frame(const struct proto_header *h, const uint8_t *payload)
 			return -EPROTO;
 		/* The command gets SIGPIPE, as from any reader that went. */
 		if (!run.options.conf.tty)
-			close_source(&run.sources[payload[0] - 1]);
+			run_close_source(&run.sources[payload[0] - 1]);
 		return 0;
 	case PROTO_WINSIZE:
 		if (h->len != 4)
@@ -241,7 +135,7 @@ static int take_frame(const struct proto_header *h, const uint8_t *payload)
 			spawn_resize(run.child.in, get_u16(payload), get_u16(payload + 2));
 		return 0;
 	default:
-		return -EPROTO;
+		return run.options.job ? take_job_frame(h, payload) : -EPROTO;
 	}
 }
 
@@ -257,7 +151,7 @@ static void read_frames(void)
 	int r = 1;
 
 	while (r > 0 && may_take_frames()) {
-		r = pump_input(&from_daemon, STDIN_FILENO, &h, &payload);
+		r = pump_input(&from_daemon, run.link.in, &h, &payload);
 		if (r > 0 && take_frame(&h, payload) < 0)
 			r = -EPROTO;
 	}
@@ -265,7 +159,7 @@ static void read_frames(void)
 		return;
 	if (r == -EPROTO)
 		fprintf(stderr, "aib-guest: run: not a frame that belongs here\n");
-	input_end();
+	run_stream_end();
 }
 
 /* ---- Bytes ---- */
@@ -276,9 +170,10 @@ static void write_stdin(void)
 
 	if (n < 0) {
 		to_command.len = 0;
-		close_fd(&run.child.in);
+		run_close_fd(&run.child.in);
 	} else {
 		run.credit += n;
+		run.stdin_used += n;
 	}
 }
 
@@ -288,7 +183,7 @@ static void give_credit(void)
 
 	/* STARTED comes before all else. */
 	if (run.credit < CREDIT_STEP || run.output_broken || run.child.failed >= 0 ||
-	    pump_room(&to_daemon) < PUMP_SPARE)
+	    !run_is_linked() || pump_room(&to_daemon) < PUMP_SPARE)
 		return;
 	pump_frame(&to_daemon, PROTO_CREDIT, n, sizeof(n));
 	run.credit = 0;
@@ -300,17 +195,20 @@ static void read_output(struct source *s)
 
 	if (run.output_broken)
 		to_daemon.len = 0;
-	n = pump_read(&to_daemon, s->type, s->fd, PUMP_CHUNK);
+	if (s->kept && !run.output_broken)
+		n = kept_read(s->kept, s->fd);
+	else
+		n = pump_read(&to_daemon, s->type, s->fd, PUMP_CHUNK);
 	if (n == -EAGAIN) {
 		s->owed = 0;
 		return;
 	}
 	/* A terminal ends with EIO: its other side is closed. */
 	if (n <= 0) {
-		close_source(s);
+		run_close_source(s);
 		return;
 	}
-	run.last_output = now_ms();
+	run.last_output = run_now_ms();
 	s->owed -= (size_t)n < s->owed ? (size_t)n : s->owed;
 }
 
@@ -326,49 +224,73 @@ static void read_failure(void)
 		run.exit.value = f.error;
 		memcpy(run.why, f.why, sizeof(run.why));
 	} else if (n == 0) {
-		pump_frame(&to_daemon, PROTO_STARTED, NULL, 0);
+		tell_started();
 	}
-	close_fd(&run.child.failed);
+	run_close_fd(&run.child.failed);
 }
 
 /* ---- The loop ---- */
 
-enum { P_INPUT, P_OUTPUT, P_SIGNALS, P_STDIN, P_OUT, P_ERR, P_FAILED, P_COUNT };
+enum { P_INPUT, P_OUTPUT, P_SIGNALS, P_STDIN, P_OUT, P_ERR, P_FAILED, P_DOOR, P_LINE, P_COUNT };
 
 static void want(struct pollfd *p, int fd, short events)
 {
 	*p = (struct pollfd){.fd = fd, .events = events};
 }
 
+static bool has_room(const struct source *s)
+{
+	if (run.output_broken)
+		return true;
+	return s->kept ? kept_has_room(s->kept) : pump_has_room(&to_daemon);
+}
+
 static void prepare(struct pollfd *p)
 {
-	bool room = run.output_broken || pump_has_room(&to_daemon);
-
 	/* Not read, the input still tells of its end. */
-	want(&p[P_INPUT], run.input_ended ? -1 : STDIN_FILENO,
+	want(&p[P_INPUT], run.input_ended ? -1 : run.link.in,
 	     may_take_frames() ? POLLIN : POLLRDHUP);
-	want(&p[P_OUTPUT], run.output_broken ? -1 : STDOUT_FILENO, to_daemon.len ? POLLOUT : 0);
+	want(&p[P_OUTPUT], run.output_broken ? -1 : run.link.out, to_daemon.len ? POLLOUT : 0);
 	want(&p[P_SIGNALS], run.signals, POLLIN);
 	want(&p[P_STDIN], to_command.len ? run.child.in : -1, POLLOUT);
 	for (int i = 0; i < 2; i++)
-		want(&p[P_OUT + i], room && run.child.failed < 0 ? run.sources[i].fd : -1, POLLIN);
+		want(&p[P_OUT + i],
+		     has_room(&run.sources[i]) && run.child.failed < 0 ? run.sources[i].fd : -1,
+		     POLLIN);
 	want(&p[P_FAILED], run.child.failed, POLLIN);
+	want(&p[P_DOOR], run.door.listener, POLLIN);
+	want(&p[P_LINE], run.door.line, POLLIN);
 }
 
 static int wait_ms(uint64_t now)
 {
+	bool drains = run.ended && !run.exit_sent && run_is_linked();
 	uint64_t at = now + 60000;
 
 	if (run.timeout_at && !run.ended && run.timeout_at < at)
 		at = run.timeout_at;
+	if (run.give_up_at && run.link.in < 0 && run.give_up_at < at)
+		at = run.give_up_at;
 	if (run.phase != RUNNING && !run.reaped_all && run.kill_at < at)
 		at = run.kill_at;
-	if (run.ended && !run.exit_sent && run.last_output + DRAIN_QUIET_MS < at)
+	if (drains && run.last_output + DRAIN_QUIET_MS < at)
 		at = run.last_output + DRAIN_QUIET_MS;
-	if (run.ended && !run.exit_sent && run.ended_at + DRAIN_LIMIT_MS < at)
+	if (drains && run.ended_at + DRAIN_LIMIT_MS < at)
 		at = run.ended_at + DRAIN_LIMIT_MS;
 	/* What is late already waits for something else: a reader of our output. */
 	return at > now ? at - now : KILL_AGAIN_MS;
+}
+
+/* Somebody attaches: whoever was there before is told nothing more. */
+static void take_over(void)
+{
+	struct link link;
+
+	if (!door_take(&run.door, &link))
+		return;
+	run_link_end();
+	run.link = link;
+	run.link_new = true;
 }
 
 static void handle(const struct pollfd *p)
@@ -376,23 +298,27 @@ static void handle(const struct pollfd *p)
 	if (p[P_FAILED].revents)
 		read_failure();
 	if (p[P_OUTPUT].revents & (POLLERR | POLLHUP | POLLNVAL) ||
-	    (p[P_OUTPUT].revents & POLLOUT && pump_write(&to_daemon, STDOUT_FILENO) < 0))
-		output_end();
-	if (p[P_INPUT].revents & POLLIN)
+	    (p[P_OUTPUT].revents & POLLOUT && pump_write(&to_daemon, run.link.out) < 0))
+		run_stream_end();
+	if (run.link.in >= 0 && p[P_INPUT].revents & POLLIN)
 		read_frames();
-	else if (p[P_INPUT].revents)
-		input_end();
+	else if (run.link.in >= 0 && p[P_INPUT].revents)
+		run_stream_end();
 	if (p[P_STDIN].revents && run.child.in >= 0)
 		write_stdin();
 	if (run.stdin_ended && to_command.len == 0 && !run.options.conf.tty)
-		close_fd(&run.child.in);
+		run_close_fd(&run.child.in);
 	for (int i = 0; i < 2; i++)
-		if (p[P_OUT + i].revents && run.sources[i].fd >= 0 &&
-		    (run.output_broken || pump_has_room(&to_daemon)))
+		if (p[P_OUT + i].revents && run.sources[i].fd >= 0 && has_room(&run.sources[i]))
 			read_output(&run.sources[i]);
 	/* After the output: what was written before the end comes before it. */
 	if (p[P_SIGNALS].revents)
-		handle_signals();
+		run_handle_signals();
+	if (p[P_DOOR].revents || p[P_LINE].revents)
+		take_over();
+	for (int i = 0; i < 2; i++)
+		if (run.sources[i].kept && run.child.failed < 0 && run_is_linked())
+			kept_send(run.sources[i].kept, run.sources[i].type, &to_daemon);
 	give_credit();
 }
 
@@ -411,21 +337,26 @@ static void send_end(void)
 	run.exit_sent = true;
 }
 
-/* Returns when EXIT was sent, or nobody is there to send it to. */
+static bool may_send_end(uint64_t now)
+{
+	return run.ended && run.child.failed < 0 && !run.exit_sent && run_is_linked() &&
+	       run_tree_done(now) && run_drained(now) && pump_room(&to_daemon) >= PUMP_SPARE;
+}
+
+/* Returns when EXIT was sent, and stored where it is a job's, or nobody is there to send it to. */
 static void loop(void)
 {
 	struct pollfd p[P_COUNT];
 
 	for (;;) {
-		uint64_t now = now_ms();
+		uint64_t now = run_now_ms();
 
-		handle_time(now);
-		if (run.ended && run.child.failed < 0 && !run.exit_sent && tree_done(now) &&
-		    drained(now) && pump_room(&to_daemon) >= PUMP_SPARE)
+		run_handle_time(now);
+		if (may_send_end(now))
 			send_end();
-		if (run.exit_sent && to_daemon.len == 0)
+		if (run.exit_sent && to_daemon.len == 0 && (!run.options.job || run.exit_stored))
 			return;
-		if (run.output_broken && tree_done(now) && (run.ended || run.phase == KILLING))
+		if (run.output_broken && run_tree_done(now) && (run.ended || run.phase == KILLING))
 			return;
 		prepare(p);
 		if (poll(p, P_COUNT, wait_ms(now)) > 0)
@@ -462,6 +393,29 @@ static void keep_reading(void)
 	_exit(0);
 }
 
+/* An engine waits for all that may write to its exec: a job must not hold on to that. */
+static int leave_stderr(void)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0 || dup2(fds[1], STDERR_FILENO) < 0)
+		return -errno;
+	close(fds[0]);
+	close(fds[1]);
+	return 0;
+}
+
+static int set_up_job(void)
+{
+	int r = door_open(&run.door, run.options.job);
+
+	if (r == 0)
+		r = leave_stderr();
+	for (int i = 0; i < 2; i++)
+		run.sources[i].kept = &kept[i];
+	return r;
+}
+
 static int set_up(void)
 {
 	sigset_t set;
@@ -483,14 +437,16 @@ static int set_up(void)
 		if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
 			return -errno;
 	r = tree_init();
+	if (r == 0 && run.options.job)
+		r = set_up_job();
 	if (r == 0)
 		r = spawn(&run.options.conf, &run.child);
 	if (r < 0)
 		return r;
 	if (run.options.timeout_ms)
-		run.timeout_at = now_ms() + run.options.timeout_ms;
-	run.sources[0] = (struct source){run.child.out, PROTO_STDOUT, 0};
-	run.sources[1] = (struct source){run.child.err, PROTO_STDERR, 0};
+		run.timeout_at = run_now_ms() + run.options.timeout_ms;
+	run.sources[0].fd = run.child.out;
+	run.sources[1].fd = run.child.err;
 	return 0;
 }
 
@@ -504,7 +460,6 @@ int guest_run(int argc, char **argv)
 	if (r < 0) {
 		/* No child: the answer is all there is left to send. */
 		run.child = (struct spawned){-1, -1, -1, -1, -1};
-		run.sources[0].fd = run.sources[1].fd = -1;
 		run.ended = run.reaped_all = true;
 		run.exit.how = PROTO_FAILED;
 		run.exit.value = -r;

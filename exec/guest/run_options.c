@@ -11,7 +11,7 @@ static int usage(const char *why)
 {
 	fprintf(stderr,
 		"aib-guest: run: %s\nusage: aib-guest run [-t ROWSxCOLS] [-T MS] [-C DIR] "
-		"[-P PWD] [-u USER[:GROUP]] [-e NAME=VALUE]... [-d] -- CMD [ARG...]\n",
+		"[-P PWD] [-u USER[:GROUP]] [-e NAME=VALUE]... [-j ID [-J MS]] -- CMD [ARG...]\n",
 		why);
 	return GUEST_USAGE;
 }
@@ -35,6 +35,12 @@ static int take_option(char option, char *value, struct run_options *o, struct v
 	case 'T':
 		o->timeout_ms = strtoull(value, &end, 10);
 		return *end ? usage("-T wants milliseconds") : 0;
+	case 'j':
+		o->job = value;
+		return 0;
+	case 'J':
+		o->job_wait_ms = strtoull(value, &end, 10);
+		return *end ? usage("-J wants milliseconds") : 0;
 	case 'C':
 		o->conf.cwd = value;
 		return 0;
@@ -74,10 +80,6 @@ int run_options_parse(int argc, char **argv, struct run_options *ret)
 	int i, r;
 
 	for (i = 0; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0; i++) {
-		if (strcmp(argv[i], "-d") == 0) {
-			o.detach = true;
-			continue;
-		}
 		if (strlen(argv[i]) != 2 || i + 1 == argc)
 			return usage("wrong options");
 		i++;

@@ -7,7 +7,8 @@
 struct run_options {
 	struct spawn_conf conf; /* its strings are argv's */
 	uint64_t timeout_ms;	/* 0: none */
-	bool detach;
+	const char *job;	/* its id; NULL: no job */
+	uint64_t job_wait_ms;	/* that a job waits for somebody who attaches; 0: a day */
 };
 
 /*

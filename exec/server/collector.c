@@ -162,18 +162,6 @@ static cJSON *env_list(const cJSON *env)
 	return list;
 }
 
-/* Paths of the request are the mount's own ("/py/workspace"), or the host's below the mount point.
- */
-static char *host_path(const char *mountpoint, const char *path)
-{
-	size_t n = strlen(mountpoint);
-	char *s;
-
-	if (strncmp(path, mountpoint, n) == 0 && (path[n] == '/' || path[n] == '\0'))
-		return strdup(path);
-	return asprintf(&s, "%s%s%s", mountpoint, *path == '/' ? "" : "/", path) < 0 ? NULL : s;
-}
-
 static int check_keys(const cJSON *in, struct err *err)
 {
 	static const char *const known[] = {"command", "argv",	"cwd",	"env",
@@ -215,7 +203,7 @@ static int expand(const struct server *s, const cJSON *in, cJSON *out, struct er
 	if (cwd && !cJSON_IsString(cwd))
 		return err_set(err, -EINVAL, "request: \"cwd\" must be a string");
 	if (cwd)
-		dir = host_path(s->conf.mountpoint, cwd->valuestring);
+		dir = request_host_path(&s->world, cwd->valuestring);
 	cJSON_AddStringToObject(out, "op", "exec");
 	cJSON_AddNumberToObject(out, "version", PROTO_VERSION);
 	cJSON_AddItemToObject(
@@ -370,4 +358,4 @@ static void exec_cancel(void *object, struct control_reply *reply)
 	loop_post(&s->loop, &x->task);
 }
 
-const struct control_file_ops server_exec_file = {.transact = exec_transact, .cancel = exec_cancel};
+const struct control_file_ops collector_file = {.transact = exec_transact, .cancel = exec_cancel};

@@ -6,6 +6,7 @@
  *   RUNNING   bytes go both ways between the client and the sandbox's stream, scanned but not held
  *   OPERATING an operation's worker has the client's socket; the hangup cancels it (ops.c)
  *   HANDED    the client has the sandbox's stream itself; its hangup says that the command is over
+ *   JOB       it waits for something of a job
  *   ENDING    what is in `out` goes to the client, then the connection closes
  *   WAITING   the client asked for the end of the daemon and is answered last
  *
@@ -34,11 +35,7 @@ static void close_client(struct conn *c)
 
 void conn_changed(struct conn *c)
 {
-	struct bk *bk = c->request.route->bk;
-
-	bk->ops->sandbox->changed(bk);
-	if (c->server->conf.changed)
-		c->server->conf.changed(c->server->conf.ctx, bk);
+	server_changed(c->server, c->request.sandbox.bk);
 }
 
 static void conn_free(struct conn *c)
@@ -50,6 +47,7 @@ static void conn_free(struct conn *c)
 		conn_changed(c);
 	close_client(c);
 	conn_stream_close(c);
+	conn_job_drop(c);
 	if (c->start) {
 		/* The worker's return will free the rest. */
 		conn_start_cancel(c->start);
@@ -66,6 +64,8 @@ static void conn_free(struct conn *c)
 	if (c->next)
 		c->next->prev = c->prev;
 	s->n_conns--;
+	if (c->counted)
+		atomic_fetch_sub(&s->running, 1);
 	request_done(&c->request);
 	buf_done(&c->in);
 	buf_done(&c->out);
@@ -85,7 +85,11 @@ static int put_frame(struct buf *out, uint8_t type, const void *data, size_t len
 	return buf_add(out, data, len);
 }
 
-/* The last words to the client. */
+int conn_put(struct conn *c, uint8_t type, const void *data, size_t len)
+{
+	return put_frame(&c->out, type, data, len);
+}
+
 void conn_end_with(struct conn *c, uint8_t type, const char *text)
 {
 	size_t len = strlen(text);
@@ -128,14 +132,17 @@ static int answer_umount(struct conn *c)
 
 static int run_exec(struct conn *c, cJSON *json, struct err *err)
 {
+	uid_t uid = server_allows(c->server, c->uid) ? 0 : c->uid;
 	int r;
 
+	if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "detach")))
+		return conn_job_start(c, json, err);
 	if (c->server->n_conns > c->server->conf.max_commands) {
 		cJSON_Delete(json);
 		return err_set(err, -EAGAIN, "%u commands run already (max_commands)",
 			       c->server->conf.max_commands);
 	}
-	r = request_parse(&c->server->world, json, &c->request, err);
+	r = request_parse(&c->server->world, uid, json, &c->request, err);
 	return r < 0 ? r : conn_start(c, err);
 }
 
@@ -144,6 +151,7 @@ static int handle_request(struct conn *c, struct err *err)
 	cJSON *json = cJSON_ParseWithLength(c->in.data ? c->in.data : "", c->in.len);
 	const cJSON *op = cJSON_GetObjectItemCaseSensitive(json, "op");
 	const char *name = cJSON_IsString(op) ? op->valuestring : "";
+	int r;
 
 	buf_done(&c->in);
 	c->in = BUF_INIT(RELAY_SIZE);
@@ -155,12 +163,23 @@ static int handle_request(struct conn *c, struct err *err)
 	if (strcmp(name, "exec") == 0)
 		return run_exec(c, json, err);
 	c->request.json = json;
+	if (strcmp(name, "session") == 0 && c->server->conf.sessions)
+		return conn_start(c, err);
+	/* Whoever may connect: they look themselves at what he may. */
+	if (c->server->conf.tree && ops_known(name))
+		return conn_operate(c, json, err);
+	r = conn_job_request(c, name, err);
+	if (r != -ENOSYS)
+		return r;
+	if (!server_allows(c->server, c->uid))
+		return err_set(err, -EPERM,
+			       "%s: only the mount's owner and root may ask that; you may use "
+			       "sessions of your own",
+			       *name ? name : "request");
 	if (strcmp(name, "status") == 0) {
 		answer_status(c);
 		return 0;
 	}
-	if (c->server->conf.tree && ops_known(name))
-		return conn_operate(c, json, err);
 	if (strcmp(name, "umount") == 0 && c->server->conf.umount)
 		return answer_umount(c);
 	return err_set(err, -EINVAL, json ? "request: unknown op \"%s\"" : "request: not JSON",
@@ -197,7 +216,7 @@ static int take_client(struct conn *c, const uint8_t *data, size_t len, struct e
 			r = handle_request(c, err);
 		if (r < 0)
 			return r == -E2BIG ? err_set(err, r, "the request is too long") : r;
-		if (c->state == ENDING || c->state == WAITING)
+		if (c->state == ENDING || c->state == WAITING || c->state == JOB)
 			return 0;
 		data += n;
 		len -= n;
@@ -219,7 +238,7 @@ static bool read_client(struct conn *c)
 		return errno == EAGAIN || errno == EINTR;
 	if (n == 0 || c->state == HANDED)
 		return false;
-	if (c->state == ENDING || c->state == WAITING)
+	if (c->state == ENDING || c->state == WAITING || c->state == JOB)
 		return true;
 	r = take_client(c, data, n, &err);
 	if (r < 0)
@@ -279,12 +298,13 @@ void conn_update(struct conn *c)
 	}
 	if (c->state == RUNNING)
 		conn_stream_update(c);
+	if (c->state == JOB)
+		conn_job_update(c);
 	if (c->state == ENDING && c->out.len == 0) {
 		conn_free(c);
 		return;
 	}
-	if (c->state != OPERATING &&
-	    (c->in.len < c->in.cap || c->state == ENDING || c->state == WAITING))
+	if (c->state != OPERATING && (c->in.len < c->in.cap || c->state >= JOB))
 		events |= EPOLLIN;
 	if (c->out.len > 0)
 		events |= EPOLLOUT;

@@ -9,7 +9,8 @@
 #include "request.h"
 #include "server.h"
 
-struct pool;
+struct errand;
+struct starter;
 
 struct server {
 	struct server_conf conf;
@@ -17,16 +18,27 @@ struct server {
 	struct loop loop;
 	struct watch listener;
 	pthread_t thread;
-	struct pool **pools; /* of each route, by its index; they start its commands */
-	struct pool *
-	    *op_pools;	    /* the same for operations; made when needed, the loop's thread only */
-	struct conn *conns; /* the loop's thread only, as all below */
+	struct pool **op_pools; /* of each route, by its index, for operations; made when needed */
+	atomic_uint running;   /* commands of clients, for metrics */
+	atomic_ulong commands; /* that were started at all */
+	struct conn *conns;    /* the loop's thread only, as all below */
+	struct starter *starters;
 	unsigned n_conns;
 	struct collector *collectors;
 	uint64_t started_ms;
-	unsigned long jobs; /* names of detached commands */
+	struct jobs *jobs; /* job.h */
 	bool ending;
+	struct errand *stopping; /* server_stop waits for the commands that are starting */
 };
+
+/* A command of BK's sandbox ended. */
+void server_changed(struct server *s, struct bk *bk);
+
+/* Whether UID may use all of the mount. */
+bool server_allows(const struct server *s, uid_t uid);
+
+/* A command's start is over: server_stop may wait for the last one. */
+void server_started(struct server *s);
 
 /* Serve a client on FD (taken, also on failure) whose uid is UID. */
 int conn_new(struct server *s, int fd, uid_t uid);
@@ -45,6 +57,7 @@ void operations_end(struct server *s);
 char *status_text(const struct server *s);
 
 /* ---- .aib/exec, collector.c ---- */
+extern const struct control_file_ops collector_file; /* of the server */
 void collector_close_all(struct server *s);
 
 #endif

@@ -9,6 +9,7 @@
 
 void request_done(struct request *r)
 {
+	bk_leave(&r->sandbox);
 	cJSON_Delete(r->json);
 	free(r->cwd);
 	free(r->spelled);
@@ -90,6 +91,15 @@ static const char *in_mount(const struct request_world *w, const char *path)
 	return *path == '/' ? path : NULL;
 }
 
+char *request_host_path(const struct request_world *w, const char *path)
+{
+	char *s;
+
+	if (in_mount(w, path))
+		return strdup(path);
+	return asprintf(&s, "%s%s%s", w->mountpoint, *path == '/' ? "" : "/", path) < 0 ? NULL : s;
+}
+
 static int no_sandbox(const struct route *t, struct err *err)
 {
 	return err_set(
@@ -99,50 +109,89 @@ static int no_sandbox(const struct route *t, struct err *err)
 	    t->path, t->type);
 }
 
+/* Use a route's own sandbox, which is always there. */
+static int enter_route(uid_t uid, const struct route *t, struct bk_use *ret, struct err *err)
+{
+	if (uid != 0)
+		return err_set(err, -EPERM, "sandbox %s is not yours to use", t->name);
+	*ret = (struct bk_use){.bk = t->bk, .name = t->name};
+	return 0;
+}
+
+/* REST of a host route T, as the sandbox has it in which commands of T run. */
+static int map_bound(const struct route *t, const char *rest, char **ret_dir, struct err *err)
+{
+	const char *host_dir = t->bk->ops->host_dir ? t->bk->ops->host_dir(t->bk) : NULL;
+	const struct bk_sandbox_ops *ops = t->exec->bk->ops->sandbox;
+	_cleanup_free_ char *place = NULL;
+	int r;
+
+	if (!host_dir)
+		return no_sandbox(t, err);
+	r = ops->bound_at(t->exec->bk, host_dir, &place);
+	if (r < 0)
+		return err_set(err, r, "route %s: %s is not bound into sandbox %s", t->path,
+			       host_dir, t->exec->name);
+	return asprintf(ret_dir, "%s%s", place, rest) < 0 ? -ENOMEM : 0;
+}
+
 /* The sandbox that owns PATH of the mount, and the same directory in it. */
-static int map_path(const struct request_world *w, const char *path, const struct route **ret_route,
+static int map_path(const struct request_world *w, uid_t uid, const char *path, struct bk_use *ret,
 		    char **ret_dir, struct err *err)
 {
 	const char *rest;
-	const struct route *t = route_find(w->routes, w->n_routes, path, &rest), *sandbox;
-	const char *host_dir;
-	_cleanup_free_ char *place = NULL;
+	const struct route *t = route_find(w->routes, w->n_routes, path, &rest);
 	int r;
 
 	if (!t)
 		return err_set(err, -ENOENT, "%s: no route serves it", path);
-	sandbox = route_has_sandbox(t) ? t : t->exec;
-	if (!sandbox || !sandbox->bk)
+	if (t->bk->ops->enter)
+		return bk_enter(t->bk, uid, rest, NULL, ret, ret_dir, err);
+	if (!route_has_sandbox(t) && (!t->exec || !t->exec->bk))
 		return no_sandbox(t, err);
-	if (sandbox != t) {
-		host_dir = t->bk->ops->host_dir ? t->bk->ops->host_dir(t->bk) : NULL;
-		if (!host_dir)
-			return no_sandbox(t, err);
-		r = sandbox->bk->ops->sandbox->bound_at(sandbox->bk, host_dir, &place);
-		if (r < 0)
-			return err_set(err, r, "route %s: %s is not bound into sandbox %s", t->path,
-				       host_dir, sandbox->name);
-	}
-	if (asprintf(ret_dir, "%s%s", place ? place : "", *rest || place ? rest : "/") < 0)
-		return -ENOMEM;
-	*ret_route = sandbox;
-	return 0;
+	r = enter_route(uid, route_has_sandbox(t) ? t : t->exec, ret, err);
+	if (r < 0)
+		return r;
+	if (!route_has_sandbox(t))
+		return map_bound(t, rest, ret_dir, err);
+	*ret_dir = strdup(*rest ? rest : "/");
+	return *ret_dir ? 0 : -ENOMEM;
 }
 
-static int find_sandbox(const struct request_world *w, const char *name, const struct route **ret,
-			struct err *err)
+/* One of those that come and go. */
+static int find_session(const struct request_world *w, uid_t uid, const char *name,
+			struct bk_use *ret, struct err *err)
+{
+	for (size_t i = 0; i < w->n_routes; i++) {
+		struct bk *bk = w->routes[i].bk;
+		int r =
+		    bk && bk->ops->enter ? bk_enter(bk, uid, NULL, name, ret, NULL, err) : -ENOENT;
+
+		if (r != -ENOENT)
+			return r;
+	}
+	return -ENOENT;
+}
+
+static int find_sandbox(const struct request_world *w, uid_t uid, const char *name,
+			struct bk_use *ret, struct err *err)
 {
 	const struct route *t = route_by_name(w->routes, w->n_routes, name);
+	int r;
 
 	/* The route's path is as good a name. */
 	for (size_t i = 0; i < w->n_routes && !t; i++)
 		if (strcmp(w->routes[i].path, name) == 0)
 			t = &w->routes[i];
-	if (!t || !t->bk || !route_has_sandbox(t))
-		return err_set(err, -ENOENT,
-			       "no sandbox \"%s\" in this mount (aib status lists them)", name);
-	*ret = t;
-	return 0;
+	if (t && t->bk && route_has_sandbox(t))
+		return enter_route(uid, t, ret, err);
+	r = find_session(w, uid, name, ret, err);
+	if (r == -ENOENT)
+		return err_set(err, r,
+			       "no sandbox \"%s\" in this mount (aib status and aib session ls "
+			       "list them)",
+			       name);
+	return r;
 }
 
 /* The directory whose route decides: -w where it is relative or below the mount, else the
@@ -158,11 +207,11 @@ static int calling_dir(const char *cwd, const char *workdir, bool inside, char *
 }
 
 /* The sandbox by its name, by the directory, or by the fallback's name. */
-static int choose(const struct request_world *w, const cJSON *json, const char *dir,
-		  const struct route **ret, char **ret_mapped, struct err *err)
+static int choose(const struct request_world *w, uid_t uid, const cJSON *json, const char *dir,
+		  struct bk_use *ret, char **ret_mapped, struct err *err)
 {
 	const char *sandbox = NULL, *fallback = NULL, *path = dir ? in_mount(w, dir) : NULL;
-	const struct route *by_dir = NULL;
+	_cleanup_(bk_leave) struct bk_use by_dir = {.bk = NULL};
 	int unmapped = -ENOENT, r;
 
 	r = get_string(json, "sandbox", &sandbox, err);
@@ -171,9 +220,10 @@ static int choose(const struct request_world *w, const cJSON *json, const char *
 	if (r < 0)
 		return r;
 	if (path)
-		unmapped = map_path(w, path, &by_dir, ret_mapped, err);
+		unmapped = map_path(w, uid, path, &by_dir, ret_mapped, err);
 	if (!sandbox && unmapped == 0) {
 		*ret = by_dir;
+		by_dir = (struct bk_use){.bk = NULL};
 		return 0;
 	}
 	if (!sandbox && !fallback && path)
@@ -183,16 +233,16 @@ static int choose(const struct request_world *w, const cJSON *json, const char *
 			       "%s is outside the routes of %s: name a sandbox with --sandbox or "
 			       "$AIB_SANDBOX",
 			       dir ? dir : "the working directory", w->mountpoint);
-	r = find_sandbox(w, sandbox ? sandbox : fallback, ret, err);
+	r = find_sandbox(w, uid, sandbox ? sandbox : fallback, ret, err);
 	/* A directory of another sandbox means nothing in this one. */
-	if (r < 0 || *ret != by_dir)
+	if (r < 0 || ret->bk != by_dir.bk)
 		free(TAKE(*ret_mapped));
 	return r;
 }
 
 /* Sets the directory, as the sandbox has it, and its name as the caller spells it: PWD, CWD, or
  * what -w says where that is below the mount. */
-static int locate(const struct request_world *w, struct request *q, const char *cwd,
+static int locate(const struct request_world *w, uid_t uid, struct request *q, const char *cwd,
 		  const char *pwd, const char *workdir, struct err *err)
 {
 	bool inside = workdir && *workdir == '/' && !in_mount(w, workdir);
@@ -201,7 +251,7 @@ static int locate(const struct request_world *w, struct request *q, const char *
 	int r = calling_dir(cwd, workdir, inside, &dir);
 
 	if (r == 0)
-		r = choose(w, q->json, dir, &q->route, &mapped, err);
+		r = choose(w, uid, q->json, dir, &q->sandbox, &mapped, err);
 	if (r < 0)
 		return r;
 	if (inside) {
@@ -210,7 +260,7 @@ static int locate(const struct request_world *w, struct request *q, const char *
 	}
 	if (workdir && !mapped)
 		return err_set(err, -EINVAL, "-w %s: give an absolute directory of sandbox %s",
-			       workdir, q->route->name);
+			       workdir, q->sandbox.name);
 	q->cwd = TAKE(mapped);
 	if (!q->cwd)
 		return 0;
@@ -249,7 +299,6 @@ static int parse_command(struct request *q, struct err *err)
 	q->exec.argv = (const char *const *)q->argv;
 	q->exec.env = (const char *const *)q->env;
 	q->exec.tty = get_bool(q->json, "tty");
-	q->exec.detach = get_bool(q->json, "detach");
 	q->stream = get_bool(q->json, "stream");
 	q->exec.rows = rows;
 	q->exec.cols = cols;
@@ -270,7 +319,7 @@ static int check_version(const cJSON *json, struct err *err)
 	return r;
 }
 
-int request_parse(const struct request_world *world, cJSON *json, struct request *ret,
+int request_parse(const struct request_world *world, uid_t uid, cJSON *json, struct request *ret,
 		  struct err *err)
 {
 	struct request q = {.json = json};
@@ -286,7 +335,7 @@ int request_parse(const struct request_world *world, cJSON *json, struct request
 	if (r == 0)
 		r = get_string(json, "pwd", &pwd, err);
 	if (r == 0)
-		r = locate(world, &q, cwd, pwd, workdir, err);
+		r = locate(world, uid, &q, cwd, pwd, workdir, err);
 	if (r < 0) {
 		request_done(&q);
 		return r;

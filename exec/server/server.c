@@ -5,22 +5,24 @@
 
 #include "../../backends/base/clock.h"
 #include "../../backends/base/log.h"
-#include "../../backends/base/pool.h"
 #include "conn.h"
+#include "job.h"
+#include "metrics.h"
+#include "starters.h"
 
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define START_THREADS 8
-#define START_QUEUE 256
-#define START_IDLE_MS 5000
 #define START_TIMEOUT_MS (10 * 60 * 1000)
 #define MAX_COMMANDS 1000
 #define MAX_OPERATIONS 16
+#define MAX_JOBS 1000
+#define KEEP_JOBS 200
+#define JOB_OUTPUT (16 << 20)
 
-static bool allowed(const struct server *s, uid_t uid)
+bool server_allows(const struct server *s, uid_t uid)
 {
 	if (uid == 0 || uid == s->conf.uid)
 		return true;
@@ -28,6 +30,13 @@ static bool allowed(const struct server *s, uid_t uid)
 		if (s->conf.users[i] == uid)
 			return true;
 	return false;
+}
+
+void server_changed(struct server *s, struct bk *bk)
+{
+	bk->ops->sandbox->changed(bk);
+	if (s->conf.changed)
+		s->conf.changed(s->conf.ctx, bk);
 }
 
 static void listener_ready(struct watch *w, uint32_t events)
@@ -39,7 +48,8 @@ static void listener_ready(struct watch *w, uint32_t events)
 
 	if (fd < 0)
 		return;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || !allowed(s, peer.uid)) {
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
+	    (!s->conf.open && !server_allows(s, peer.uid))) {
 		close(fd);
 		return;
 	}
@@ -116,14 +126,25 @@ static void run_errand(struct server *s, void (*run)(struct task *))
 	pthread_mutex_unlock(&e.lock);
 }
 
+/* Commands that were starting come back to the loop first, where they end. */
 static void stop_run(struct task *task)
 {
 	struct errand *e = container_of(task, struct errand, task);
 
 	e->server->ending = true;
+	e->server->stopping = e;
 	collector_close_all(e->server);
 	conn_close_all(e->server);
-	errand_done(e);
+	jobs_close(e->server->jobs);
+	server_started(e->server);
+}
+
+void server_started(struct server *s)
+{
+	if (!s->stopping || starters_busy(s))
+		return;
+	starters_end(s);
+	errand_done(TAKE(s->stopping));
 }
 
 static void end_run(struct task *task)
@@ -139,9 +160,8 @@ void server_stop(struct server *s)
 	if (s->ending)
 		return;
 	run_errand(s, stop_run);
-	for (size_t i = 0; i < s->conf.n_routes; i++)
-		pool_end(TAKE(s->pools[i]));
 	operations_end(s);
+	jobs_end(s->jobs);
 }
 
 /* ---- Beginning and end ---- */
@@ -163,7 +183,7 @@ static int bind_socket(struct server *s, struct err *err)
 	/* What is there is a killed daemon's: the mount's own directory is ours alone. */
 	unlink(path);
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-	    chmod(path, s->conf.n_users ? 0666 : 0600) < 0 ||
+	    chmod(path, s->conf.n_users || s->conf.open ? 0666 : 0600) < 0 ||
 	    (getuid() == 0 && chown(path, s->conf.uid, -1) < 0) || listen(fd, 128) < 0) {
 		r = err_set(err, -errno, "exec socket %s: %s", path, strerror(errno));
 		close(fd);
@@ -177,38 +197,37 @@ static int bind_socket(struct server *s, struct err *err)
 	return r;
 }
 
-static int make_pools(struct server *s)
-{
-	const struct pool_conf conf = {
-	    .threads = START_THREADS,
-	    .queue = START_QUEUE,
-	    .idle_ms = START_IDLE_MS,
-	};
-	int r = 0;
-
-	s->pools = calloc(s->conf.n_routes + 1, sizeof(*s->pools));
-	s->op_pools = calloc(s->conf.n_routes + 1, sizeof(*s->op_pools));
-	if (!s->pools || !s->op_pools)
-		return -ENOMEM;
-	for (size_t i = 0; i < s->conf.n_routes && r == 0; i++)
-		if (route_has_sandbox(&s->conf.routes[i]))
-			r = pool_new(&conf, &s->pools[i]);
-	return r;
-}
-
 static void server_done(struct server *s)
 {
-	for (size_t i = 0; s->pools && i < s->conf.n_routes; i++)
-		pool_end(s->pools[i]);
-	free(s->pools);
 	operations_end(s);
 	free(s->op_pools);
+	jobs_done(s->jobs);
 	if (s->listener.fd >= 0) {
 		unlink(s->conf.socket_path);
 		close(s->listener.fd);
 	}
 	loop_done(&s->loop);
 	free(s);
+}
+
+static void set_defaults(struct job_conf *c)
+{
+	if (!c->max_jobs)
+		c->max_jobs = MAX_JOBS;
+	if (!c->keep_jobs)
+		c->keep_jobs = KEEP_JOBS;
+	if (!c->output)
+		c->output = JOB_OUTPUT;
+}
+
+static int make_jobs(struct server *s, struct err *err)
+{
+	int r = jobs_new(s, &s->conf.jobs, s->conf.control, &s->jobs, err);
+
+	if (r < 0 || !s->conf.control)
+		return r;
+	r = control_add_file(s->conf.control, NULL, "exec", &collector_file, s);
+	return r < 0 ? r : control_add_metrics(s->conf.control, server_metrics, s);
 }
 
 int server_new(const struct server_conf *conf, struct server **ret, struct err *err)
@@ -225,6 +244,7 @@ int server_new(const struct server_conf *conf, struct server **ret, struct err *
 		s->conf.max_operations = MAX_OPERATIONS;
 	if (!s->conf.start_timeout_ms)
 		s->conf.start_timeout_ms = START_TIMEOUT_MS;
+	set_defaults(&s->conf.jobs);
 	s->world = (struct request_world){conf->routes, conf->n_routes, conf->mountpoint};
 	s->listener = (struct watch){.fd = -1, .ready = listener_ready};
 	s->started_ms = clock_ms();
@@ -233,7 +253,8 @@ int server_new(const struct server_conf *conf, struct server **ret, struct err *
 		free(s);
 		return err_set(err, r, "exec server: %s", strerror(-r));
 	}
-	r = make_pools(s);
+	s->op_pools = calloc(conf->n_routes + 1, sizeof(*s->op_pools));
+	r = s->op_pools ? make_jobs(s, err) : -ENOMEM;
 	if (r == 0)
 		r = bind_socket(s, err);
 	if (r == 0)

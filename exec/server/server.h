@@ -13,26 +13,43 @@
 
 struct server;
 
+struct job_conf {
+	const char *dir;    /* of their state; borrowed. Made with the first job */
+	unsigned max_jobs;  /* that are not over; 0: 1000 */
+	unsigned keep_jobs; /* that are; the oldest beyond it are forgotten. 0: 200 */
+	uint64_t output;    /* bytes kept of each of a job's outputs; 0: 16 MiB */
+	uint64_t wait_ms;   /* that a sandbox keeps a job for the next daemon; 0: a day */
+};
+
 struct server_conf {
-	const char
-	    *socket_path; /* made with mode 0600, or 0666 with users: the uid is checked anyway */
+	const char *
+	    socket_path; /* made with mode 0600, or 0666 with users or `open`: the uid is checked */
 	const char *mountpoint;
 	const struct route *routes; /* borrowed for the server's life, as all here */
 	size_t n_routes;
 	uid_t uid;	    /* the mount's owner; root may always */
 	const uid_t *users; /* further users */
 	size_t n_users;
+	/* Others may connect: they may run commands in sandboxes that let them enter. */
+	bool open;
 	unsigned max_commands;	   /* that run at once; 0: 1000 */
 	unsigned max_operations;   /* on one route at once; 0: 16 */
 	uint64_t start_timeout_ms; /* for starting a command, its sandbox included; 0: 10 min */
 
 	/* What operations (read, grep…) work on; NULL: there are none. */
 	const struct ops_tree *tree;
+	struct job_conf jobs;
+	struct bk *control; /* where `exec` and `jobs/` are shown; NULL: nowhere */
 
 	/* A command of BK's sandbox ended, and its own `changed` was called: before the client
 	 * hears of it. NULL: nobody wants to know. As the two below it runs on the server's thread.
 	 */
 	void (*changed)(void *ctx, struct bk *bk);
+
+	/* The request "session": ALL says whether who asks (req->uid) may do all. Runs on a thread
+	 * of its own and may block. *RET is the caller's. NULL: there are none. */
+	int (*sessions)(void *ctx, struct bk_req *req, bool all, const cJSON *request, cJSON **ret,
+			struct err *err);
 
 	/* Requests other than exec. Both run on the server's thread and must not block. */
 	void *ctx;
@@ -57,8 +74,5 @@ DEFINE_CLEANUP(struct server *, server_free)
 
 /* A line to all clients that wait for the end. Any thread. */
 void server_say(struct server *s, const char *text);
-
-/* .aib/exec: object is the server. */
-extern const struct control_file_ops server_exec_file;
 
 #endif

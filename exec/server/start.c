@@ -1,8 +1,10 @@
 /*
- * The start of a connection's command: by a worker of the route, since it may block, and back to
- * the loop's thread, where the stream is handed to the client or kept.
+ * The start of a connection's command, or the answer to a request that may take time: by a worker,
+ * since it may block, and back to the loop's thread, where the stream is handed to the client or
+ * kept.
  */
 #include "connection.h"
+#include "starters.h"
 
 #include "../../backends/base/pool.h"
 #include "../pass.h"
@@ -13,22 +15,39 @@
 /* A command's start, on its way through a worker and back. */
 struct start {
 	struct work work;
+	struct starter *starter;
 	struct task task;
 	struct conn *conn;
 	struct bk_req req;
 	struct bk_stream *stream;
+	char *reply; /* of what is no command */
 	struct err err;
 	int result;
 };
+
+static int answer(struct start *st)
+{
+	const struct server_conf *conf = &st->conn->server->conf;
+	bool all = server_allows(st->conn->server, st->conn->uid);
+	cJSON *reply = NULL;
+	int r = conf->sessions(conf->ctx, &st->req, all, st->conn->request.json, &reply, &st->err);
+
+	if (r == 0)
+		st->reply = cJSON_PrintUnformatted(reply);
+	cJSON_Delete(reply);
+	return r == 0 && !st->reply ? -ENOMEM : r;
+}
 
 static void start_run(struct work *work)
 {
 	struct start *st = container_of(work, struct start, work);
 	const struct request *q = &st->conn->request;
-	struct bk *bk = q->route->bk;
+	struct bk *bk = q->sandbox.bk;
 
 	st->result = bk_req_check(&st->req);
-	if (st->result == 0)
+	if (st->result == 0 && !bk)
+		st->result = answer(st);
+	else if (st->result == 0)
 		st->result = bk->ops->sandbox->exec(&st->req, bk, &q->exec, &st->stream, &st->err);
 	loop_post(&st->conn->server->loop, &st->task);
 }
@@ -36,13 +55,13 @@ static void start_run(struct work *work)
 /* Whatever the client said already would have to be sent on: then it stays with us. */
 static bool can_hand_over(const struct conn *c, const struct bk_stream *stream)
 {
-	return c->request.stream && !c->request.exec.detach && stream->ops->take_fd &&
-	       c->in.len == 0 && scan_at_boundary(&c->from_client);
+	return c->request.stream && stream->ops->take_fd && c->in.len == 0 &&
+	       scan_at_boundary(&c->from_client);
 }
 
 static void hand_over(struct conn *c, struct bk_stream *stream)
 {
-	const char *name = c->request.route->name;
+	const char *name = c->request.sandbox.name;
 	size_t len = strnlen(name, NAME_MAX);
 	int fd = stream->ops->take_fd(stream), r = fd;
 	uint8_t frame[PROTO_HEADER + NAME_MAX];
@@ -61,10 +80,22 @@ static void hand_over(struct conn *c, struct bk_stream *stream)
 	}
 }
 
+static void use_stream(struct conn *c, struct bk_stream *stream)
+{
+	c->counted = true;
+	atomic_fetch_add(&c->server->commands, 1);
+	atomic_fetch_add(&c->server->running, 1);
+	if (can_hand_over(c, stream))
+		hand_over(c, stream);
+	else
+		conn_stream_attach(c, stream);
+}
+
 static void start_done(struct task *task)
 {
 	struct start *st = container_of(task, struct start, task);
 	struct conn *c = st->conn;
+	struct server *s = c->server;
 
 	c->start = NULL;
 	if (c->client.fd < 0) {
@@ -72,23 +103,25 @@ static void start_done(struct task *task)
 			st->stream->ops->free(st->stream);
 	} else if (st->result < 0) {
 		if (st->result == -ETIMEDOUT && !*st->err.text)
-			err_set(&st->err, 0, "sandbox %s did not start in time",
-				c->request.route->name);
+			err_set(&st->err, 0, "%s did not start in time",
+				c->request.sandbox.bk ? c->request.sandbox.name : "what was asked");
 		conn_end_with_error(c, st->result, &st->err);
-	} else if (can_hand_over(c, st->stream)) {
-		hand_over(c, st->stream);
+	} else if (st->reply) {
+		conn_end_with(c, PROTO_REPLY, st->reply);
 	} else {
-		conn_stream_attach(c, st->stream);
+		use_stream(c, st->stream);
 	}
+	starter_put(s, st->starter);
 	bk_req_done(&st->req);
+	free(st->reply);
 	free(st);
 	conn_update(c);
+	server_started(s);
 }
 
 int conn_start(struct conn *c, struct err *err)
 {
 	struct server *s = c->server;
-	size_t route = c->request.route - s->conf.routes;
 	struct start *st = calloc(1, sizeof(*st));
 	int r;
 
@@ -97,13 +130,19 @@ int conn_start(struct conn *c, struct err *err)
 	st->work.run = start_run;
 	st->task.run = start_done;
 	st->conn = c;
-	bk_req_init(&st->req, c->uid, 0, 0, s->conf.start_timeout_ms);
-	r = pool_submit(s->pools[route], &st->work, false);
+	r = starter_get(s, c->request.sandbox.bk, &st->starter);
 	if (r < 0) {
+		free(st);
+		return r;
+	}
+	bk_req_init(&st->req, c->uid, 0, 0, s->conf.start_timeout_ms);
+	r = pool_submit(st->starter->pool, &st->work, false);
+	if (r < 0) {
+		starter_put(s, st->starter);
 		bk_req_done(&st->req);
 		free(st);
-		return err_set(err, r, "sandbox %s: too many commands wait to start",
-			       c->request.route->name);
+		return err_set(err, r, "%s: too many commands wait to start",
+			       c->request.sandbox.bk ? c->request.sandbox.name : "sessions");
 	}
 	c->start = st;
 	c->state = STARTING;

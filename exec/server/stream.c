@@ -18,15 +18,6 @@ void conn_stream_close(struct conn *c)
 	c->stream->ops->free(TAKE(c->stream));
 }
 
-static void answer_job(struct conn *c)
-{
-	char text[256];
-
-	snprintf(text, sizeof(text), "{\"job\": \"%s-%lu\"}", c->request.route->name,
-		 ++c->server->jobs);
-	conn_end_with(c, PROTO_REPLY, text);
-}
-
 /* A frame begins. What a command changed is forgotten before its end can be read. */
 static int sandbox_frame(struct conn *c)
 {
@@ -62,11 +53,6 @@ static int take_sandbox(struct conn *c, const uint8_t *data, size_t len)
 		if (r < 0)
 			return r;
 		c->heard |= header;
-		if (header && c->request.exec.detach && c->from_sandbox.type == PROTO_STARTED) {
-			buf_done(&c->out);
-			answer_job(c);
-			return 0;
-		}
 		r = buf_add(&c->out, data, n);
 		if (r < 0)
 			return r;
@@ -92,7 +78,7 @@ static void engine_words(const struct conn *c, const uint8_t *data, size_t len, 
 	while (n > 0 && words[n - 1] == ' ')
 		n--;
 	words[n] = '\0';
-	err_set(ret, 0, "sandbox %s: the command was not started: %s", c->request.route->name,
+	err_set(ret, 0, "sandbox %s: the command was not started: %s", c->request.sandbox.name,
 		words);
 }
 
@@ -108,7 +94,7 @@ static void sandbox_lost(struct conn *c, int r, const uint8_t *data, size_t len)
 		err_set(&err, r,
 			"sandbox %s: the connection to the command was lost (%s); was the sandbox "
 			"stopped? (aib status)",
-			c->request.route->name, r < 0 ? strerror(-r) : "end of stream");
+			c->request.sandbox.name, r < 0 ? strerror(-r) : "end of stream");
 	log_warning("%s", err.text);
 	if (!c->heard || scan_at_boundary(&c->from_sandbox)) {
 		buf_consume(&c->out, c->heard ? 0 : c->out.len);

@@ -610,6 +610,7 @@ int main(int argc, char **argv)
 		conf.host = argv[2];
 	image = argc > 3 ? argv[3] : NULL;
 	arg = argc > 4 ? argv[4] : NULL;
+	conf.ssh_config = getenv("ENGINE_SSH_CONFIG");
 	conf.timeout_ms = setting("ENGINE_TIMEOUT_MS", 0);
 	bk_req_init(&req, 0, 0, 0, setting("ENGINE_DEADLINE_MS", 120000));
 	OK(engine_open(&conf, &engine, &err));

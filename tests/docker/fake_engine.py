@@ -89,6 +89,22 @@ def hang(handler, send):
     time.sleep(3600)
 
 
+def build_of(*chunks, then=None):
+    """A base that is there, an image that is not, and a build's answer."""
+
+    def handle(handler, send):
+        if "/build?" in handler.path:
+            send(chunked(*chunks, end=not then))
+            if then:
+                then(handler, send)
+        elif "aib-runtime" in handler.path:
+            send(answer(404, b'{"message": "no such image"}'))
+        else:
+            send(answer(200, b'{"Id": "b"}'))
+
+    return handle
+
+
 def versions(handler, send):
     if "/v1.60/" in handler.path:
         send(answer(200, b'{"ApiVersion": "1.60"}'))
@@ -139,6 +155,13 @@ FAULTS = {
     "exec_cut": exec_of(b"\1\0\0\0\0\0\0\7hi"),
     "exec_frames": exec_of(b"\1\0\0\0\0\0\0\2hi\7\7\7\7\7\7\7\7"),
     "exec_hang": lambda handler, send: hang(handler, send) if "/start" in handler.path else send(answer(201, b'{"Id": "e"}')),
+    "build_nothing": build_of(b'{"stream": "Successfully built\\n"}\n'),
+    "build_garbage": build_of(b"what?\n"),
+    "build_types": build_of(b'[1]\n', b'{"stream": 7, "error": null, "status": []}\n'),
+    "build_long": build_of(b'{"stream": "' + b"a" * 3000000),
+    "build_lines": build_of(b'{"stream": "' + b"a" * 900000 + b'"}\n', b'{"error": "' + b"e" * 900000 + b'"}\n'),
+    "build_hang": build_of(b'{"stream": "begun\\n"}\n', then=hang),
+    "build_cut": build_of(b'{"stream": "begun\\n"}\n', then=closing(b"")),
     "pull_error": plain(chunked(b'{"status": "a"}\r\n', b'{"error": "no space left on device"}\r\n')),
     "pull_split": plain(chunked(b'{"sta', b'tus": "a"}\r\n{"status"', b': "b"}')),
     "pull_garbage": plain(chunked(b"what?\n")),

@@ -206,14 +206,15 @@ static void case_way(struct docker *d)
 #define COMMANDS 200
 
 /* Start `run` of CMD, with no other variable than A=b. */
-static struct bk_stream *run_command(struct guest *g, bool detach, const char *cmd)
+static struct bk_stream *run_command(struct guest *g, bool job, const char *cmd)
 {
-	const char *const attached[] = {"aib-guest", "run", "--", "/bin/sh", "-c", cmd, NULL};
-	const char *const detached[] = {"aib-guest", "run", "-d", "--", "/bin/sh", "-c", cmd, NULL};
+	const char *const plain[] = {"aib-guest", "run", "--", "/bin/sh", "-c", cmd, NULL};
+	const char *const lasting[] = {"aib-guest", "run", "-j", "1a", "--",
+				       "/bin/sh",   "-c",  cmd,	 NULL};
 	const char *const env[] = {"A=b", NULL};
 	struct err err = {""};
 	struct bk_stream *s;
-	int r = remote_exec(NULL, guest_bk(g), detach ? detached : attached, env, &s, &err);
+	int r = remote_exec(NULL, guest_bk(g), job ? lasting : plain, env, &s, &err);
 
 	if (r < 0)
 		fprintf(stderr, "%s\n", err.text);
@@ -312,7 +313,7 @@ static void case_exec(struct docker *d)
 	printf("%s", out);
 	many_commands(g);
 	CHECK_EQ(count_fds(), fds);
-	/* The end of its stream ends a command that is not detached. */
+	/* The end of its stream ends a command that is no job's. */
 	left = run_command(g, false, "exec sleep 1000");
 	left->ops->free(left);
 	left = run_command(g, true, "exec sleep 2000");

@@ -1,12 +1,9 @@
-"""The engine client (backends/docker/engine.h) by its test program: against a real engine, over TLS,
-from a real registry, and against engines that are not well."""
+"""The engine client (backends/docker/engine.h) by its test program: against a real engine,
+from a real registry, and against engines that are not well. test_tls.py and test_ssh.py have the other
+ways to an engine."""
 
 import os
 import pathlib
-import socket
-import ssl
-import subprocess
-import threading
 
 import fake_engine
 import harness
@@ -46,122 +43,6 @@ def test_pull_from_a_registry(engine, registry):
     engine.docker("rmi", reference)
     p = case("pull_fails", engine.host, IMAGE, f"{registry.address}/aib-test-engine:none")
     assert "No such file" in p.stderr and "aib-test-engine" in p.stderr
-
-
-# ---- TLS ----
-
-
-def certificates(directory):
-    """ca.pem, cert.pem, key.pem for the client; server-*.pem; other-cert.pem is of another CA."""
-
-    def openssl(*argv):
-        subprocess.run(["openssl", *argv], cwd=directory, check=True, capture_output=True)
-
-    for ca in ("ca", "other-ca"):
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{ca}-key.pem",
-                "-out", f"{ca}.pem", "-subj", f"/CN={ca}", "-days", "2")  # fmt: skip
-    for name, ca in (("server", "ca"), ("client", "ca"), ("other", "other-ca")):
-        (directory / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}-key.pem",
-                "-out", f"{name}.csr", "-subj", f"/CN={name}")  # fmt: skip
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}-key.pem",
-                "-CAcreateserial", "-out", f"{name}-cert.pem", "-days", "2", "-extfile", "ext")  # fmt: skip
-    for name in ("client", "other"):
-        (directory / name).mkdir()
-        (directory / name / "ca.pem").write_text((directory / "ca.pem").read_text())
-        (directory / name / "cert.pem").write_text((directory / f"{name}-cert.pem").read_text())
-        (directory / name / "key.pem").write_text((directory / f"{name}-key.pem").read_text())
-    (directory / "stranger").mkdir()
-    for name in ("cert.pem", "key.pem"):
-        (directory / "stranger" / name).write_text((directory / "client" / name).read_text())
-    (directory / "stranger/ca.pem").write_text((directory / "other-ca.pem").read_text())
-
-
-class TlsProxy:
-    """TLS with client certificates in front of an engine's Unix socket, half-close included."""
-
-    def __init__(self, host, directory):
-        self.target = host.removeprefix("unix://")
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(directory / "server-cert.pem", directory / "server-key.pem")
-        self.context.load_verify_locations(directory / "ca.pem")
-        self.context.verify_mode = ssl.CERT_REQUIRED
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.host = f"tcp://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                plain, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(plain,), daemon=True).start()
-
-    def serve(self, plain):
-        """One thread a connection: an SSL object is not for two."""
-        import select
-
-        try:
-            tls = self.context.wrap_socket(plain, server_side=True)
-            engine = socket.socket(socket.AF_UNIX)
-            engine.connect(self.target)
-        except OSError:
-            plain.close()
-            return
-        sources = [tls, engine]
-        with tls, engine:
-            try:
-                while engine in sources:
-                    ready = [tls] if tls in sources and tls.pending() else select.select(sources, [], [])[0]
-                    for source in ready:
-                        data = source.recv(65536)
-                        if source is engine and not data:
-                            tls.unwrap()
-                            return
-                        if not data:
-                            sources.remove(tls)
-                            engine.shutdown(socket.SHUT_WR)
-                        elif source is tls:
-                            engine.sendall(data)
-                        else:
-                            tls.sendall(data)
-            except OSError:
-                pass
-
-    def close(self):
-        self.listener.close()
-
-
-@pytest.fixture
-def tls(engine, world):
-    directory = world.dir / "src"
-    certificates(directory)
-    proxy = TlsProxy(engine.host, directory)
-    proxy.directory = directory
-    yield proxy
-    proxy.close()
-
-
-def tls_env(tls, who):
-    return {"DOCKER_HOST": tls.host, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tls.directory / who)}
-
-
-@pytest.mark.parametrize("name", REAL)
-def test_real_engine_over_tls(tls, name):
-    case(name, "", IMAGE, **tls_env(tls, "client"))
-
-
-@pytest.mark.parametrize("who", ["other", "stranger"])
-def test_tls_with_the_wrong_certificate_is_refused(tls, who):
-    p = case("show_ping", "", **tls_env(tls, who))
-    assert p.stdout.split()[0] in ("EPROTO", "EIO"), p.stdout
-    assert tls.host in p.stdout
-
-
-def test_tls_server_without_tls_is_an_error(engine, tls):
-    p = case("show_ping", tls.host, ENGINE_TIMEOUT_MS="3000")
-    assert p.stdout.split()[0] == "EIO"
 
 
 # ---- Engines that are not well ----

@@ -92,28 +92,27 @@ static void guest_argv(const struct bk_exec *e, const char **argv, char size[32]
 		argv[n++] = "-u";
 		argv[n++] = e->user;
 	}
-	if (e->detach)
-		argv[n++] = "-d";
+	if (e->job) {
+		argv[n++] = "-j";
+		argv[n++] = e->job;
+	}
 	argv[n++] = "--";
 	for (size_t i = 0; e->argv[i] && n < 1000; i++)
 		argv[n++] = e->argv[i];
 	argv[n] = NULL;
 }
 
-static int start(struct bk_req *req, struct bk *bk, const struct bk_exec *e, struct bk_stream **ret,
-		 struct err *err)
+/* The guest with ARGV, at the other end of a stream. */
+static int run_guest(const char *const *argv, const char *const *env, struct bk_stream **ret)
 {
 	struct stream *s = calloc(1, sizeof(*s));
-	const char *argv[1001];
-	char size[32], timeout[32];
 	int fds[2];
 
 	if (!s || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
 		abort();
-	guest_argv(e, argv, size, timeout);
 	if (fork() == 0) {
-		for (size_t i = 0; e->env && e->env[i]; i++)
-			putenv((char *)e->env[i]);
+		for (size_t i = 0; env && env[i]; i++)
+			putenv((char *)env[i]);
 		dup2(fds[1], 0);
 		dup2(fds[1], 1);
 		execv(guest, (char **)argv);
@@ -126,11 +125,33 @@ static int start(struct bk_req *req, struct bk *bk, const struct bk_exec *e, str
 	return 0;
 }
 
+static int start(struct bk_req *req, struct bk *bk, const struct bk_exec *e, struct bk_stream **ret,
+		 struct err *err)
+{
+	const char *argv[1001];
+	char size[32], timeout[32];
+
+	guest_argv(e, argv, size, timeout);
+	return run_guest(argv, e->env, ret);
+}
+
+static int attach(struct bk_req *req, struct bk *bk, const char *job, struct bk_stream **ret,
+		  struct err *err)
+{
+	return run_guest((const char *const[]){"aib-guest", "attach", job, NULL}, NULL, ret);
+}
+
+static bool lasts(struct bk *bk)
+{
+	return true;
+}
+
 static void changed(struct bk *bk)
 {
 }
 
-static const struct bk_sandbox_ops sandbox_ops = {.exec = start, .changed = changed};
+static const struct bk_sandbox_ops sandbox_ops = {
+    .exec = start, .attach = attach, .lasts = lasts, .changed = changed};
 static const struct bk_ops ops = {.type = "test", .sandbox = &sandbox_ops};
 
 int main(int argc, char **argv)
@@ -157,6 +178,7 @@ int main(int argc, char **argv)
 	guest = argv[2];
 	conf.mountpoint = argv[1];
 	conf.socket_path = socket;
+	conf.jobs.dir = getenv("AIB_JOB_DIR");
 	if (bk_init(&bk, &ops, "/py") < 0 || registry_add(argv[1], &entry, &err) < 0)
 		goto fail;
 	snprintf(socket, sizeof(socket), "%s/socket", entry.dir);

@@ -64,3 +64,9 @@ def test_names_of_routes_are_escaped(mount, world):
     path = '/a"b\\c'
     figures = read(mount("/=memory", f"{path}=memory"))
     assert ("aib_route_operations_total", path, None) in figures
+
+
+def test_what_the_exec_server_has_is_counted(mount):
+    figures = read(mount())
+    assert figures["aib_commands_running", None, None] == 0
+    assert ("aib_jobs", None, None) in figures

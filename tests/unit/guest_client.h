@@ -31,7 +31,8 @@ struct outcome {
 	struct proto_exit exit;
 	uint64_t credit;
 	char out[1 << 20], err[1 << 16];
-	char error[256]; /* the text of ERROR, which is the end as well */
+	uint64_t attached[4]; /* what ATTACHED said */
+	char error[256];      /* the text of ERROR, which is the end as well */
 	size_t out_len, err_len;
 };
 
@@ -43,9 +44,9 @@ static inline uint64_t test_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static inline struct guest guest_start(const char *const *args)
+static inline struct guest guest_start_verb(const char *verb, const char *const *args)
 {
-	const char *argv[64] = {guest_path, "run"};
+	const char *argv[64] = {guest_path, verb};
 	int in[2], out[2];
 	struct guest g;
 	size_t n = 2;
@@ -66,6 +67,11 @@ static inline struct guest guest_start(const char *const *args)
 	g.in = in[1];
 	g.out = out[0];
 	return g;
+}
+
+static inline struct guest guest_start(const char *const *args)
+{
+	return guest_start_verb("run", args);
 }
 
 #define GUEST(...) guest_start((const char *const[]){__VA_ARGS__, NULL})
@@ -118,7 +124,7 @@ static inline int guest_next(const struct guest *g, struct outcome *r, int timeo
 	CHECK(h.len == 0 || guest_read(g, payload, h.len, timeout_ms));
 	CHECK(!r->exited);
 	CHECK(h.type == PROTO_STARTED || h.type == PROTO_EXIT || h.type == PROTO_ERROR ||
-	      r->started);
+	      h.type == PROTO_ATTACHED || r->started);
 	switch (h.type) {
 	case PROTO_STARTED:
 		r->started = true;
@@ -145,6 +151,11 @@ static inline int guest_next(const struct guest *g, struct outcome *r, int timeo
 		CHECK(!r->started && h.len > 0 && h.len < sizeof(r->error));
 		memcpy(r->error, payload, h.len);
 		r->exited = true;
+		break;
+	case PROTO_ATTACHED:
+		CHECK_EQ(h.len, PROTO_ATTACHED_SIZE);
+		for (int i = 0; i < 4; i++)
+			r->attached[i] = proto_get_u64(payload + 8 * i);
 		break;
 	default:
 		CHECK(!"a frame that belongs here");

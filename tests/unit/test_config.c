@@ -8,13 +8,14 @@
 #include <fcntl.h>
 
 struct fake {
-	char *image, *pull;
+	char *image, *runtime, *pull;
 	uint64_t memory;
 	cJSON *env, *volumes, *dns;
 };
 
 static const struct option docker_options[] = {
     {"image", OPTION_STRING, offsetof(struct fake, image), NULL, ""},
+    {"runtime", OPTION_STRING, offsetof(struct fake, runtime), NULL, ""},
     {"pull", OPTION_STRING, offsetof(struct fake, pull), "missing|always|never", ""},
     {"memory", OPTION_SIZE, offsetof(struct fake, memory), NULL, ""},
     {"env", OPTION_JSON, offsetof(struct fake, env), NULL, ""},
@@ -240,6 +241,38 @@ static void later_layers_win(void)
 	unsetenv("AIB_CONTROL");
 }
 
+static void runtime_error(const char *json, const char *text)
+{
+	_cleanup_(config_done) struct config c;
+	struct err err = {""};
+	int r;
+
+	CHECK_EQ(config_init(&c), 0);
+	CHECK_EQ(add(&c, json, &err), 0);
+	r = config_finish(&c, &err);
+	if (text)
+		check_error(r, &err, text);
+	else
+		CHECK_EQ(r, 0);
+}
+
+static void a_runtime_has_to_be_there(void)
+{
+	runtime_error("{\"routes\": {\"/a\": {\"type\": \"docker\", \"runtime\": \"mine\"}},"
+		      " \"runtimes\": {\"mine\": {\"base_image\": \"a\"}}}",
+		      NULL);
+	runtime_error(
+	    "{\"routes\": {\"/a\": {\"type\": \"docker\", \"runtime\": \"rusty\"}}}",
+	    "config.json: routes: /a: unknown runtime \"rusty\" (did you mean \"rust\"?)");
+	runtime_error("{\"routes\": {\"/a\": {\"type\": \"docker\", \"runtime\": \"rust\","
+		      " \"image\": \"x\"}}}",
+		      "config.json: routes: /a: \"image\" and \"runtime\" exclude each other");
+	runtime_error("{\"runtimes\": {\"mine\": {\"base_image\": \"a\", \"packages\": [\"-r\"]}}}",
+		      "runtimes: mine: \"packages\": \"-r\" is not a package of pip (NAME, "
+		      "NAME[EXTRA] or NAME==VERSION; for anything else there are "
+		      "\"setup_commands\")");
+}
+
 static void what_is_shown_is_a_file_again_with_secrets_masked(void)
 {
 	_cleanup_(config_done) struct config c, again;
@@ -251,7 +284,8 @@ static void what_is_shown_is_a_file_again_with_secrets_masked(void)
 	CHECK_EQ(config_add_route(&c, "/p=host:/p,exec=/w/,readonly", &err), 0);
 	CHECK_EQ(add(&c,
 		     "{\"engines\": {\"local\": {\"host\": \"unix:///x\"}},"
-		     " \"runtimes\": {\"r\": {\"env\": {\"TOKEN\": \"hunter2\"}}}}",
+		     " \"runtimes\": {\"r\": {\"image\": \"x\","
+		     " \"env\": {\"TOKEN\": \"hunter2\"}}}}",
 		     &err),
 		 0);
 	CHECK_EQ(config_finish(&c, &err), 0);
@@ -357,6 +391,7 @@ int main(void)
 	file_errors_name_the_key_and_its_place();
 	option_errors_list_what_there_is();
 	later_layers_win();
+	a_runtime_has_to_be_there();
 	what_is_shown_is_a_file_again_with_secrets_masked();
 	a_file_that_is_too_large_is_refused();
 	garbage_never_breaks_the_parsers();

@@ -238,25 +238,6 @@ static void the_daemons_end_is_seen_behind_a_full_queue(void)
 	close(g.out);
 }
 
-static void a_detached_command_goes_on_alone(void)
-{
-	struct guest g;
-	struct outcome *r = fresh();
-	int status;
-
-	setenv("MARK", "detached", 1);
-	g = GUEST("-d", "--", "/bin/sh", "-c",
-		  "echo ready; i=0; while [ $i -lt 300 ]; do echo $i; i=$((i+1)); done; sleep 4");
-	unsetenv("MARK");
-	guest_expect(&g, r, "ready");
-	close(g.in);
-	close(g.out);
-	CHECK(lives("detached"));
-	CHECK_EQ(waitpid(g.pid, &status, 0), g.pid);
-	CHECK_EQ(status, 0);
-	CHECK(!lives("detached"));
-}
-
 static void what_is_left_in_the_background_lives_on_and_may_write(void)
 {
 	char dir[] = "/tmp/aib-test-XXXXXX", go[64], wrote[64];
@@ -442,7 +423,6 @@ int main(void)
 	a_timeout_that_is_obeyed_is_quick();
 	the_daemons_end_kills_all();
 	the_daemons_end_is_seen_behind_a_full_queue();
-	a_detached_command_goes_on_alone();
 	what_is_left_in_the_background_lives_on_and_may_write();
 	a_childs_late_output_is_waited_for_shortly();
 	a_flood_with_a_slow_reader_does_not_grow_the_guest();

@@ -317,14 +317,18 @@ static void more_than_was_asked_for_ends_the_connection(void)
 /* ---- Listings ---- */
 
 static struct remote_entry listed; /* what the next listing has */
+static enum remote_op listed_with; /* OPENDIR or READDIR */
+static unsigned listed_flags;
+static atomic_uint n_lists; /* READDIRs that were asked */
 static char listed_name[NAME_MAX + 1];
 
 static size_t listing(uint8_t *out, const struct remote_head *head, const struct remote_msg *in)
 {
 	uint8_t data[REMOTE_ENTRY_MAX];
-	struct remote_msg m = {.data = data};
+	struct remote_msg m = {.dir = 8, .data = data, .flags = listed_flags};
 
-	if (head->op != REMOTE_READDIR)
+	n_lists += head->op == REMOTE_READDIR;
+	if (head->op != listed_with)
 		return proper(out, head, in);
 	listed.name = listed_name;
 	m.data_len = remote_put_entry(data, sizeof(data), &listed);
@@ -337,7 +341,7 @@ static bool no_entry(void *ctx, const char *name, uint64_t ino, unsigned type, u
 	return false;
 }
 
-static void check_listing(const char *name, struct remote_entry e)
+static void check_listing_with(enum remote_op op, const char *name, struct remote_entry e)
 {
 	struct scripted s;
 	struct bk *bk = script_begin(&s, listing);
@@ -346,13 +350,22 @@ static void check_listing(const char *name, struct remote_entry e)
 
 	strcpy(listed_name, name);
 	listed = e;
-	CHECK_EQ(bk_opendir(NULL, root, &file), 0);
-	CHECK_EQ(bk_readdir(NULL, file, 0, no_entry, NULL), -EIO);
+	listed_with = op;
+	CHECK_EQ(bk_opendir(NULL, root, &file), op == REMOTE_OPENDIR ? -EIO : 0);
+	if (op == REMOTE_READDIR) {
+		CHECK_EQ(bk_readdir(NULL, file, 0, no_entry, NULL), -EIO);
+		bk_release(file);
+	}
 	CHECK(remote_is_over(bk));
-	bk_release(file);
 	bk_node_unref(root);
 	bk_free(bk);
 	CHECK_EQ(pthread_join(s.thread, NULL), 0);
+}
+
+static void check_listing(const char *name, struct remote_entry e)
+{
+	check_listing_with(REMOTE_READDIR, name, e);
+	check_listing_with(REMOTE_OPENDIR, name, e);
 }
 
 static void a_wrong_entry_ends_the_connection(void)
@@ -382,6 +395,7 @@ static void a_directory_in_itself_is_freed(void)
 	unsigned refs = atomic_load(&root->refs);
 	int n = 0;
 
+	listed_with = REMOTE_READDIR;
 	strcpy(listed_name, "loop");
 	listed = (struct remote_entry){.next = 1, .node = 1, .st = dir_stat};
 	CHECK_EQ(bk_opendir(NULL, root, &file), 0);
@@ -392,6 +406,46 @@ static void a_directory_in_itself_is_freed(void)
 	bk_node_unref(root);
 	bk_free(bk);
 	CHECK_EQ(pthread_join(s.thread, NULL), 0);
+}
+
+static bool take_all(void *ctx, const char *name, uint64_t ino, unsigned type, uint64_t next)
+{
+	*(uint64_t *)ctx = next;
+	return true;
+}
+
+static void check_questions(enum remote_op op, unsigned first, unsigned again)
+{
+	struct scripted s;
+	struct bk *bk = script_begin(&s, listing);
+	struct bk_node *root = bk_root(bk);
+	struct bk_file *file;
+	uint64_t next = 0;
+
+	strcpy(listed_name, "f");
+	listed = (struct remote_entry){.next = 5, .node = 2, .st = file_stat};
+	listed_with = op;
+	listed_flags = REMOTE_LAST;
+	n_lists = 0;
+	CHECK_EQ(bk_opendir(NULL, root, &file), 0);
+	CHECK_EQ(bk_readdir(NULL, file, 0, take_all, &next), 0);
+	CHECK_EQ(next, 5);
+	CHECK_EQ(bk_readdir(NULL, file, next, no_entry, NULL), 0);
+	CHECK_EQ(n_lists, first);
+	CHECK_EQ(bk_readdir(NULL, file, 0, op == REMOTE_READDIR ? take_all : no_entry, &next), 0);
+	CHECK_EQ(n_lists, again);
+	bk_release(file);
+	bk_node_unref(root);
+	bk_free(bk);
+	CHECK_EQ(pthread_join(s.thread, NULL), 0);
+	listed_flags = 0;
+}
+
+/* Rewinding asks: the second answer here has nothing where the opening's had it all. */
+static void a_listing_is_asked_for_once(void)
+{
+	check_questions(REMOTE_READDIR, 1, 2);
+	check_questions(REMOTE_OPENDIR, 0, 1);
 }
 
 int main(void)
@@ -406,6 +460,7 @@ int main(void)
 	more_than_was_asked_for_ends_the_connection();
 	a_wrong_entry_ends_the_connection();
 	a_directory_in_itself_is_freed();
+	a_listing_is_asked_for_once();
 	CHECK_EQ(count_fds(), fds);
 	return 0;
 }

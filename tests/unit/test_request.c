@@ -43,7 +43,7 @@ static int parse(const char *text, struct request *q, struct err *err)
 
 	CHECK(json);
 	err->text[0] = '\0';
-	return request_parse(&world, json, q, err);
+	return request_parse(&world, 0, json, q, err);
 }
 
 static void check(const char *fields, const char *sandbox, const char *cwd, const char *pwd)
@@ -57,7 +57,7 @@ static void check(const char *fields, const char *sandbox, const char *cwd, cons
 		fprintf(stderr, "%s: %s\n", fields, err.text);
 		abort();
 	}
-	CHECK_STR(q.route->name, sandbox);
+	CHECK_STR(q.sandbox.name, sandbox);
 	CHECK_STR(q.exec.cwd ? q.exec.cwd : "(own)", cwd);
 	CHECK_STR(q.exec.pwd ? q.exec.pwd : "(none)", pwd);
 	request_done(&q);

@@ -148,7 +148,7 @@ static void umount_asked(void *ctx, bool force)
 	atomic_store(&asked_to_end, 1);
 }
 
-static struct server *begin(void)
+static struct server *begin_with(struct bk *control)
 {
 	struct server_conf conf = {
 	    .socket_path = socket_path,
@@ -157,6 +157,8 @@ static struct server *begin(void)
 	    .n_routes = 1,
 	    .uid = getuid(),
 	    .umount = umount_asked,
+	    .jobs.dir = "/nonexistent/aib-test-jobs",
+	    .control = control,
 	};
 	struct server *s;
 	struct err err = {""};
@@ -167,6 +169,11 @@ static struct server *begin(void)
 		abort();
 	}
 	return s;
+}
+
+static struct server *begin(void)
+{
+	return begin_with(NULL);
 }
 
 static int client(void)
@@ -527,7 +534,7 @@ static void a_transaction_waits_parked_and_answers(void)
 	    "{\"command\": \"cat; echo err >&2; exit 3\", \"sandbox\": \"py\", "
 	    "\"stdin\": \"hello\", \"env\": {\"K\": \"v\"}, \"timeout\": 30}";
 	struct control_conf conf = {.uid = getuid(), .gid = getgid()};
-	struct server *s = begin();
+	struct server *s;
 	struct woken w = {.waiter.wake = woken};
 	struct bk_req req;
 	struct bk *control;
@@ -539,7 +546,7 @@ static void a_transaction_waits_parked_and_answers(void)
 	CHECK_EQ(pipe(w.pipe), 0);
 	bk_req_init(&req, getuid(), getgid(), getpid(), 0);
 	CHECK_EQ(control_new(&conf, &control), 0);
-	CHECK_EQ(control_add_file(control, NULL, "exec", &server_exec_file, s), 0);
+	s = begin_with(control);
 	f = open_exec_file(control, &req);
 	CHECK_EQ(bk_write(&req, f, request, 40, 0), 40);
 	CHECK_EQ(bk_write(&req, f, request + 40, strlen(request) - 40, 40), strlen(request) - 40);

@@ -16,7 +16,10 @@
 
 struct engine {
 	struct http *http;
+	struct ssh *ssh; /* or NULL */
 	bool local;
+	bool pinned;	 /* to `newest` */
+	char newest[16]; /* version of the API that is asked for at most */
 
 	pthread_mutex_t lock; /* guards the rest */
 	char version[16];     /* "1.41"; empty until agreed on */
@@ -45,6 +48,10 @@ int engine_body(struct bk_req *req, struct engine *e, struct http_reply *x, stru
 /* For an answer that is not what it should be. */
 int engine_garbled(struct engine *e, struct err *err, const char *what);
 
+/* The value of `filters` of a list: what has the label "KEY=VALUE" or "KEY". The caller's, or NULL.
+ */
+char *engine_label_filter(const char *label);
+
 /* Members of a JSON object, checked: NULL or DEF where missing or of another type. */
 const char *json_string(const cJSON *obj, const char *key);
 double json_number(const cJSON *obj, const char *key, double def);
@@ -53,7 +60,7 @@ bool json_bool(const cJSON *obj, const char *key);
 /* discover.c: where the engine is, by CONF or the environment. Fields are the caller's. */
 struct place {
 	char *host;
-	char *cert_path; /* may be NULL */
+	char *cert; /* directory of certificates; may be NULL */
 	bool tls, insecure;
 };
 int place_find(const struct engine_conf *conf, struct place *ret, struct err *err);

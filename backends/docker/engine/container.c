@@ -125,16 +125,12 @@ int engine_container_remove(struct bk_req *req, struct engine *e, const char *id
 int engine_container_list(struct bk_req *req, struct engine *e, const char *label, cJSON **ret,
 			  struct err *err)
 {
-	cJSON *filter = cJSON_CreateObject(), *json = NULL;
-	cJSON *labels = cJSON_AddArrayToObject(filter, "label");
-	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *filter = engine_label_filter(label);
+	cJSON *json = NULL;
 	int r;
 
-	if (cJSON_AddItemToArray(labels, cJSON_CreateString(label)))
-		text = cJSON_PrintUnformatted(filter);
-	cJSON_Delete(filter);
-	if (!text)
+	if (!filter)
 		return err_set(err, -ENOMEM, "engine %s: out of memory", engine_host(e));
-	r = call_on(req, e, "GET", "/containers/json?all=1&filters=%s", text, "", 0, &json, err);
+	r = call_on(req, e, "GET", "/containers/json?all=1&filters=%s", filter, "", 0, &json, err);
 	return expect(e, r, json, cJSON_IsArray, "a list of containers", ret, err);
 }

@@ -16,7 +16,7 @@ static const char default_socket[] = "/var/run/docker.sock";
 void place_done(struct place *p)
 {
 	free(p->host);
-	free(p->cert_path);
+	free(p->cert);
 }
 
 char *read_text(const char *path, size_t max)
@@ -93,7 +93,7 @@ static int try_context(const char *dir, const char *entry, const char *name, str
 		p->tls = access(path, F_OK) == 0;
 		r = set(&p->host, host);
 		if (r == 0 && p->tls)
-			r = set(&p->cert_path, path);
+			r = set(&p->cert, path);
 		if (r == 0)
 			r = 1;
 	}
@@ -149,7 +149,7 @@ static int place_of_env(struct place *p, const char *host)
 	if (r < 0 || !p->tls)
 		return r;
 	snprintf(path, sizeof(path), "%s/.docker", home ? home : "");
-	return set(&p->cert_path, certs ? certs : path);
+	return set(&p->cert, certs ? certs : path);
 }
 
 static int place_of_socket(struct place *p)
@@ -185,10 +185,10 @@ int place_find(const struct engine_conf *conf, struct place *ret, struct err *er
 	int r;
 
 	if (conf && conf->host) {
-		ret->tls = conf->tls;
+		ret->tls = conf->tls || conf->cert;
 		r = set(&ret->host, conf->host);
-		if (r == 0 && conf->cert_path)
-			r = set(&ret->cert_path, conf->cert_path);
+		if (r == 0 && conf->cert)
+			r = set(&ret->cert, conf->cert);
 		return r;
 	}
 	if (env("DOCKER_HOST"))

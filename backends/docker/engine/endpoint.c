@@ -18,33 +18,26 @@ static int copy(char **to, const char *s)
 	return s && !*to ? -ENOMEM : 0;
 }
 
-/* DIR/NAME where that file exists, else nothing. */
-static int copy_file(char **to, const char *dir, const char *name)
-{
-	char path[PATH_MAX];
-
-	if (!dir || snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
-		return 0;
-	return access(path, F_OK) == 0 ? copy(to, path) : 0;
-}
-
-int http_new(const struct http_conf *conf, struct http **ret)
+int http_new(const struct http_conf *conf, struct http **ret, struct err *err)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	_cleanup_(http_freep) struct http *h = calloc(1, sizeof(*h));
+	int r;
 
 	if (!h)
 		return -ENOMEM;
 	pthread_once(&once, init_curl);
-	pthread_mutex_init(&h->lock, NULL);
+	idle_init(&h->idle, http_reply_free);
+	h->connect_timeout_ms = conf->connect_timeout_ms;
 	h->timeout_ms = conf->timeout_ms;
 	h->insecure = conf->insecure;
+	h->ssh = conf->ssh;
 	if (copy(&h->name, conf->name) < 0 || copy(&h->base, conf->base) < 0 ||
-	    copy(&h->unix_path, conf->unix_path) < 0 ||
-	    copy_file(&h->ca, conf->cert_path, "ca.pem") < 0 ||
-	    copy_file(&h->cert, conf->cert_path, "cert.pem") < 0 ||
-	    copy_file(&h->key, conf->cert_path, "key.pem") < 0)
+	    copy(&h->unix_path, conf->unix_path) < 0)
 		return -ENOMEM;
+	r = tls_files_find(conf->name, conf->cert, &h->tls, err);
+	if (r < 0)
+		return r;
 	*ret = TAKE(h);
 	return 0;
 }
@@ -53,14 +46,11 @@ void http_free(struct http *h)
 {
 	if (!h)
 		return;
-	http_reply_free_all(h->idle);
-	pthread_mutex_destroy(&h->lock);
+	idle_done(&h->idle);
 	free(h->name);
 	free(h->base);
 	free(h->unix_path);
-	free(h->ca);
-	free(h->cert);
-	free(h->key);
+	tls_files_done(&h->tls);
 	free(h);
 }
 
@@ -74,7 +64,7 @@ uint64_t http_timeout_ms(const struct http *h)
 	return h->timeout_ms;
 }
 
-int http_setup(const struct http *h, CURL *easy, char *errors)
+int http_setup(const struct http *h, CURL *easy, struct http_line *line)
 {
 	CURLcode c = CURLE_OK;
 
@@ -84,7 +74,7 @@ int http_setup(const struct http *h, CURL *easy, char *errors)
 			c = curl_easy_setopt(easy, option, value);                                 \
 	} while (0)
 	SET(CURLOPT_NOSIGNAL, 1L);
-	SET(CURLOPT_ERRORBUFFER, errors);
+	SET(CURLOPT_ERRORBUFFER, line->errors);
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	SET(CURLOPT_SSL_ENABLE_ALPN, 0L);
 	SET(CURLOPT_PATH_AS_IS, 1L);
@@ -93,17 +83,21 @@ int http_setup(const struct http *h, CURL *easy, char *errors)
 	SET(CURLOPT_QUICK_EXIT, 1L); /* a resolver that hangs must not hold us up */
 	if (h->unix_path)
 		SET(CURLOPT_UNIX_SOCKET_PATH, h->unix_path);
-	if (h->ca)
-		SET(CURLOPT_CAINFO, h->ca);
-	if (h->cert)
-		SET(CURLOPT_SSLCERT, h->cert);
-	if (h->key)
-		SET(CURLOPT_SSLKEY, h->key);
+	if (h->connect_timeout_ms)
+		SET(CURLOPT_CONNECTTIMEOUT_MS, (long)h->connect_timeout_ms);
+	if (h->tls.ca)
+		SET(CURLOPT_CAINFO, h->tls.ca);
+	if (h->tls.cert)
+		SET(CURLOPT_SSLCERT, h->tls.cert);
+	if (h->tls.key)
+		SET(CURLOPT_SSLKEY, h->tls.key);
 	if (h->insecure) {
 		SET(CURLOPT_SSL_VERIFYPEER, 0L);
 		SET(CURLOPT_SSL_VERIFYHOST, 0L);
 	}
 #undef SET
+	if (c == CURLE_OK && h->ssh)
+		c = ssh_dialer_setup(&line->dialer, h->ssh, easy);
 	return c == CURLE_OK ? 0 : c == CURLE_OUT_OF_MEMORY ? -ENOMEM : -EINVAL;
 }
 
@@ -116,11 +110,21 @@ int http_gave_up(const struct http *h, int r, struct err *err)
 	return err_set(err, r, "engine %s: no answer in time", h->name);
 }
 
-int http_failed(const struct http *h, CURL *easy, int code, const char *errors, struct err *err)
+int http_lost(const struct http *h, struct http_line *line, struct err *err)
 {
-	long os = 0;
-	int r;
+	int r = h->ssh ? ssh_dialer_failed(&line->dialer, h->name, err) : 0;
 
+	return r < 0 ? r : err_set(err, -EIO, "engine %s: the connection is lost", h->name);
+}
+
+int http_failed(const struct http *h, CURL *easy, int code, struct http_line *line, struct err *err)
+{
+	const char *said = line->errors[0] ? line->errors : curl_easy_strerror(code);
+	long os = 0;
+	int r = h->ssh ? ssh_dialer_failed(&line->dialer, h->name, err) : 0;
+
+	if (r < 0)
+		return r;
 	curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os);
 	if (code != CURLE_COULDNT_CONNECT)
 		os = 0;
@@ -133,8 +137,9 @@ int http_failed(const struct http *h, CURL *easy, int code, const char *errors, 
 	if (os)
 		return err_set(err, r, "engine %s: %s; is Docker running? (aib doctor)", h->name,
 			       os == ECONNREFUSED ? "connection refused" : strerror(os));
-	return err_set(err, r, "engine %s: %s", h->name,
-		       errors[0] ? errors : curl_easy_strerror(code));
+	if (strncmp(h->base, "https", 5) == 0 && tls_explain(h, said, err))
+		return r == -EIO ? -EPROTO : r;
+	return err_set(err, r, "engine %s: %s", h->name, said);
 }
 
 /* ---- Paths ---- */

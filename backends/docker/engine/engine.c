@@ -4,6 +4,8 @@
 #include "client.h"
 
 #include "../../base/log.h"
+#include "address.h"
+#include "ssh.h"
 
 #include <string.h>
 
@@ -12,46 +14,38 @@
 #define DEFAULT_TIMEOUT_MS 30000
 #define BODY_STEP 16384
 
+/* Both are "1.N". */
+static int compare_versions(const char *a, const char *b)
+{
+	int am = 0, an = 0, bm = 0, bn = 0;
+
+	if (sscanf(a, "%5d.%5d", &am, &an) != 2 || sscanf(b, "%5d.%5d", &bm, &bn) != 2)
+		return -1;
+	return am != bm ? am - bm : an - bn;
+}
+
 /* ---- Opening ---- */
 
 /* http's name of the place: a base URL and, for a Unix socket, its path. */
 static int place_to_conf(const struct place *p, struct buf *base, struct http_conf *conf,
 			 struct err *err)
 {
-	static const struct {
-		const char *scheme;
-		enum { UNIX, PLAIN, TLS } kind;
-	} schemes[] = {
-	    {"unix://", UNIX},
-	    {"tcp://", PLAIN},
-	    {"http://", PLAIN},
-	    {"https://", TLS},
-	};
+	struct address a;
+	int r = address_parse(p->host, &a, err);
 
-	for (size_t i = 0; i < ARRAY_SIZE(schemes); i++) {
-		size_t n = strlen(schemes[i].scheme);
-		const char *rest = p->host + n;
-
-		if (strncmp(p->host, schemes[i].scheme, n) != 0)
-			continue;
-		if (!*rest)
-			break;
-		if (schemes[i].kind == UNIX) {
-			conf->unix_path = rest;
-			return buf_adds(base, "http://engine");
-		}
-		n = strcspn(rest, "/");
-		return buf_addf(base, "%s://%.*s",
-				schemes[i].kind == TLS || p->tls ? "https" : "http", (int)n, rest);
-	}
-	return err_set(err, -EINVAL,
-		       "engine %s: not an address of an engine (unix:///path, tcp://host:port; for "
-		       "ssh:// forward its socket)",
-		       p->host);
+	if (r < 0)
+		return r;
+	if (a.kind == ADDRESS_UNIX)
+		conf->unix_path = a.rest;
+	if (a.kind == ADDRESS_UNIX || a.kind == ADDRESS_SSH)
+		return buf_adds(base, "http://engine");
+	return buf_addf(base, "%s://%.*s", a.kind == ADDRESS_TLS || p->tls ? "https" : "http",
+			(int)strcspn(a.rest, "/"), a.rest);
 }
 
 int engine_open(const struct engine_conf *conf, struct engine **ret, struct err *err)
 {
+	static const struct engine_conf none;
 	_cleanup_(engine_closep) struct engine *e = calloc(1, sizeof(*e));
 	_cleanup_(place_done) struct place place = {0};
 	_cleanup_buf_ struct buf base = BUF_INIT(1024);
@@ -60,21 +54,30 @@ int engine_open(const struct engine_conf *conf, struct engine **ret, struct err 
 
 	if (!e)
 		return -ENOMEM;
+	conf = conf ? conf : &none;
 	pthread_mutex_init(&e->lock, NULL);
 	r = place_find(conf, &place, err);
 	if (r == 0)
 		r = place_to_conf(&place, &base, &hc, err);
+	if (r == 0 && strncmp(place.host, "ssh://", 6) == 0)
+		r = ssh_new(place.host, conf, &e->ssh, err);
 	if (r < 0)
 		return r;
 	hc.name = place.host;
 	hc.base = base.data;
-	hc.cert_path = place.cert_path;
+	hc.cert = place.cert;
 	hc.insecure = place.insecure;
-	hc.timeout_ms = conf && conf->timeout_ms ? conf->timeout_ms : DEFAULT_TIMEOUT_MS;
+	hc.connect_timeout_ms = conf->connect_timeout_ms;
+	hc.timeout_ms = conf->timeout_ms ? conf->timeout_ms : DEFAULT_TIMEOUT_MS;
+	hc.ssh = e->ssh;
 	e->local = hc.unix_path != NULL;
-	r = http_new(&hc, &e->http);
-	if (r < 0)
+	e->pinned = conf->api_version && compare_versions(conf->api_version, NEWEST) < 0;
+	snprintf(e->newest, sizeof(e->newest), "%s", e->pinned ? conf->api_version : NEWEST);
+	r = http_new(&hc, &e->http, err);
+	if (r == -ENOMEM)
 		return err_set(err, r, "engine %s: out of memory", place.host);
+	if (r < 0)
+		return r;
 	*ret = TAKE(e);
 	return 0;
 }
@@ -84,6 +87,7 @@ void engine_close(struct engine *e)
 	if (!e)
 		return;
 	http_free(e->http);
+	ssh_free(e->ssh);
 	pthread_mutex_destroy(&e->lock);
 	free(e);
 }
@@ -167,16 +171,6 @@ int engine_body(struct bk_req *req, struct engine *e, struct http_reply *x, stru
 
 /* ---- Versions ---- */
 
-/* Both are "1.N". */
-static int compare_versions(const char *a, const char *b)
-{
-	int am = 0, an = 0, bm = 0, bn = 0;
-
-	if (sscanf(a, "%5d.%5d", &am, &an) != 2 || sscanf(b, "%5d.%5d", &bm, &bn) != 2)
-		return -1;
-	return am != bm ? am - bm : an - bn;
-}
-
 static int ping(struct bk_req *req, struct engine *e, char *version, struct err *err)
 {
 	static const struct http_request rq = {.method = "GET", .path = "/_ping"};
@@ -223,8 +217,8 @@ int engine_agree(struct bk_req *req, struct engine *e, char *version, struct err
 	r = ping(req, e, version, err);
 	if (r < 0)
 		return r;
-	if (compare_versions(version, NEWEST) > 0)
-		strcpy(version, NEWEST);
+	if (compare_versions(version, e->newest) > 0)
+		strcpy(version, e->newest);
 	agree_on(e, version);
 	log_debug("engine %s: API version %s", engine_host(e), version);
 	return 0;
@@ -237,7 +231,7 @@ int engine_ping(struct bk_req *req, struct engine *e, struct err *err)
 
 	if (r < 0)
 		return r;
-	agree_on(e, compare_versions(version, NEWEST) > 0 ? NEWEST : version);
+	agree_on(e, compare_versions(version, e->newest) > 0 ? e->newest : version);
 	return 0;
 }
 
@@ -246,14 +240,14 @@ int engine_refused(struct bk_req *req, struct engine *e, const char *message, st
 	char version[16];
 	int r;
 
-	if (!message || !strstr(message, "client version"))
+	if (!message || !strstr(message, "client version") || e->pinned)
 		return 0;
 	r = ping(req, e, version, err);
 	if (r < 0)
 		return r;
-	/* An engine that no longer takes NEWEST is asked in its own version. */
-	if (compare_versions(version, NEWEST) > 0 && !strstr(message, "too old"))
-		strcpy(version, NEWEST);
+	/* An engine that no longer takes our newest is asked in its own version. */
+	if (compare_versions(version, e->newest) > 0 && !strstr(message, "too old"))
+		strcpy(version, e->newest);
 	agree_on(e, version);
 	return 1;
 }
@@ -329,6 +323,17 @@ int engine_get(struct bk_req *req, struct engine *e, const char *path, cJSON **r
 	const struct http_request rq = {.method = "GET", .path = path};
 
 	return engine_call(req, e, &rq, ret, err);
+}
+
+char *engine_label_filter(const char *label)
+{
+	cJSON *filter = cJSON_CreateObject(), *labels = cJSON_AddArrayToObject(filter, "label");
+	char *text = NULL;
+
+	if (cJSON_AddItemToArray(labels, cJSON_CreateString(label)))
+		text = cJSON_PrintUnformatted(filter);
+	cJSON_Delete(filter);
+	return text;
 }
 
 int engine_version(struct bk_req *req, struct engine *e, cJSON **ret, struct err *err)

@@ -5,13 +5,17 @@
 #include <ctype.h>
 #include <string.h>
 
+/* Of an answer that nobody wants to its end, over a connection that is dear to make. */
+#define DRAIN_MS 50
+#define DRAIN_MAX (256 << 10)
+
 /* A connection (a multi handle of one easy handle, which keeps it open) and its transfer. */
 struct http_reply {
+	struct idle idle; /* first */
 	struct http *http;
-	struct http_reply *next; /* while idle */
 	CURLM *multi;
 	CURL *easy;
-	char errors[CURL_ERROR_SIZE];
+	struct http_line line;
 
 	struct curl_slist *send_headers;
 	http_source_fn source;
@@ -54,14 +58,9 @@ static void reply_free(struct http_reply *x)
 	free(x);
 }
 
-void http_reply_free_all(struct http_reply *list)
+void http_reply_free(struct idle *x)
 {
-	while (list) {
-		struct http_reply *x = list;
-
-		list = x->next;
-		reply_free(x);
-	}
+	reply_free((struct http_reply *)x);
 }
 
 /* ---- What libcurl calls ---- */
@@ -143,7 +142,22 @@ static int finish(struct http_reply *x, CURLcode code, struct err *err)
 		return 0;
 	if (x->abort)
 		return err_set(err, x->abort, "engine %s: %s", x->http->name, strerror(-x->abort));
-	return http_failed(x->http, x->easy, code, x->errors, err);
+	return http_failed(x->http, x->easy, code, &x->line, err);
+}
+
+/* What can be done of it at once. */
+static int transfer(struct http_reply *x, struct err *err)
+{
+	CURLMsg *msg;
+	int n;
+
+	if (curl_multi_perform(x->multi, &n) != CURLM_OK)
+		return err_set(err, -EIO, "engine %s: transfer failed", x->http->name);
+	ssh_dialer_connect(&x->line.dialer);
+	while ((msg = curl_multi_info_read(x->multi, &n)))
+		if (msg->msg == CURLMSG_DONE)
+			return finish(x, msg->data.result, err);
+	return 0;
 }
 
 /* One step of the transfer, then wait for what comes next. */
@@ -151,18 +165,13 @@ static int step(struct bk_req *req, struct http_reply *x, bool (*enough)(struct 
 		struct err *err)
 {
 	uint64_t limit = x->http->timeout_ms + x->patience_ms, still, wait;
-	int n, r = bk_req_check(req);
-	CURLMsg *msg;
+	int r = bk_req_check(req);
 
 	if (r < 0)
 		return http_gave_up(x->http, r, err);
-	if (curl_multi_perform(x->multi, &n) != CURLM_OK)
-		return err_set(err, -EIO, "engine %s: transfer failed", x->http->name);
-	while ((msg = curl_multi_info_read(x->multi, &n)))
-		if (msg->msg == CURLMSG_DONE)
-			return finish(x, msg->data.result, err);
-	if (enough(x))
-		return 0;
+	r = transfer(x, err);
+	if (r < 0 || x->done || enough(x))
+		return r;
 	still = clock_ms() - x->moved_ms;
 	if (still >= limit)
 		return http_gave_up(x->http, -ETIMEDOUT, err);
@@ -196,29 +205,16 @@ static bool have_body(struct http_reply *x)
 	return x->at < x->len;
 }
 
-static struct http_reply *take_idle(struct http *h)
-{
-	struct http_reply *x;
-
-	pthread_mutex_lock(&h->lock);
-	x = h->idle;
-	if (x) {
-		h->idle = x->next;
-		h->n_idle--;
-	}
-	pthread_mutex_unlock(&h->lock);
-	return x;
-}
-
 static int reply_new(struct http *h, struct http_reply **ret)
 {
-	struct http_reply *x = take_idle(h);
+	struct http_reply *x = (struct http_reply *)idle_take(&h->idle);
 
 	if (!x) {
 		x = calloc(1, sizeof(*x));
 		if (!x)
 			return -ENOMEM;
 		x->http = h;
+		x->idle.dialer = h->ssh ? &x->line.dialer : NULL;
 		x->multi = curl_multi_init();
 		x->easy = curl_easy_init();
 		if (!x->multi || !x->easy) {
@@ -248,8 +244,9 @@ static int set_body(struct http_reply *x, const struct http_request *rq)
 
 	if (rq->source) {
 		/* A connection that dies in between cannot be retried: take one that is surely
-		 * alive. Expect lets an engine refuse before megabytes are sent. */
-		curl_easy_setopt(x->easy, CURLOPT_FRESH_CONNECT, 1L);
+		 * alive, but where a new one costs a handshake of ssh. Expect lets an engine
+		 * refuse before megabytes are sent. */
+		curl_easy_setopt(x->easy, CURLOPT_FRESH_CONNECT, x->http->ssh ? 0L : 1L);
 		curl_easy_setopt(x->easy, CURLOPT_UPLOAD, 1L);
 		curl_easy_setopt(x->easy, CURLOPT_READFUNCTION, on_upload);
 		curl_easy_setopt(x->easy, CURLOPT_READDATA, x);
@@ -276,14 +273,14 @@ static int request_set(struct http_reply *x, const struct http_request *rq)
 	int r;
 
 	curl_easy_reset(x->easy);
-	x->errors[0] = '\0';
+	x->line.errors[0] = '\0';
 	x->source = rq->source;
 	x->source_ctx = rq->source_ctx;
 	x->patience_ms = rq->patience_ms;
 	x->status = x->failed = x->abort = 0;
 	x->headers_done = x->done = x->paused = false;
 	x->header_bytes = x->at = x->len = 0;
-	r = http_setup(x->http, x->easy, x->errors);
+	r = http_setup(x->http, x->easy, &x->line);
 	if (r == 0)
 		r = buf_addf(&url, "%s%s", x->http->base, rq->path);
 	if (r == 0 && rq->header)
@@ -361,26 +358,39 @@ ssize_t http_read(struct bk_req *req, struct http_reply *x, void *data, size_t s
 	return size;
 }
 
+/* Read what little there may be left, so that the connection can be kept. */
+static void drain(struct http_reply *x)
+{
+	uint64_t end = clock_ms() + DRAIN_MS;
+	size_t dropped = 0;
+
+	while (!x->done && dropped < DRAIN_MAX && clock_ms() < end) {
+		dropped += x->len - x->at;
+		x->at = x->len = 0;
+		if (x->paused) {
+			x->paused = false;
+			curl_easy_pause(x->easy, CURLPAUSE_CONT);
+		}
+		if (transfer(x, NULL) < 0) {
+			x->failed = -EIO;
+			return;
+		}
+		if (!x->done && !x->paused)
+			curl_multi_poll(x->multi, NULL, 0, DRAIN_MS, NULL);
+	}
+}
+
 void http_end(struct http_reply *x)
 {
-	struct http *h;
-	bool keep = false;
-
 	if (!x)
 		return;
-	h = x->http;
-	if (!x->failed && x->done) {
-		curl_multi_remove_handle(x->multi, x->easy);
-		reply_reset(x);
-		pthread_mutex_lock(&h->lock);
-		keep = h->n_idle < HTTP_MAX_IDLE;
-		if (keep) {
-			x->next = h->idle;
-			h->idle = x;
-			h->n_idle++;
-		}
-		pthread_mutex_unlock(&h->lock);
-	}
-	if (!keep)
+	if (!x->failed && x->headers_done && x->http->ssh)
+		drain(x);
+	if (x->failed || !x->done) {
 		reply_free(x);
+		return;
+	}
+	curl_multi_remove_handle(x->multi, x->easy);
+	reply_reset(x);
+	idle_put(&x->http->idle, &x->idle);
 }

@@ -1,7 +1,7 @@
 /*
- * HTTP/1.1 to one endpoint over libcurl: a Unix socket, TCP, or TLS with client certificates. A
- * request is begun, its body is pulled by http_read with bounded buffering, and its connection goes
- * back to a pool when it was read to its end. Every wait ends with the request's deadline or
+ * HTTP/1.1 to one endpoint over libcurl: a Unix socket, TCP, TLS with client certificates, or ssh.
+ * A request is begun, its body is pulled by http_read with bounded buffering, and its connection
+ * goes back to a pool when it was read to its end. Every wait ends with the request's deadline or
  * cancellation, and after the endpoint's time without progress.
  * It knows neither JSON nor the Engine. Any thread may call it; one reply belongs to one thread at
  * a time.
@@ -13,7 +13,6 @@
 
 #define HTTP_MAX_HEADERS (128 << 10) /* all header lines of an answer, bytes */
 #define HTTP_BODY_BUFFER (64 << 10)  /* body read ahead, bytes */
-#define HTTP_MAX_IDLE 8		     /* connections kept open */
 
 struct http; /* an endpoint and its idle connections */
 
@@ -21,12 +20,15 @@ struct http_conf {
 	const char *name;      /* for messages */
 	const char *base;      /* "http://host:port", without a slash at the end */
 	const char *unix_path; /* or NULL */
-	const char *cert_path; /* with https: a directory with ca.pem, cert.pem, key.pem, or NULL */
+	const char *cert;      /* with https: a directory with ca.pem, cert.pem, key.pem, or NULL */
 	bool insecure;	       /* with https: do not verify the server */
-	uint64_t timeout_ms;   /* without progress */
+	const struct ssh *ssh; /* or NULL; outlives the endpoint */
+	uint64_t connect_timeout_ms; /* 0: timeout_ms */
+	uint64_t timeout_ms;	     /* without progress */
 };
 
-int http_new(const struct http_conf *conf, struct http **ret);
+/* -errno with text where a file of `cert` cannot be used; -ENOMEM. */
+int http_new(const struct http_conf *conf, struct http **ret, struct err *err);
 void http_free(struct http *h); /* no reply may be open; takes NULL */
 DEFINE_CLEANUP(struct http *, http_free)
 const char *http_name(const struct http *h);

@@ -1,13 +1,12 @@
 /*
- * Images: what is there, and pulling what is not.
+ * Images: what is there, pulling what is not, and removing.
  */
-#include "client.h"
+#include "messages.h"
 
 #include "../../base/clock.h"
 
 #include <string.h>
 
-#define MAX_LINE (1 << 20) /* one message of a pull's progress, bytes */
 #define PROGRESS_MS 300
 
 int engine_image_inspect(struct bk_req *req, struct engine *e, const char *image, cJSON **ret,
@@ -38,47 +37,24 @@ struct pull {
 	uint64_t said_ms;
 };
 
-/* One message of the stream: {"status", "id", "progress"} or {"error"}. */
-static int message(struct pull *p, const char *line, size_t len, struct err *err)
+/* {"status", "id", "progress"} or {"error"}. */
+static int pull_message(void *ctx, const cJSON *json, struct err *err)
 {
-	cJSON *json = cJSON_ParseWithLength(line, len);
 	const char *error = json_string(json, "error"), *status = json_string(json, "status");
 	const char *id = json_string(json, "id"), *bar = json_string(json, "progress");
+	struct pull *p = ctx;
 	uint64_t now = clock_ms();
 	char text[256];
-	int r = 0;
 
-	if (!json)
-		r = engine_garbled(p->e, err, "JSON");
-	else if (error)
-		r = err_set(err, engine_errno_text(error), "engine %s: %s", engine_host(p->e),
-			    error);
-	else if (status && p->progress && (!bar || now - p->said_ms >= PROGRESS_MS)) {
-		snprintf(text, sizeof(text), "%s%s%s%s%s", id ? id : "", id ? ": " : "", status,
-			 bar ? " " : "", bar ? bar : "");
-		p->progress(p->ctx, text);
-		p->said_ms = now;
-	}
-	cJSON_Delete(json);
-	return r;
-}
-
-/* All whole lines of B, and at the END what is left. */
-static int messages(struct pull *p, struct buf *b, bool end, struct err *err)
-{
-	while (b->len > 0) {
-		const char *nl = memchr(b->data, '\n', b->len);
-		size_t n = nl ? (size_t)(nl - b->data) : b->len;
-		int r = 0;
-
-		if (!nl && !end)
-			return 0;
-		if (strspn(b->data, " \t\r") < n)
-			r = message(p, b->data, n, err);
-		if (r < 0)
-			return r;
-		buf_consume(b, nl ? n + 1 : n);
-	}
+	if (error)
+		return err_set(err, engine_errno_text(error), "engine %s: %s", engine_host(p->e),
+			       error);
+	if (!status || !p->progress || (bar && now - p->said_ms < PROGRESS_MS))
+		return 0;
+	snprintf(text, sizeof(text), "%s%s%s%s%s", id ? id : "", id ? ": " : "", status,
+		 bar ? " " : "", bar ? bar : "");
+	p->progress(p->ctx, text);
+	p->said_ms = now;
 	return 0;
 }
 
@@ -96,28 +72,6 @@ static int split(const char *image, char **ret_name, char **ret_tag, char **ret_
 	*ret_tag = strdup(colon ? colon + 1 : "latest");
 	*ret_registry = named ? strndup(image, host) : strdup("https://index.docker.io/v1/");
 	return *ret_name && *ret_tag && *ret_registry ? 0 : -ENOMEM;
-}
-
-static int read_messages(struct bk_req *req, struct pull *p, struct http_reply *x, struct err *err)
-{
-	_cleanup_buf_ struct buf b = BUF_INIT(MAX_LINE);
-	ssize_t n;
-
-	do {
-		int r = buf_reserve(&b, 4096);
-
-		if (r < 0)
-			return r == -E2BIG ? engine_garbled(p->e, err, "of a sane length") : r;
-		n = http_read(req, x, b.data + b.len, 4096, err);
-		if (n < 0)
-			return n;
-		b.len += n;
-		b.data[b.len] = '\0';
-		r = messages(p, &b, n == 0, err);
-		if (r < 0)
-			return r;
-	} while (n > 0);
-	return 0;
 }
 
 int engine_image_pull(struct bk_req *req, struct engine *e, const char *image,
@@ -141,5 +95,39 @@ int engine_image_pull(struct bk_req *req, struct engine *e, const char *image,
 	rq.path = path.data;
 	rq.header = header;
 	r = engine_begin(req, e, &rq, &x, err);
-	return r < 0 ? r : read_messages(req, &p, x, err);
+	return r < 0 ? r : engine_messages(req, e, x, pull_message, &p, err);
+}
+
+int engine_image_list(struct bk_req *req, struct engine *e, const char *label, cJSON **ret,
+		      struct err *err)
+{
+	_cleanup_buf_ struct buf path = BUF_INIT(ENGINE_MAX_URL);
+	_cleanup_free_ char *filter = engine_label_filter(label);
+	cJSON *json;
+	int r = filter ? http_path(&path, "/images/json?filters=%s", filter) : -ENOMEM;
+
+	if (r < 0)
+		return err_set(err, r, "engine %s: %s", engine_host(e), strerror(-r));
+	r = engine_get(req, e, path.data, &json, err);
+	if (r < 0)
+		return r;
+	if (!cJSON_IsArray(json)) {
+		cJSON_Delete(json);
+		return engine_garbled(e, err, "a list of images");
+	}
+	*ret = json;
+	return 0;
+}
+
+int engine_image_remove(struct bk_req *req, struct engine *e, const char *image, struct err *err)
+{
+	_cleanup_buf_ struct buf path = BUF_INIT(ENGINE_MAX_URL);
+	struct http_request rq = {.method = "DELETE"};
+	int r = http_path(&path, "/images/%s", image);
+
+	if (r < 0)
+		return err_set(err, r, "engine %s: image name too long", engine_host(e));
+	rq.path = path.data;
+	r = engine_call(req, e, &rq, NULL, err);
+	return r == -ENOENT ? 0 : r;
 }

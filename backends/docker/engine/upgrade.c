@@ -24,7 +24,7 @@ struct http_conn {
 	bool tls;
 	bool drained; /* the newest recv found nothing */
 	bool eof;
-	char errors[CURL_ERROR_SIZE];
+	struct http_line line;
 	struct buf in; /* came with the answer's head */
 	/* TLS wants a write that did not finish to be repeated with the same bytes at the same
 	 * place, which the caller cannot be asked for. */
@@ -165,12 +165,13 @@ static int connect_step(struct http_conn *c, struct err *err)
 
 	if (curl_multi_perform(c->multi, &n) != CURLM_OK)
 		return err_set(err, -EIO, "engine %s: cannot connect", http_name(c->http));
+	ssh_dialer_connect(&c->line.dialer);
 	while ((msg = curl_multi_info_read(c->multi, &n))) {
 		if (msg->msg != CURLMSG_DONE)
 			continue;
 		if (msg->data.result == CURLE_OK)
 			return 0;
-		return http_failed(c->http, c->easy, msg->data.result, c->errors, err);
+		return http_failed(c->http, c->easy, msg->data.result, &c->line, err);
 	}
 	return -EAGAIN;
 }
@@ -213,7 +214,7 @@ static int conn_open(struct bk_req *req, struct http *h, const char *base, struc
 	c->easy = curl_easy_init();
 	if (!c->multi || !c->easy)
 		return -ENOMEM;
-	r = http_setup(h, c->easy, c->errors);
+	r = http_setup(h, c->easy, &c->line);
 	if (r < 0)
 		return r;
 	curl_easy_setopt(c->easy, CURLOPT_URL, base);
@@ -226,7 +227,7 @@ static int conn_open(struct bk_req *req, struct http *h, const char *base, struc
 		return r;
 	if (curl_easy_getinfo(c->easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK ||
 	    fd == CURL_SOCKET_BAD)
-		return err_set(err, -EIO, "engine %s: the connection is lost", http_name(h));
+		return http_lost(h, &c->line, err);
 	c->fd = fd;
 	*ret = TAKE(c);
 	return 0;
@@ -243,8 +244,7 @@ static int send_all(struct bk_req *req, struct http_conn *c, const char *data, s
 		if (n == -EAGAIN)
 			n = wait_for(req, c, POLLOUT, err);
 		else if (n < 0)
-			return err_set(err, -EIO, "engine %s: the connection is lost",
-				       http_name(c->http));
+			return http_lost(c->http, &c->line, err);
 		if (n < 0)
 			return n;
 		data += n;
@@ -273,7 +273,7 @@ static int more(struct bk_req *req, struct http_conn *c, struct err *err)
 	}
 	n = code == CURLE_OK ? (ssize_t)got : -EIO;
 	if (n < 0)
-		return err_set(err, -EIO, "engine %s: the connection is lost", http_name(c->http));
+		return http_lost(c->http, &c->line, err);
 	c->drained = false;
 	if (n == 0)
 		return 0;
@@ -312,9 +312,7 @@ static int read_head(struct bk_req *req, struct http_conn *c, int *ret_status, c
 				       http_name(c->http));
 		r = more(req, c, err);
 		if (r <= 0)
-			return r < 0 ? r
-				     : err_set(err, -EIO, "engine %s: the connection is lost",
-					       http_name(c->http));
+			return r < 0 ? r : http_lost(c->http, &c->line, err);
 		end = memmem(c->in.data, c->in.len, "\r\n\r\n", 4);
 	}
 	if (sscanf(c->in.data, "HTTP/1.%*1d %3d", ret_status) != 1)
