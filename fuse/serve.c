@@ -231,7 +231,8 @@ static void replaced(void *ctx, struct bk_node *dir, const char *name)
 	struct daemon *d = ctx;
 	struct fs *fs;
 
-	/* As in changed. Once nobody answers requests any more, the kernel may not take it either. */
+	/* As in changed. Once nobody answers requests any more, the kernel may not take it either.
+	 */
 	pthread_mutex_lock(&d->lock);
 	fs = d->stopping ? NULL : d->fs;
 	pthread_mutex_unlock(&d->lock);
