@@ -183,13 +183,15 @@ static int take_after(struct replacement *x, struct bk_node *old, const struct s
 
 	if (r == 0)
 		r = copy_xattrs(x, old);
+	if (r < 0)
+		return r;
 	if (now.st_uid != st->st_uid)
 		a.mask |= BK_SET_UID;
 	if (now.st_gid != st->st_gid)
 		a.mask |= BK_SET_GID;
 	a.uid = st->st_uid;
 	a.gid = st->st_gid;
-	return r < 0 ? r : bk_setattr(req, x->node, x->file, &a, &now);
+	return bk_setattr(req, x->node, x->file, &a, &now);
 }
 
 /* ---- The end ---- */
