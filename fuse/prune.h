@@ -8,8 +8,8 @@
 
 #include "config.h"
 
-/* Remove it, or with DRY only say what would be; a line for each on standard output. Returns 0, or 1
- * where something could not be looked at or removed (told on standard error). */
+/* Remove it, or with DRY only say what would be; a line for each on standard output. Returns 0, or
+ * 1 where something could not be looked at or removed (told on standard error). */
 int prune(const struct config *c, bool dry);
 
 #endif

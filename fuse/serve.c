@@ -8,6 +8,7 @@
 #include "lifecycle.h"
 #include "mounted.h"
 #include "mountpoint.h"
+#include "places.h"
 #include "registry.h"
 #include "routes.h"
 #include "server/server.h"
@@ -75,36 +76,15 @@ static void overdue(void *ctx)
 
 /* ---- The parts ---- */
 
-/* The path of aib-guest: beside this program in a source tree, else where it is installed. */
-static char *find_guest(void)
-{
-	static const char *const places[] = {"aib-guest", "../libexec/aib/aib-guest",
-					     "../lib/aib/aib-guest"};
-	char exe[PATH_MAX], *path = NULL;
-	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-
-	exe[n > 0 ? n : 0] = '\0';
-	if (strrchr(exe, '/'))
-		*strrchr(exe, '/') = '\0';
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-		free(TAKE(path));
-		if (asprintf(&path, "%s/%s", exe, places[i]) < 0)
-			return NULL;
-		if (access(path, X_OK) == 0)
-			return path;
-	}
-	return path;
-}
-
 static int make_routes(struct daemon *d, struct err *err)
 {
 	const struct config_options *o = &d->c->opt;
 	struct progress progress;
 	int r;
 
-	d->guest = o->guest ? realpath(o->guest, NULL) : find_guest();
-	if (!d->guest)
-		return err_set(err, -errno, "aib-guest: %s: %m", o->guest ? o->guest : "");
+	r = places_guest(o->guest, &d->guest, err);
+	if (r < 0)
+		return r;
 	progress_init(&progress);
 	r = bk_spaces_new(&d->spaces);
 	if (r < 0)
@@ -240,30 +220,6 @@ static void replaced(void *ctx, struct bk_node *dir, const char *name)
 		fs_replaced(fs, dir, name);
 }
 
-/* DIR/.jobs/ID of the mount; DIR is where a user's programs keep what outlives them, and sessions,
- * whose names have no dot at the start. */
-static int find_job_dir(struct daemon *d, struct err *err)
-{
-	const char *given = d->c->opt.job_dir, *home = getenv("HOME");
-	const char *state = getenv("XDG_STATE_HOME");
-	int r;
-
-	if (given)
-		r = asprintf(&d->job_dir, "%s/%s", given, d->id);
-	else if (geteuid() == 0)
-		r = asprintf(&d->job_dir, "/var/lib/aib/.jobs/%s", d->id);
-	else if (state && *state == '/')
-		r = asprintf(&d->job_dir, "%s/aib/.jobs/%s", state, d->id);
-	else
-		r = asprintf(&d->job_dir, "%s/.local/state/aib/.jobs/%s", home ? home : "", d->id);
-	if (r >= 0 && *d->job_dir == '/')
-		return 0;
-	if (r < 0)
-		d->job_dir = NULL;
-	return r < 0 ? -ENOMEM
-		     : err_set(err, -EINVAL, "job_dir %s: must be an absolute path", given);
-}
-
 static int answer_sessions(void *ctx, struct bk_req *req, bool all, const cJSON *request,
 			   cJSON **ret, struct err *err)
 {
@@ -275,7 +231,7 @@ static int answer_sessions(void *ctx, struct bk_req *req, bool all, const cJSON 
 static int add_server(struct daemon *d, struct err *err)
 {
 	const struct config_options *o = &d->c->opt;
-	int r = find_job_dir(d, err);
+	int r = places_job_dir(d->c->opt.job_dir, d->id, &d->job_dir, err);
 
 	if (r < 0)
 		return r;

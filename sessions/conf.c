@@ -1,5 +1,7 @@
 #include "conf.h"
 
+#include "../backends/base/state.h"
+
 #include <pwd.h>
 #include <string.h>
 
@@ -105,29 +107,14 @@ int sessions_find_user(const char *text, uid_t *ret_uid, gid_t *ret_gid, struct 
 	return 0;
 }
 
-static int default_root(char **ret)
-{
-	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-	int n;
-
-	if (geteuid() == 0)
-		n = asprintf(ret, "/var/lib/aib");
-	else if (state && *state == '/')
-		n = asprintf(ret, "%s/aib", state);
-	else
-		n = asprintf(ret, "%s/.local/state/aib",
-			     home && *home == '/' ? home : "/nonexistent");
-	return n < 0 ? -ENOMEM : 0;
-}
-
 static int check(struct sessions_conf *c, const struct bk_mount *mount, bool one, struct err *err)
 {
 	int r = 0;
 
 	if (!c->workspace_root)
-		r = default_root(&c->workspace_root);
-	if (r < 0)
-		return r;
+		c->workspace_root = state_dir();
+	if (!c->workspace_root)
+		return -ENOMEM;
 	if (c->workspace_root[0] != '/')
 		return err_set(err, -EINVAL, "\"workspace_root\" must be an absolute path");
 	if (one && !c->name)

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define LOOK_TIMEOUT_MS 60000
-#define END_TIMEOUT_MS 8000
+#define END_TIMEOUT_MS 5000 /* of all together; the daemon has ten seconds to end */
 #define END_THREADS 8
 #define ENGINES_MAX 64
 #define GRACE_S 1
@@ -512,23 +512,25 @@ int reaper_start(struct bk_req *req, struct sessions *all,
 struct ending {
 	struct work work;
 	struct engine *engine;
+	uint64_t until_ms;
 	char id[72], session[STORE_NAME_MAX + 1];
 };
 
 static void end_one(struct work *work)
 {
 	struct ending *x = container_of(work, struct ending, work);
-	struct err err = {""};
+	struct err err = {"there was no time to stop it; the next mount or aib prune does"};
+	uint64_t now = clock_ms();
 	struct bk_req req;
 
-	bk_req_init(&req, 0, 0, 0, END_TIMEOUT_MS);
-	if (act(&req, x->engine, x->id, "stop", &err) < 0)
+	bk_req_init(&req, 0, 0, 0, now < x->until_ms ? x->until_ms - now : 1);
+	if (now >= x->until_ms || act(&req, x->engine, x->id, "stop", &err) < 0)
 		log_warning("session %s: its container stays: %s", x->session, err.text);
 	bk_req_done(&req);
 	free(x);
 }
 
-static void end_place(struct reaper *r, struct place *p, struct pool *pool)
+static void end_place(struct reaper *r, struct place *p, struct pool *pool, uint64_t until_ms)
 {
 	struct err err = {""};
 	struct bk_req req;
@@ -553,6 +555,7 @@ static void end_place(struct reaper *r, struct place *p, struct pool *pool)
 			continue;
 		x->work.run = end_one;
 		x->engine = p->engine;
+		x->until_ms = until_ms;
 		snprintf(x->id, sizeof(x->id), "%s", f.id);
 		snprintf(x->session, sizeof(x->session), "%s", f.session);
 		if (pool_submit(pool, &x->work, true) < 0)
@@ -582,6 +585,7 @@ void reaper_stop(struct sessions *all)
 void reaper_end(struct sessions *all, bool last)
 {
 	const struct pool_conf conf = {.threads = END_THREADS, .queue = 1, .idle_ms = 1000};
+	uint64_t until_ms = clock_ms() + END_TIMEOUT_MS;
 	struct reaper *r = TAKE(all->reaper);
 	struct pool *pool = NULL;
 
@@ -589,7 +593,7 @@ void reaper_end(struct sessions *all, bool last)
 		return;
 	if (last && pool_new(&conf, &pool) == 0)
 		for (size_t i = 0; i < r->n_places; i++)
-			end_place(r, &r->places[i], pool);
+			end_place(r, &r->places[i], pool, until_ms);
 	pool_end(pool);
 	reaper_free(r);
 }
