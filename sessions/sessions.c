@@ -420,6 +420,8 @@ int sessions_destroy(struct bk_req *req, struct sessions *all, const char *name,
 	r = reaper_clean(req, all, err); /* before its files go */
 	if (r >= 0)
 		r = store_destroy(req, &all->store, name);
+	if (r == -ENOENT)
+		return err_set(err, r, "session %s: there is none, and no workspace of one", name);
 	return r < 0 ? err_set(err, r, "session %s: removing its workspace: %s", name, strerror(-r))
 		     : 0;
 }

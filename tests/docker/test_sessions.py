@@ -396,6 +396,8 @@ def test_control_files_of_a_session(mount, root, engine):
     assert (d / "idle_timeout").read_text() == "90s\n"
     with pytest.raises(OSError):
         (d / "idle_timeout").write_text("soon\n")
+    p = harness.run("bash", "-c", f"echo soon > {d}/idle_timeout", check=False)
+    assert p.returncode == 1 and "Invalid argument" in p.stderr
     assert "duration" in (d / "error").read_text()
     assert json.loads((root / "a/session.json").read_text())["idle_timeout"] == 90000
 
