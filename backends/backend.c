@@ -526,6 +526,34 @@ int bk_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_file 
 	return counted(checked(node->bk, "open", OPS(node)->open(req, node, flags, ret), 0), ret);
 }
 
+static int peek_by_lookup(struct bk_req *req, struct bk_node *dir, const char *name,
+			  struct bk_file **ret, struct stat *ret_st)
+{
+	_cleanup_(bk_node_unrefp) struct bk_node *node = NULL;
+	int r = bk_lookup(req, dir, name, &node, ret_st);
+
+	if (r < 0)
+		return r;
+	if (S_ISREG(ret_st->st_mode))
+		return bk_open(req, node, O_RDONLY, ret);
+	return S_ISLNK(ret_st->st_mode) ? -ELOOP : S_ISDIR(ret_st->st_mode) ? -EISDIR : -ENXIO;
+}
+
+int bk_peek(struct bk_req *req, struct bk_node *dir, const char *name, struct bk_file **ret,
+	    struct stat *ret_st)
+{
+	int r = check_name(name);
+
+	if (r < 0)
+		return r;
+	if (!OPS(dir)->peek)
+		return peek_by_lookup(req, dir, name, ret, ret_st);
+	r = checked(dir->bk, "peek", OPS(dir)->peek(req, dir, name, ret, ret_st), 0);
+	if (r == 0)
+		fix_stat(dir->bk, ret_st);
+	return r;
+}
+
 static int create_by_mknod(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode,
 			   int flags, struct bk_node **ret_node, struct bk_file **ret_file,
 			   struct stat *ret_st)

@@ -337,6 +337,13 @@ struct bk_ops {
 	/* Files. Only regular files are opened. FLAGS are open(2)'s; O_TRUNC must be obeyed,
 	 * O_APPEND is handled by the caller but for two writers at once. */
 	int (*open)(struct bk_req *, struct bk_node *, int flags, struct bk_file **ret);
+	/*
+	 * Open NAME of DIR, a regular file, for reading and no more: for who reads many files once
+	 * and wants no node of each. The file's node is DIR. -ELOOP, -EISDIR, -ENXIO for what is no
+	 * regular file; nothing else is ever opened. NULL: by lookup and open, with its own node.
+	 */
+	int (*peek)(struct bk_req *, struct bk_node *dir, const char *name, struct bk_file **ret,
+		    struct stat *ret_st);
 	/* NULL slot: mknod and open. -EEXIST where O_EXCL says so; else an existing file is opened.
 	 */
 	int (*create)(struct bk_req *, struct bk_node *dir, const char *name, mode_t mode,
@@ -447,6 +454,8 @@ int bk_setxattr(struct bk_req *, struct bk_node *, const char *name, const void 
 		int flags);
 int bk_removexattr(struct bk_req *, struct bk_node *, const char *name);
 int bk_open(struct bk_req *, struct bk_node *, int flags, struct bk_file **ret);
+int bk_peek(struct bk_req *, struct bk_node *dir, const char *name, struct bk_file **ret,
+	    struct stat *ret_st);
 int bk_create(struct bk_req *, struct bk_node *dir, const char *name, mode_t mode, int flags,
 	      struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st);
 ssize_t bk_read(struct bk_req *, struct bk_file *, void *data, size_t size, off_t off);

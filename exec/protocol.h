@@ -11,6 +11,10 @@
  *      4       1     type
  *      5       3     zero; anything else is a protocol error
  *
+ * An operation (read, grep…) is answered as a command is: STDOUT and STDERR, then one EXIT with its status.
+ * STARTED comes only from one that takes input, and asks for it: then STDIN frames and STDIN_EOF follow,
+ * without CREDIT; the connection itself is the back-pressure. The end of the client's side cancels it.
+ *
  * Client to daemon: one REQUEST, then, once STARTED has come, STDIN, STDIN_EOF, SIGNAL, WINSIZE,
  * CLOSE.
  * Daemon to client: for exec, STARTED, then STDOUT, STDERR and CREDIT, then one EXIT, then the end;
@@ -139,6 +143,9 @@ int proto_exit_status(const struct proto_exit *e);
  *        neither `sandbox` nor cwd names one ($AIB_SANDBOX). detach: a job, whose name
  *        is "job" or made up: REPLY {"job": NAME} once it has started; it has no standard input.
  *        stream: the client understands STREAM.
+ *   {"op": "read"|"write"|"edit"|"ls"|"glob"|"grep", "at": "/home/me/box/py/x", "path": "py/x", "json": true,
+ *    …}  an operation of backends/ops (its ops.c lists the keys): at is an absolute path below the mount point,
+ *        path the same as the caller gave it, for output
  *   {"op": "status"}     REPLY {"version", "pid", "mountpoint", "uptime_s", "routes": [{"path",
  *                        "type", "source", "state", "error"}], …}
  *   {"op": "jobs"}       REPLY {"jobs": [{"name", "state", "sandbox", "cmd", "exit_code"…}]}

@@ -42,6 +42,8 @@ const struct option config_option_table[] = {
      "auto)"},
     {"max_open", OPTION_UINT, OPT(max_open), NULL, "open files and directories"},
     {"max_nodes", OPTION_UINT, OPT(max_nodes), NULL, "files that the kernel may remember"},
+    {"max_operations", OPTION_UINT, OPT(max_operations), NULL,
+     "read, grep and so on at once on one route; further ones wait (default 16)"},
     {"debug", OPTION_BOOL, OPT(debug), NULL, "print every FUSE request to standard error"},
     {"pull", OPTION_STRING, OPT(pull), "missing|always|never",
      "pull images that are missing (default), always or never; a route's own `pull` wins"},
@@ -99,6 +101,7 @@ int config_init(struct config *c)
 	    .passthrough = strdup("auto"),
 	    .deadline_ms = 30 * 1000,
 	    .prepare_timeout_ms = 60 * 60 * 1000,
+	    .max_operations = 16,
 	    .build_timeout_ms = 15 * 60 * 1000,
 	};
 	if (c->opt.control && c->opt.pull && c->opt.log_level && c->opt.spool && c->opt.passthrough)

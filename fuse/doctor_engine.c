@@ -77,6 +77,40 @@ static void check_info(struct doctor *d, const char *name, const cJSON *info)
 			   "limits of memory or processes are not enforced (cgroups)");
 }
 
+/* What the storage driver says of KEY. */
+static const char *driver_status(const cJSON *info, const char *key)
+{
+	const cJSON *pair;
+
+	cJSON_ArrayForEach (pair, cJSON_GetObjectItemCaseSensitive(info, "DriverStatus")) {
+		const char *k = cJSON_GetStringValue(cJSON_GetArrayItem(pair, 0));
+		const char *v = cJSON_GetStringValue(cJSON_GetArrayItem(pair, 1));
+
+		if (k && v && strcmp(k, key) == 0)
+			return v;
+	}
+	return "";
+}
+
+/* `disk` needs a driver with quotas: docs.docker.com, "docker run --storage-opt". */
+static void check_disk(struct doctor *d, const char *name, const cJSON *info)
+{
+	const char *driver = text_of(info, "Driver");
+	const char *backing = driver_status(info, "Backing Filesystem");
+
+	if (strcmp(driver, "btrfs") == 0 || strcmp(driver, "zfs") == 0)
+		return;
+	if (strncmp(driver, "overlay", 7) == 0 && strcmp(backing, "xfs") == 0)
+		doctor_say(d, DOCTOR_OK, name,
+			   "limits of a sandbox's disk (disk=) work where the xfs below is mounted "
+			   "with pquota");
+	else
+		doctor_say(d, DOCTOR_OK, name,
+			   "sandboxes' disks cannot be limited (disk=): storage %s on %s has no "
+			   "quotas; overlay2 on xfs with pquota, btrfs and zfs have",
+			   driver, *backing ? backing : "an unknown file system");
+}
+
 /* ---- One engine ---- */
 
 static void check_engine(struct doctor *d, const char *name, const struct engine_conf *conf,
@@ -103,6 +137,7 @@ static void check_engine(struct doctor *d, const char *name, const struct engine
 		   text_of(info, "Driver"), text_of(info, "CgroupVersion"));
 	check_holes(d, name, version);
 	check_info(d, name, info);
+	check_disk(d, name, info);
 }
 
 void doctor_engines(struct doctor *d)

@@ -5,6 +5,8 @@
 
 #include "base/clock.h"
 
+#include <string.h>
+
 /* How long a recall waits for a listing to be taken up; the kernel needs microseconds. */
 #define SETTLE_MS 200
 
@@ -100,4 +102,14 @@ void fs_changed(struct fs *fs, struct bk *bk)
 		recall_names(fs);
 	drop_dirs(fs, bk);
 	drop_open(fs, bk);
+}
+
+void fs_replaced(struct fs *fs, const struct bk_node *dir, const char *name)
+{
+	struct inode_id id;
+
+	if (!atomic_load(&fs->recall.ready) || inode_told(&fs->inodes, dir, &id) < 0)
+		return;
+	atomic_fetch_add(&fs->recall.count, 1);
+	(void)fuse_lowlevel_notify_inval_entry(fs->se, id.number, name, strlen(name));
 }

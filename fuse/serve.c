@@ -42,6 +42,7 @@ struct daemon {
 	struct sessions_control sessions;
 	struct server *server;
 	struct bk *composite;
+	struct ops_tree tree; /* what operations work on */
 
 	pthread_mutex_t lock; /* guards the two below */
 	struct fs *fs;
@@ -205,6 +206,20 @@ static void changed(void *ctx, struct bk *bk)
 			fs_changed(fs, d->routes.list[i].bk);
 }
 
+static void replaced(void *ctx, struct bk_node *dir, const char *name)
+{
+	struct daemon *d = ctx;
+	struct fs *fs;
+
+	/* As in changed. Once nobody answers requests any more, the kernel may not take it either.
+	 */
+	pthread_mutex_lock(&d->lock);
+	fs = d->stopping ? NULL : d->fs;
+	pthread_mutex_unlock(&d->lock);
+	if (fs)
+		fs_replaced(fs, dir, name);
+}
+
 static int answer_sessions(void *ctx, struct bk_req *req, bool all, const cJSON *request,
 			   cJSON **ret, struct err *err)
 {
@@ -220,6 +235,17 @@ static int add_server(struct daemon *d, struct err *err)
 
 	if (r < 0)
 		return r;
+	d->tree = (struct ops_tree){
+	    .root = d->composite,
+	    .mountpoint = d->mountpoint,
+	    .owner = geteuid(),
+	    .allow_other = d->c->opt.allow_other,
+	    .readonly = d->c->opt.ro,
+	    .nosymfollow = d->c->opt.nosymfollow,
+	    .deadline_ms = d->c->opt.deadline_ms,
+	    .replaced = replaced,
+	    .ctx = d,
+	};
 	return server_new(
 	    &(struct server_conf){
 		.socket_path = d->socket,
@@ -235,6 +261,8 @@ static int add_server(struct daemon *d, struct err *err)
 		.control = d->control,
 		.users = d->c->control_users,
 		.n_users = d->c->n_control_users,
+		.tree = &d->tree,
+		.max_operations = d->c->opt.max_operations,
 		.ctx = d,
 		.open = has_sessions(&d->routes),
 		.changed = changed,
@@ -325,9 +353,9 @@ static int start(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = add_control(d);
 	if (r == 0)
-		r = add_server(d, err);
-	if (r == 0)
 		r = composite_new(d->routes.list, d->routes.n, &d->composite, err);
+	if (r == 0)
+		r = add_server(d, err);
 	if (r == 0)
 		r = make_session(d);
 	if (r == 0)

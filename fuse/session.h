@@ -61,6 +61,13 @@ int fs_run(struct fs *fs);
  */
 void fs_changed(struct fs *fs, struct bk *bk);
 
+/*
+ * NAME of DIR, as looked up below fs_new's root, is another file now: what the kernel remembered of
+ * the name is dropped, and what is being answered is not to be remembered. From any thread that
+ * holds no lock; may wait for a lookup in DIR that is under way. Not after fs_free began.
+ */
+void fs_replaced(struct fs *fs, const struct bk_node *dir, const char *name);
+
 struct fs_figures {
 	unsigned nodes;	      /* that the kernel remembers */
 	unsigned open;	      /* files and directories */

@@ -55,33 +55,18 @@ static int show_owner(void *object, struct buf *out)
 	return buf_addf(out, "%u\n", session_uid(object));
 }
 
-/* One word, without the newline that echo adds. */
-static int take_word(const char *text, size_t len, char *ret, size_t size)
-{
-	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
-		len--;
-	if (len == 0 || len >= size || memchr(text, '\0', len))
-		return -EINVAL;
-	memcpy(ret, text, len);
-	ret[len] = '\0';
-	return 0;
-}
-
 /* What was refused is said in `error`. */
 static int told(struct session *s, int r, const struct err *err)
 {
 	return r < 0 ? session_keep_error(s, r, err) : 0;
 }
 
-static int store_idle_timeout(void *object, const struct bk_req *req, const char *text, size_t len)
+static int set_idle_timeout(void *object, const struct bk_req *req, const char *text)
 {
 	struct err err = {""};
 	uint64_t ms;
-	char word[64];
-	int r = take_word(text, len, word, sizeof(word));
+	int r = option_duration(text, &ms);
 
-	if (r == 0)
-		r = option_duration(word, &ms);
 	if (r < 0)
 		err_set(&err, r, "idle_timeout: expected a duration such as 30s or 1h");
 	else
@@ -89,22 +74,21 @@ static int store_idle_timeout(void *object, const struct bk_req *req, const char
 	return told(object, r, &err);
 }
 
-static int store_owner(void *object, const struct bk_req *req, const char *text, size_t len)
+static int set_owner(void *object, const struct bk_req *req, const char *text)
 {
 	struct session *s = object;
 	struct err err = {""};
-	char word[64];
-	int r = take_word(text, len, word, sizeof(word));
+	int r;
 
-	if (r < 0)
-		err_set(&err, r, "owner: expected a user");
-	else if (req->uid != 0 && req->uid != s->all->mount->uid)
+	if (req->uid != 0 && req->uid != s->all->mount->uid)
 		r = err_set(&err, -EPERM, "owner: only the mount's owner gives sessions away");
 	else
-		r = sessions_give(s, word, &err);
+		r = sessions_give(s, text, &err);
 	return told(s, r, &err);
 }
 
+/* A value is one write, so that who writes hears what becomes of it: shells do not look at close.
+ */
 static const struct file {
 	const char *name;
 	struct control_file_ops ops;
@@ -113,8 +97,8 @@ static const struct file {
     {"error", {.show = show_error, .object_free = release}},
     {"runtime", {.show = show_runtime, .object_free = release}},
     {"idle_timeout",
-     {.show = show_idle_timeout, .store = store_idle_timeout, .object_free = release}},
-    {"owner", {.show = show_owner, .store = store_owner, .object_free = release}},
+     {.show = show_idle_timeout, .command = set_idle_timeout, .object_free = release}},
+    {"owner", {.show = show_owner, .command = set_owner, .object_free = release}},
 };
 
 /* ---- The container's tree ---- */

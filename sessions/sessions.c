@@ -555,6 +555,8 @@ int sessions_destroy(struct bk_req *req, struct sessions *all, const char *name,
 	if (r < 0)
 		return r;
 	r = store_destroy(req, &all->store, name);
+	if (r == -ENOENT)
+		return err_set(err, r, "session %s: there is none, and no workspace of one", name);
 	return r < 0 ? err_set(err, r, "session %s: removing its workspace: %s", name, strerror(-r))
 		     : 0;
 }

@@ -465,7 +465,7 @@ int store_destroy(struct bk_req *req, const struct store *s, const char *name)
 	int fd, r;
 
 	if (dir < 0)
-		return dir == -ENOENT ? 0 : dir;
+		return dir;
 	if (faccessat(dir, "session.json", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return -EBUSY;
 	fd = open_dir(dir, ".");

@@ -62,6 +62,49 @@ int host_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_fil
 	return fd < 0 ? fd : file_new(node, flags, fd, ret);
 }
 
+/* ---- peek ---- */
+
+/* An O_PATH descriptor of NAME, which is a regular file. */
+static int find_regular(const struct host_pin *dir, struct host *h, const char *name,
+			struct stat *ret_st)
+{
+	int fd, r;
+
+	do
+		fd = host_openat(h, dir->fd, name, O_PATH, 0);
+	while (fd == -EMFILE && host_fds_shrink(h));
+	if (fd < 0)
+		return fd;
+	r = host_fstat(fd, ret_st);
+	if (r == 0 && S_ISREG(ret_st->st_mode))
+		return fd;
+	closep(&fd);
+	if (r < 0)
+		return r;
+	return S_ISLNK(ret_st->st_mode) ? -ELOOP : S_ISDIR(ret_st->st_mode) ? -EISDIR : -ENXIO;
+}
+
+int host_peek(struct bk_req *req, struct bk_node *dir, const char *name, struct bk_file **ret,
+	      struct stat *ret_st)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	_cleanup_close_ int path = -1;
+	struct host *h = HOST_OF(dir);
+	int fd, r = host_pin(dir, &pin);
+
+	if (r == 0)
+		r = path = find_regular(&pin, h, name, ret_st);
+	if (r < 0)
+		return r;
+	do
+		fd = reopen_once(&(struct host_pin){.fd = path}, O_RDONLY);
+	while (fd == -EMFILE && host_fds_shrink(h));
+	r = fd < 0 ? fd : file_new(dir, O_RDONLY, fd, ret);
+	if (r == 0)
+		FILE_OF(*ret)->peeked = true;
+	return r;
+}
+
 /* ---- create ---- */
 
 static int create_new(struct bk_req *req, struct host *h, const struct host_pin *dir,
@@ -199,7 +242,7 @@ void host_release(struct bk_file *file)
 {
 	struct host_file *f = FILE_OF(file);
 
-	if (NODE_OF(file->node)->type == S_IFDIR) {
+	if (NODE_OF(file->node)->type == S_IFDIR && !f->peeked) {
 		host_dir_release(file);
 		return;
 	}

@@ -157,11 +157,11 @@ static const char *host_dir_path(struct bk *bk)
 	.rmdir = host_rmdir, .rename = host_rename, .getattr = host_getattr,                       \
 	.setattr = host_setattr, .readlink = host_readlink, .statfs = host_statfs,                 \
 	.getxattr = host_getxattr, .listxattr = host_listxattr, .setxattr = host_setxattr,         \
-	.removexattr = host_removexattr, .open = host_open, .create = host_create,                 \
-	.read = host_read, .write = host_write, .fsync = host_fsync, .release = host_release,      \
-	.lseek = host_lseek, .fallocate = host_fallocate, .backing_fd = host_backing_fd,           \
-	.opendir = host_opendir, .readdir = host_readdir, .fsyncdir = host_fsync,                  \
-	.host_dir = host_dir_path
+	.removexattr = host_removexattr, .open = host_open, .peek = host_peek,                     \
+	.create = host_create, .read = host_read, .write = host_write, .fsync = host_fsync,        \
+	.release = host_release, .lseek = host_lseek, .fallocate = host_fallocate,                 \
+	.backing_fd = host_backing_fd, .opendir = host_opendir, .readdir = host_readdir,           \
+	.fsyncdir = host_fsync, .host_dir = host_dir_path
 
 static const struct bk_ops host_ops = {HOST_OPS};
 /* Only a file system that is elsewhere has anything to tell at close(2). */

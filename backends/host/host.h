@@ -116,6 +116,7 @@ struct host {
 struct host_file {
 	struct bk_file base;
 	int fd;
+	bool peeked; /* a regular file, though its node is the directory */
 };
 
 #define HOST_OF(node) container_of((node)->bk, struct host, bk)
@@ -256,6 +257,7 @@ int host_setxattr(struct bk_req *, struct bk_node *, const char *, const void *,
 int host_removexattr(struct bk_req *, struct bk_node *, const char *);
 
 int host_open(struct bk_req *, struct bk_node *, int, struct bk_file **);
+int host_peek(struct bk_req *, struct bk_node *, const char *, struct bk_file **, struct stat *);
 int host_create(struct bk_req *, struct bk_node *, const char *, mode_t, int, struct bk_node **,
 		struct bk_file **, struct stat *);
 ssize_t host_read(struct bk_req *, struct bk_file *, void *, size_t, off_t);

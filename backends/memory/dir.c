@@ -90,10 +90,14 @@ static void close_up(struct mem_dir *d)
 	d->n_slots = n;
 }
 
+/* At least MIN_SLOTS: growing by a half must give more. */
 static int resize(struct mem_dir *d, size_t max)
 {
-	struct mem_slot *slots = realloc(d->slots, max * sizeof(*slots));
+	struct mem_slot *slots;
 
+	if (max < MIN_SLOTS)
+		max = MIN_SLOTS;
+	slots = realloc(d->slots, max * sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;
 	d->slots = slots;
@@ -106,8 +110,7 @@ int mem_dir_add(struct mem_dir *d, const char *name, struct mem_node *node)
 	size_t size = strlen(name) + 1;
 	struct mem_entry *e;
 
-	if (d->n_slots == d->max_slots &&
-	    resize(d, d->max_slots ? d->max_slots + d->max_slots / 2 : MIN_SLOTS) < 0)
+	if (d->n_slots == d->max_slots && resize(d, d->max_slots + d->max_slots / 2) < 0)
 		return -ENOMEM;
 	e = malloc(sizeof(*e) + size);
 	if (!e)

@@ -3,7 +3,7 @@ _aib() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words='mount umount status exec job session config runtime doctor prune help --help --version'
+		words='mount umount status exec read write edit ls glob grep job session config runtime doctor prune help --help --version'
 	else
 		case ${COMP_WORDS[1]},$prev in
 		mount,-c | runtime,-c | *,check)
@@ -12,6 +12,8 @@ _aib() {
 			return
 			;;
 		mount,-[ro]) return ;;
+		grep,--mode) words='content files count' ;;
+		glob,--sort) words='path mtime' ;;
 		config,config) words='check show' ;;
 		job,job) words='ls logs wait kill rm --help' ;;
 		job,*)
@@ -30,14 +32,28 @@ _aib() {
 		runtime,show | runtime,build | runtime,rm) words=$(aib runtime ls 2>/dev/null | sed '1d; s/ .*//') ;;
 		runtime,-o | runtime,--engine) return ;;
 		runtime,*) words='-c -o --engine --json --dry-run --help' ;;
-		help,*) words='mount umount status exec job session config runtime doctor prune' ;;
+		help,*) words='mount umount status exec read write edit ls glob grep job session config runtime doctor prune' ;;
 		mount,*) words='-c -r -o -f --help' ;;
 		umount,*) words="--lazy --force --help $(aib status 2>/dev/null | sed -n 's|^\(/[^ ]*\)  .*|\1|p')" ;;
 		prune,*) words='--dry-run --help' ;;
 		status,* | doctor,*) words='--json --help' ;;
+		read,*) words='--offset --limit --raw --json --help' ;;
+		write,*) words='--content --expect --json --help' ;;
+		edit,*) words='--old --new --replace-all --expect --json --help' ;;
+		ls,*) words='--json --help' ;;
+		glob,*) words='--hidden --gitignore --sort --max --json --help' ;;
+		grep,*) words='--ignore-case --glob --mode --max --gitignore --json --help' ;;
 		esac
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+	case ${COMP_WORDS[1]} in
+	read | write | edit | ls | glob | grep)
+		if [ "${cur#-}" = "$cur" ] && [ ${#COMPREPLY[@]} = 0 ]; then
+			compopt -o filenames
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		fi
+		;;
+	esac
 	if [ "${COMP_WORDS[1]}" = mount ] && [ "${cur#-}" = "$cur" ] && [ "$COMP_CWORD" -gt 1 ]; then
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")

@@ -11,6 +11,12 @@ int cmd_job(int argc, char **argv);
 int cmd_session(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
+/* read, write, edit, ls, glob, grep: argv[0] says which. */
+int cmd_operation(int argc, char **argv);
+
+/* What `aib help` says of them. */
+extern const char ops_help_read[], ops_help_write[], ops_help_edit[], ops_help_ls[],
+    ops_help_glob[], ops_help_grep[];
 
 /* Print "aib: TEXT" and return 1. */
 int aib_fail(const struct err *err);

@@ -4,6 +4,7 @@
  *   READING   frames of the request gather in `in`
  *   STARTING  a worker starts the command; the client's hangup cancels it
  *   RUNNING   bytes go both ways between the client and the sandbox's stream, scanned but not held
+ *   OPERATING an operation's worker has the client's socket; the hangup cancels it (ops.c)
  *   HANDED    the client has the sandbox's stream itself; its hangup says that the command is over
  *   JOB       it waits for something of a job
  *   ENDING    what is in `out` goes to the client, then the connection closes
@@ -50,6 +51,10 @@ static void conn_free(struct conn *c)
 	if (c->start) {
 		/* The worker's return will free the rest. */
 		conn_start_cancel(c->start);
+		return;
+	}
+	if (c->operating) {
+		conn_operate_cancel(c);
 		return;
 	}
 	if (c->prev)
@@ -160,6 +165,9 @@ static int handle_request(struct conn *c, struct err *err)
 	c->request.json = json;
 	if (strcmp(name, "session") == 0 && c->server->conf.sessions)
 		return conn_start(c, err);
+	/* Whoever may connect: they look themselves at what he may. */
+	if (c->server->conf.tree && ops_known(name))
+		return conn_operate(c, json, err);
 	r = conn_job_request(c, name, err);
 	if (r != -ENOSYS)
 		return r;
@@ -257,7 +265,9 @@ static void client_ready(struct watch *w, uint32_t events)
 	struct conn *c = container_of(w, struct conn, client);
 	bool alive = true;
 
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+	if (c->state == OPERATING)
+		alive = false; /* only the hangup is watched */
+	else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		alive = read_client(c);
 	if (alive && events & EPOLLOUT)
 		alive = write_client(c);
@@ -294,7 +304,7 @@ void conn_update(struct conn *c)
 		conn_free(c);
 		return;
 	}
-	if (c->in.len < c->in.cap || c->state >= JOB)
+	if (c->state != OPERATING && (c->in.len < c->in.cap || c->state >= JOB))
 		events |= EPOLLIN;
 	if (c->out.len > 0)
 		events |= EPOLLOUT;

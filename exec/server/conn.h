@@ -18,6 +18,7 @@ struct server {
 	struct loop loop;
 	struct watch listener;
 	pthread_t thread;
+	struct pool **op_pools; /* of each route, by its index, for operations; made when needed */
 	atomic_uint running;   /* commands of clients, for metrics */
 	atomic_ulong commands; /* that were started at all */
 	struct conn *conns;    /* the loop's thread only, as all below */
@@ -46,6 +47,10 @@ void conn_close_all(struct server *s);
 /* Answer those that wait for the end of the daemon, and close them. */
 void conn_answer_end(struct server *s);
 void conn_progress(struct server *s, const char *text);
+
+/* ---- Operations, ops.c ---- */
+/* All are cancelled: wait for their end. */
+void operations_end(struct server *s);
 
 /* ---- The reply to "status", status.c ---- */
 /* JSON, the caller's; NULL where memory is out. The connection that asks is not counted. */

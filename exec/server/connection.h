@@ -10,7 +10,7 @@
 
 #define RELAY_SIZE (256 * 1024) /* of each direction's buffer */
 
-enum state { READING, STARTING, RUNNING, HANDED, JOB, ENDING, WAITING }; /* see conn.c */
+enum state { READING, STARTING, RUNNING, HANDED, OPERATING, JOB, ENDING, WAITING }; /* see conn.c */
 enum conn_asks { CONN_JOB_START, CONN_JOB_WAIT, CONN_JOB_LOGS };
 
 struct conn {
@@ -25,6 +25,7 @@ struct conn {
 	struct request request;
 	struct bk_stream *stream;
 	struct start *start;
+	struct operating *operating;
 	struct job *job; /* what it asks of it, and how far its outputs were sent */
 	enum conn_asks asks;
 	uint64_t job_pos[2];
@@ -61,6 +62,13 @@ void conn_job_drop(struct conn *c);
 int conn_start(struct conn *c, struct err *err);
 /* Its connection is gone: it ends as soon as it can, and frees the rest. */
 void conn_start_cancel(struct start *st);
+
+/* ---- ops.c ---- */
+
+/* Give the operation that REQUEST is to a worker. 0 or -errno with text. */
+int conn_operate(struct conn *c, const cJSON *request, struct err *err);
+/* Its connection is gone: it ends as soon as it can, and frees the rest. */
+void conn_operate_cancel(struct conn *c);
 
 /* ---- stream.c ---- */
 

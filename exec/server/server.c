@@ -17,6 +17,7 @@
 
 #define START_TIMEOUT_MS (10 * 60 * 1000)
 #define MAX_COMMANDS 1000
+#define MAX_OPERATIONS 16
 #define MAX_JOBS 1000
 #define KEEP_JOBS 200
 #define JOB_OUTPUT (16 << 20)
@@ -159,6 +160,7 @@ void server_stop(struct server *s)
 	if (s->ending)
 		return;
 	run_errand(s, stop_run);
+	operations_end(s);
 	jobs_end(s->jobs);
 }
 
@@ -197,6 +199,8 @@ static int bind_socket(struct server *s, struct err *err)
 
 static void server_done(struct server *s)
 {
+	operations_end(s);
+	free(s->op_pools);
 	jobs_done(s->jobs);
 	if (s->listener.fd >= 0) {
 		unlink(s->conf.socket_path);
@@ -236,6 +240,8 @@ int server_new(const struct server_conf *conf, struct server **ret, struct err *
 	s->conf = *conf;
 	if (!s->conf.max_commands)
 		s->conf.max_commands = MAX_COMMANDS;
+	if (!s->conf.max_operations)
+		s->conf.max_operations = MAX_OPERATIONS;
 	if (!s->conf.start_timeout_ms)
 		s->conf.start_timeout_ms = START_TIMEOUT_MS;
 	set_defaults(&s->conf.jobs);
@@ -247,7 +253,8 @@ int server_new(const struct server_conf *conf, struct server **ret, struct err *
 		free(s);
 		return err_set(err, r, "exec server: %s", strerror(-r));
 	}
-	r = make_jobs(s, err);
+	s->op_pools = calloc(conf->n_routes + 1, sizeof(*s->op_pools));
+	r = s->op_pools ? make_jobs(s, err) : -ENOMEM;
 	if (r == 0)
 		r = bind_socket(s, err);
 	if (r == 0)

@@ -8,6 +8,7 @@
 #define AIB_EXEC_SERVER_H
 
 #include "../../backends/control/control.h"
+#include "../../backends/ops/ops.h"
 #include "../../backends/route.h"
 
 struct server;
@@ -32,8 +33,11 @@ struct server_conf {
 	/* Others may connect: they may run commands in sandboxes that let them enter. */
 	bool open;
 	unsigned max_commands;	   /* that run at once; 0: 1000 */
+	unsigned max_operations;   /* on one route at once; 0: 16 */
 	uint64_t start_timeout_ms; /* for starting a command, its sandbox included; 0: 10 min */
 
+	/* What operations (read, grep…) work on; NULL: there are none. */
+	const struct ops_tree *tree;
 	struct job_conf jobs;
 	struct bk *control; /* where `exec` and `jobs/` are shown; NULL: nowhere */
 

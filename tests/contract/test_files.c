@@ -277,7 +277,28 @@ static void handles_share_one_content(struct suite *s)
 	bk_release(b);
 }
 
+/* Read once by its name; nothing but a regular file is opened. */
+static void peek_reads_files_and_nothing_else(struct suite *s)
+{
+	_cleanup_(bk_node_unrefp) struct bk_node *d = s_mkdir(s, s->dir, "d");
+	struct bk_file *file;
+	struct stat st;
+	char buf[32];
+
+	s_touch(s, s->dir, "f", "text");
+	CHECK_EQ(bk_peek(s->req, s->dir, "f", &file, &st), 0);
+	CHECK(S_ISREG(st.st_mode));
+	CHECK_EQ(st.st_size, 4);
+	CHECK_EQ(bk_read(s->req, file, buf, sizeof(buf), 0), 4);
+	CHECK(memcmp(buf, "text", 4) == 0);
+	bk_release(file);
+	CHECK_EQ(bk_peek(s->req, s->dir, "d", &file, &st), -EISDIR);
+	CHECK_EQ(bk_peek(s->req, s->dir, "none", &file, &st), -ENOENT);
+	CHECK_EQ(bk_peek(s->req, s->dir, "..", &file, &st), -EINVAL);
+}
+
 const struct suite_test file_tests[] = {
+    TEST(peek_reads_files_and_nothing_else),
     TEST(reads_end_at_the_end),
     TEST(writes_land_where_they_should),
     TEST(large_data_comes_back),

@@ -103,6 +103,8 @@ def test_doctor_looks_at_every_engine(engine, tls, world):
     for line in json.loads(p.stdout)["checks"]:
         said.setdefault(line["check"], (line["level"], line["text"]))
     assert said["engine one"][0] == said["engine two"][0] == "ok"
+    texts = [line["text"] for line in json.loads(p.stdout)["checks"] if line["check"] == "engine one"]
+    assert any("disk=" in text for text in texts)
     assert said["engine lost"][0] == "error" and "is Docker running" in said["engine lost"][1]
     assert said["engine strange"][0] == "error" and "CA" in said["engine strange"][1]
 

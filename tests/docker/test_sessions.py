@@ -396,6 +396,8 @@ def test_control_files_of_a_session(mount, root, engine):
     assert (d / "idle_timeout").read_text() == "90s\n"
     with pytest.raises(OSError):
         (d / "idle_timeout").write_text("soon\n")
+    p = harness.run("bash", "-c", f"echo soon > {d}/idle_timeout", check=False)
+    assert p.returncode == 1 and "Invalid argument" in p.stderr
     assert "duration" in (d / "error").read_text()
     assert json.loads((root / "a/session.json").read_text())["idle_timeout"] == 90000
 
@@ -415,28 +417,33 @@ def test_leftovers_of_others_stay(mount, root, engine, world):
 
 SCRIPT = """
 mkdir {m}/.aib/sessions/{user}
-echo 1h > {m}/.aib/sessions/{user}/idle_timeout
+echo 3s > {m}/.aib/sessions/{user}/idle_timeout
 echo hello {user} > {m}/sessions/{user}/greeting
-exec 3<>{m}/.aib/exec; echo '{{"command": "cat greeting > copy; cat copy", "sandbox": "{user}", "cwd": "/sessions/{user}"}}' >&3; cat <&3 | grep -q 'hello {user}'
-cat {m}/sessions/{user}/copy
-echo stop > {m}/.aib/sessions/{user}/ctl; cat {m}/.aib/sessions/{user}/status > /dev/null
+mkdir {m}/.aib/jobs/{user}
+echo /sessions/{user} > {m}/.aib/jobs/{user}/cwd
+echo 'sleep 1; cat greeting > copy; echo done' > {m}/.aib/jobs/{user}/cmd
+echo start > {m}/.aib/jobs/{user}/ctl
+[ "$(cat {m}/.aib/jobs/{user}/wait)" = 'exit 0' ]
+[ "$(cat {m}/.aib/jobs/{user}/stdout {m}/sessions/{user}/copy)" = "$(echo done; echo hello {user})" ]
+until [[ "$(cat {m}/.aib/sessions/{user}/status)" = *'state asleep'* ]]; do :; done
+exec 3<>{m}/.aib/exec; echo '{{"command": "cat copy", "sandbox": "{user}"}}' >&3; [[ "$(cat <&3)" = *'hello {user}'* ]]
+[[ "$(cat {m}/.aib/sessions/{user}/status)" = *'state running'* ]]
 echo again >> {m}/sessions/{user}/greeting
-exec 3<>{m}/.aib/exec; echo '{{"command": "cat greeting", "sandbox": "{user}", "cwd": "/sessions/{user}"}}' >&3; cat <&3 | grep -q again
-cat {m}/.aib/sessions/{user}/status | grep -q 'state running'
+rmdir {m}/.aib/jobs/{user}
 rmdir {m}/.aib/sessions/{user}
 """
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_echo_cat_and_mkdir_alone_with_a_kill_between_any_two(mount, root, engine, world):
-    m = mount(route(root))
-    path = m.path
-    steps = zip(*(SCRIPT.format(m=path, user=user).strip().splitlines() for user in ("alice", "bob")))
-    for n, pair in enumerate(steps):
+    said = route(root)
+    m = mount(said)
+    steps = [SCRIPT.format(m=m.path, user=user).strip().splitlines() for user in ("alice", "bob")]
+    for pair in zip(*steps):
         for step in pair:
             p = harness.run("bash", "-c", step, check=False)
             assert p.returncode == 0, (step, p)
-        m = remount(m, route(root))
+        m = remount(m, said)
     for user in ("alice", "bob"):
         assert (root / user / "workspace/greeting").read_text() == f"hello {user}\nagain\n"
         assert not (m / "sessions" / user).exists()

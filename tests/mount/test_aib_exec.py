@@ -252,7 +252,8 @@ def test_the_status_descriptor_tells_all_apart(box, want, args):
 def test_a_detached_command_goes_on_and_has_a_name(box):
     p = box.run("-d", "sh", "-c", "sleep 0.5; echo done > detached")
     assert p.returncode == 0 and p.stdout.startswith("py-")
-    wait_for("its end", lambda: (box.work / "detached").exists())
+    run(program("aib"), "job", "wait", p.stdout.strip(), cwd=box.dir)
+    assert (box.work / "detached").read_text() == "done\n"
 
 
 def test_a_full_disk_is_an_error(box):

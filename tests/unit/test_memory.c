@@ -354,8 +354,39 @@ static void a_million_entries_are_listed_while_they_change(void)
 	bk_free(bk);
 }
 
+static void make_name(struct bk_node *dir, const char *name)
+{
+	struct bk_node *node;
+	struct stat st;
+
+	CHECK_EQ(bk_mknod(NULL, dir, name, S_IFREG | 0644, 0, &node, &st), 0);
+	bk_node_unref(node);
+}
+
+/* As an editor does: a file, and another that comes and goes. The room for names that is given back
+ * leaves enough for the next one. */
+static void a_directory_that_shrank_to_one_name_grows_again(void)
+{
+	struct bk *bk = make("{}");
+	struct bk_node *root = bk_root(bk);
+	char name[16];
+
+	make_name(root, "stays");
+	for (int i = 0; i < 200; i++) {
+		make_name(root, "goes");
+		CHECK_EQ(bk_unlink(NULL, root, "goes"), 0);
+	}
+	for (int i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		make_name(root, name);
+	}
+	bk_node_unref(root);
+	bk_free(bk);
+}
+
 int main(void)
 {
+	a_directory_that_shrank_to_one_name_grows_again();
 	setlinebuf(stdout);
 	bad_options_are_named();
 	the_root_is_the_owners();

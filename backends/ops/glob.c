@@ -1,0 +1,229 @@
+/*
+ * glob: the files of a tree whose paths match, sorted by path as the walk meets them, or by time,
+ * and then they are gathered first.
+ */
+#include "pattern.h"
+#include "scan.h"
+
+#include <dirent.h>
+#include <string.h>
+
+#define MAX_SORTED (1 << 20) /* files that are gathered */
+
+struct found {
+	char *path;
+	size_t name; /* where it begins in the path */
+	struct stat own, st;
+};
+
+struct globbing {
+	struct ops *o;
+	struct pattern *pattern;
+	bool by_time, truncated;
+	uint64_t n;
+	struct found *found;
+	size_t n_found, size;
+	struct err error; /* the first */
+	uint64_t errors;
+};
+
+/* ---- Results ---- */
+
+static int put(struct globbing *g, const char *path, size_t name, const struct stat *own,
+	       const struct stat *st)
+{
+	if (g->o->args.max && g->n == g->o->args.max) {
+		g->truncated = true;
+		return -ECANCELED;
+	}
+	g->n++;
+	if (g->o->args.json)
+		return ops_put_entry(g->o, g->n == 1, path, path + name, own, st);
+	return ops_puts(g->o, path) < 0 ? -EPIPE : ops_puts(g->o, "\n");
+}
+
+static int keep(struct globbing *g, char *path, size_t name, const struct stat *own,
+		const struct stat *st) /* takes PATH */
+{
+	if (g->n_found == g->size) {
+		size_t size = g->size ? g->size * 2 : 64;
+		struct found *more = NULL;
+
+		if (g->n_found < MAX_SORTED)
+			more = reallocarray(g->found, size, sizeof(*more));
+		if (!more) {
+			free(path);
+			return g->n_found < MAX_SORTED ? -ENOMEM : -E2BIG;
+		}
+		g->found = more;
+		g->size = size;
+	}
+	g->found[g->n_found++] = (struct found){path, name, *own, *st};
+	return 0;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	const struct found *x = a, *y = b;
+	const struct timespec *p = &x->st.st_mtim, *q = &y->st.st_mtim;
+
+	if (p->tv_sec != q->tv_sec)
+		return p->tv_sec < q->tv_sec ? 1 : -1;
+	if (p->tv_nsec != q->tv_nsec)
+		return p->tv_nsec < q->tv_nsec ? 1 : -1;
+	return strcmp(x->path, y->path);
+}
+
+static int put_sorted(struct globbing *g)
+{
+	int r = 0;
+
+	if (g->n_found > 1)
+		qsort(g->found, g->n_found, sizeof(*g->found), newest_first);
+	for (size_t i = 0; i < g->n_found; i++) {
+		struct found *f = &g->found[i];
+
+		if (r == 0)
+			r = put(g, f->path, f->name, &f->own, &f->st);
+		free(f->path);
+	}
+	free(TAKE(g->found));
+	return r;
+}
+
+/* ---- The walk ---- */
+
+/* Whether E is a file; its attributes where they are wanted or needed to tell. 1, 0, -errno. */
+static int is_file(struct globbing *g, const struct scan_dir *d, const struct ops_entry *e,
+		   struct stat *own, struct stat *st)
+{
+	int r;
+
+	if (e->type != DT_REG && e->type != DT_LNK)
+		return 0;
+	if (e->type == DT_REG && !g->o->args.json && !g->by_time)
+		return 1;
+	r = ops_look(g->o, &g->o->req, d->place, e->name, own, st);
+	if (r < 0)
+		return r == -EINTR || r == -ENOMEM ? r : 0;
+	return S_ISREG(st->st_mode);
+}
+
+static int take_file(void *ctx, const struct scan_dir *d, const struct ops_entry *e)
+{
+	struct globbing *g = ctx;
+	_cleanup_free_ struct pattern_state *state = NULL;
+	_cleanup_buf_ struct buf path = BUF_INIT(OPS_MAX_PATH);
+	struct stat own, st;
+	size_t name;
+	int r = pattern_step(g->pattern, d->state, e->name, &state);
+
+	if (r < 0 || !state || !pattern_ends(g->pattern, state))
+		return r;
+	r = is_file(g, d, e, &own, &st);
+	if (r <= 0)
+		return r;
+	r = ops_join(&path, d->shown, e->name, strlen(e->name));
+	if (r < 0)
+		return r;
+	name = path.len - strlen(e->name);
+	return g->by_time ? keep(g, buf_take(&path), name, &own, &st)
+			  : put(g, path.data, name, &own, &st);
+}
+
+static int enter(void *ctx, const struct scan_dir *d, const char *name, void **ret_state)
+{
+	struct globbing *g = ctx;
+	struct pattern_state *state;
+	int r = pattern_step(g->pattern, d->state, name, &state);
+
+	if (r < 0 || !state)
+		return r;
+	if (!pattern_goes_on(g->pattern, state)) {
+		free(state);
+		return 0;
+	}
+	*ret_state = state;
+	return 1;
+}
+
+static int failed(void *ctx, const char *shown, int r)
+{
+	struct globbing *g = ctx;
+
+	if (g->errors++ == 0)
+		err_set(&g->error, 0, "Error: '%s': %s", *shown ? shown : ".", strerror(-r));
+	return 0;
+}
+
+/* ---- Beginning and end ---- */
+
+static int report(struct globbing *g)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(8 * sizeof(g->error));
+	struct ops *o = g->o;
+
+	if (g->errors > 1)
+		snprintf(g->error.text + strlen(g->error.text),
+			 sizeof(g->error.text) - strlen(g->error.text), " (and %llu more errors)",
+			 (unsigned long long)g->errors - 1);
+	if (!o->args.json) {
+		if (g->errors > 0)
+			ops_say(o, g->error.text);
+		return g->errors > 0;
+	}
+	(void)buf_addf(&out, "], \"truncated\": %s, \"error\": ", g->truncated ? "true" : "false");
+	if (g->errors > 0)
+		(void)ops_json_string(&out, g->error.text, strlen(g->error.text));
+	else
+		(void)buf_adds(&out, "null");
+	(void)buf_adds(&out, "}\n");
+	return ops_put(o, out.data, out.len) < 0 || g->errors > 0;
+}
+
+/* BASE is NULL where there is none. */
+static int run(struct globbing *g, struct ops_place *base)
+{
+	const struct scan_visitor visitor = {
+	    .ctx = g, .file = take_file, .enter = enter, .leave = free, .failed = failed};
+	struct ops *o = g->o;
+	struct pattern_state *state;
+	int r = pattern_begin(g->pattern, &state), sorted;
+
+	if (r == 0 && o->args.json)
+		r = ops_puts(o, "{\"files\": [");
+	if (r == 0 && base)
+		r = scan_tree(o, base, o->args.path, state, o->args.gitignore, &visitor);
+	free(state);
+	sorted = put_sorted(g);
+	r = r < 0 ? r : sorted;
+	if (r < 0 && r != -ECANCELED)
+		(void)failed(g, o->args.path, r);
+	return report(g);
+}
+
+int ops_glob(struct ops *o)
+{
+	_cleanup_found_ struct ops_found f = {0};
+	struct globbing g = {.o = o};
+	unsigned flags = PATTERN_BRACES | (o->args.hidden ? PATTERN_HIDDEN : 0);
+	struct err err = {""};
+	int r = pattern_new(o->args.pattern, flags, &g.pattern, &err), status;
+
+	if (r < 0)
+		return ops_fail(o, "%s", err.text[0] ? err.text : strerror(-r));
+	g.by_time = o->args.sort && strcmp(o->args.sort, "mtime") == 0;
+	r = ops_resolve_arg(o, false, &f);
+	if (r == 0 && !f.self)
+		r = f.node ? -ENOTDIR : -ENOENT;
+	if (o->args.missing_ok && (r == -ENOENT || r == -ENOTDIR))
+		r = 0;
+	if (r == 0)
+		status = run(&g, f.self);
+	else if (r == -ENOENT)
+		status = ops_fail(o, "Error: Path '%s' not found", o->args.path);
+	else
+		status = ops_fail_errno(o, r);
+	pattern_free(g.pattern);
+	return status;
+}

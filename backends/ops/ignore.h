@@ -1,0 +1,23 @@
+/*
+ * .gitignore: the rules of a directory and of those above it, as gitignore(5) has them. The nearest
+ * file with a rule that matches decides, in it the last such rule.
+ */
+#ifndef AIB_OPS_IGNORE_H
+#define AIB_OPS_IGNORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct ignore;
+
+/* The rules of TEXT, for what is below a directory, after those of PARENT (borrowed; NULL: none).
+ * DEPTH: how many directories below the beginning of all paths it is. NULL where memory is out. */
+struct ignore *ignore_new(const struct ignore *parent, unsigned depth, const char *text,
+			  size_t len);
+void ignore_free(struct ignore *i); /* not its parent; takes NULL */
+
+/* Whether PATH ("a/b/c", from the beginning of all paths) is ignored by what its directory knows,
+ * I. */
+bool ignore_matches(const struct ignore *i, const char *path, bool is_dir);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * Patterns of paths: `*` and `?` within a name, classes `[a-z]` and `[!a]`, `**` for any number of
+ * directories, none included, `{a,b}` for either. A backslash takes the next character as it is.
+ */
+#ifndef AIB_OPS_PATTERN_H
+#define AIB_OPS_PATTERN_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	PATTERN_BRACES = 1 << 0, /* {a,b} */
+	PATTERN_HIDDEN = 1 << 1, /* wildcards take a dot at the beginning of a name too */
+};
+
+struct pattern;
+
+/* Returns 0, -EINVAL with text, -ENOMEM. */
+int pattern_new(const char *text, unsigned flags, struct pattern **ret, struct err *err);
+void pattern_free(struct pattern *p); /* takes NULL */
+
+/* Whether PATH, relative, without empty components, is what P means. */
+bool pattern_matches(const struct pattern *p, const char *path);
+
+/* How far a walk has come in the pattern: which of its positions are reached. */
+struct pattern_state {
+	size_t n;
+	uint32_t at[];
+};
+
+/* At the walk's beginning, and after NAME; NULL and -ENOMEM, or NULL and 0 where nothing below
+ * matches any more. The caller frees it. */
+int pattern_begin(const struct pattern *p, struct pattern_state **ret);
+int pattern_step(const struct pattern *p, const struct pattern_state *s, const char *name,
+		 struct pattern_state **ret);
+/* Whether the names until here are all of it. */
+bool pattern_ends(const struct pattern *p, const struct pattern_state *s);
+
+/* Whether anything below may be it. */
+bool pattern_goes_on(const struct pattern *p, const struct pattern_state *s);
+
+/* Whether NAME matches one component by itself. */
+bool pattern_name(const char *component, const char *name, bool hidden);
+
+#endif
