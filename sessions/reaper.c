@@ -490,6 +490,20 @@ static struct reaper *reaper_new(struct sessions *all)
 	return r;
 }
 
+/* What an earlier daemon has left is known before anybody asks; an engine that did not answer is
+ * waited for by nobody. */
+static void look_at_first(struct bk_req *req, struct sessions *all)
+{
+	size_t n = places_count(&all->places);
+
+	for (size_t i = 0; i < n; i++) {
+		struct place *p = &all->places.list[i];
+
+		if (!atomic_load(&p->failing))
+			(void)look(req, all, p, false, &(struct err){""});
+	}
+}
+
 int reaper_start(struct bk_req *req, struct sessions *all,
 		 void (*progress)(void *ctx, const char *text), void *ctx, struct err *err)
 {
@@ -502,8 +516,7 @@ int reaper_start(struct bk_req *req, struct sessions *all,
 	e = places_prepare(req, &all->places, &all->conf, progress, ctx, err);
 	if (e < 0)
 		return e;
-	/* What an earlier daemon has left is known before anybody asks. */
-	(void)reaper_clean(req, all, &(struct err){""});
+	look_at_first(req, all);
 	e = thread_start(&r->thread, NULL, run, r);
 	if (e < 0)
 		return err_set(err, e, "cannot start a thread: %s", strerror(-e));

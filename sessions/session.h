@@ -73,6 +73,9 @@ struct bk *session_seen_box(struct session *s);
  * the caller's. */
 void session_drop_box(struct session *s);
 
+/* box.c: its container as a docker backend, made or found. Blocks. */
+int session_make_box(struct bk_req *req, struct session *s, struct bk **ret, struct err *err);
+
 /* What an engine said of its container. */
 void session_saw(struct session *s, bool runs);
 uid_t session_uid(struct session *s);

@@ -62,6 +62,10 @@ struct sessions_wish {
 	uint64_t idle_timeout; /* ms */
 	const cJSON *box;      /* options of type docker that win over the route's, or NULL */
 };
+/* describe.c: the session.json of a new one, the caller's, and whether its workspace is a volume.
+ * With text. Does not block. */
+int sessions_describe(struct sessions *all, const char *name, const struct sessions_wish *wish,
+		      cJSON **ret, bool *ret_volume, struct err *err);
 /* The session of NAME, made where there is none. Does not block. */
 int sessions_get(struct sessions *all, const char *name, const struct sessions_wish *wish,
 		 struct session **ret, struct err *err);

@@ -168,6 +168,35 @@ def test_a_volume_outlasts_sleep_a_killed_daemon_and_a_release(mount, pool):
     assert not pool.volumes("two") and not (pool.root / "far").exists()
 
 
+@pytest.mark.parametrize("running", [True, False])
+def test_names_and_attributes_at_the_root_of_a_volume(mount, pool, running):
+    m = mount(config=pool.config())
+    where = on_two(m, pool)
+    if running:
+        m.exec("true", cwd="sessions/far", check=True)
+    (where / "d").mkdir()
+    (where / "f").write_text("1")
+    os.rename(where / "f", where / "d/g")
+    os.rename(where / "d/g", where / "h")
+    os.link(where / "h", where / "l")
+    os.symlink("h", where / "s")
+    os.chmod(where, 0o750)
+    os.utime(where, (1000, 1000))
+    st = where.stat()
+    assert (st.st_mode & 0o7777, st.st_mtime) == (0o750, 1000)
+    assert sorted(os.listdir(where)) == ["d", "h", "l", "s"]
+    by_name = {e.name: e.inode() for e in os.scandir(m / "sessions")}
+    assert by_name["far"] == st.st_ino == os.stat(where).st_ino
+    assert (where / "s").read_text() == "1" and os.statvfs(where).f_blocks > 0
+    (where / "l").unlink()
+    (where / "d").rmdir()
+    assert m.exec("sh", "-c", "echo *; stat -c %a .", cwd="sessions/far").stdout == "h s\n750\n"
+    with pytest.raises(OSError) as e:
+        os.rename(where / "h", m / "sessions/h")
+    assert e.value.errno in (16, 18), e.value
+    remove_all(m, "far")
+
+
 @pytest.mark.parametrize("action", ["remove", "pause"])
 def test_other_ways_to_sleep(mount, pool, action):
     m = mount(config=pool.config(idle_timeout="2s", idle_action=action))
@@ -176,6 +205,8 @@ def test_other_ways_to_sleep(mount, pool, action):
     assert (where / "f").read_text() == "1\n"
     asleep = {} if action == "remove" else {"far": "paused"}
     harness.wait_for(action, lambda: pool.containers("two") == asleep, 60)
+    if action == "pause":
+        assert (where / "f").read_text() == "1\n" and pool.containers("two") == asleep
     if action == "remove":
         harness.wait_for("its files", lambda: (where / "f").read_text() == "1\n")
         assert pool.containers("two") == {"far": "created"}
