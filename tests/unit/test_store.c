@@ -122,6 +122,36 @@ static void what_is_forgotten_keeps_its_workspace(void)
 	CHECK_EQ(access("/etc/passwd", F_OK), 0);
 }
 
+static void a_volume_is_remembered_until_it_is_destroyed(void)
+{
+	cJSON *json = cJSON_Parse("{\"docker\": {}}");
+	struct store_session from = {.uid = getuid(), .gid = getgid(), .volume = true, .json = json};
+	char *engine = NULL, id[STORE_ID_SIZE];
+	struct err err = {""};
+
+	CHECK_EQ(store_create(&store, "v", &from, 0, &err), 1);
+	cJSON_Delete(json);
+	CHECK_EQ(store_workspace(&store, "v"), -ENOENT);
+	CHECK_EQ(store_workspace_empty(&store, "v"), 1);
+	CHECK_EQ(store_volume(&store, "v", &engine), -ENOENT);
+	CHECK_EQ(store_keep_volume(&store, "v", "vol", NULL), 0);
+	CHECK_EQ(store_volume(&store, "v", &engine), 0);
+	CHECK(!engine);
+	CHECK_EQ(store_keep_volume(&store, "v", "vol", "two"), 0);
+	CHECK_EQ(store_workspace_empty(&store, "v"), 0);
+	CHECK_EQ(store_read(&store, "v", &json), 0);
+	snprintf(id, sizeof(id), "%s",
+		 cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "id")));
+	cJSON_Delete(json);
+	CHECK_EQ(store_forget(&store, "v", id), 0);
+	CHECK_EQ(store_volume(&store, "v", &engine), 0);
+	CHECK_STR(engine, "two");
+	free(engine);
+	CHECK_EQ(store_destroy(NULL, &store, "v"), 0);
+	CHECK_EQ(store_volume(&store, "v", &engine), -ENOENT);
+	CHECK_EQ(store_keep_volume(&store, "v", "vol", "two"), -ENOENT);
+}
+
 static void activity_never_goes_back(void)
 {
 	int64_t now = store_touched(&store, "s1");
@@ -157,6 +187,7 @@ int main(void)
 	a_link_in_place_of_a_session_is_not_followed();
 	who_holds_it_alone_is_alone();
 	what_is_forgotten_keeps_its_workspace();
+	a_volume_is_remembered_until_it_is_destroyed();
 	activity_never_goes_back();
 	the_last_daemon_knows_it();
 	store_close(&store);
