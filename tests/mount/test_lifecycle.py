@@ -165,8 +165,8 @@ def test_the_control_tree_is_its_owners_and_the_control_users(mount):
 
 def test_a_daemon_that_was_just_killed_is_not_in_the_way(world, mount):
     box = mount()
-    for _ in range(10):
-        (box / "f").write_bytes(bytes(10_000_000))  # to be freed while it ends
+    for _ in range(2):
+        (box / "f").write_bytes(bytes(250_000_000))  # to be freed while it ends
         os.kill(box.pid, signal.SIGKILL)
         box.ended = True
         box = mount(path=box.path)
