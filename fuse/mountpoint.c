@@ -1,16 +1,60 @@
 #include "mountpoint.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "mounted.h"
+#include "registry.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* As many mounts may lie over one another as daemons were killed; more is not ours to clean. */
 #define MAX_DEAD 16
+
+/* A daemon that was killed is seen for a moment yet: it still has its files, but no memory any
+ * more. */
+#define DYING_MS 2000
+
+enum daemon_state { DAEMON_NONE, DAEMON_RUNS, DAEMON_DYING };
+
+static enum daemon_state daemon_at(const char *mountpoint)
+{
+	enum daemon_state state = DAEMON_NONE;
+	struct registry_mount *list;
+	size_t n;
+
+	if (registry_list(&list, &n) < 0)
+		return DAEMON_NONE;
+	for (size_t i = 0; i < n; i++) {
+		char path[64], c;
+		_cleanup_close_ int fd = -1;
+
+		if (strcmp(list[i].mountpoint, mountpoint) != 0)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/cmdline", list[i].pid);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		state = fd >= 0 && read(fd, &c, 1) == 1 ? DAEMON_RUNS : DAEMON_DYING;
+	}
+	registry_list_free(list, n);
+	return state;
+}
+
+static void wait_while_dying(const char *mountpoint)
+{
+	uint64_t until = clock_ms() + DYING_MS;
+
+	for (; clock_ms() < until; usleep(20000)) {
+		enum daemon_state state = daemon_at(mountpoint);
+
+		if (state == DAEMON_RUNS ||
+		    (state == DAEMON_NONE && mounted_state(mountpoint) != MOUNTED_LIVING))
+			return;
+	}
+}
 
 static int clean_dead(const char *mountpoint, struct err *err)
 {
@@ -53,9 +97,11 @@ static int check_empty(const char *mountpoint, int fd, struct err *err)
 
 int mountpoint_check(const char *mountpoint, bool nonempty, struct err *err)
 {
-	int r = clean_dead(mountpoint, err), fd;
 	struct stat st;
+	int r, fd;
 
+	wait_while_dying(mountpoint);
+	r = clean_dead(mountpoint, err);
 	if (r < 0)
 		return r;
 	fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

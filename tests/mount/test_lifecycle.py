@@ -163,6 +163,15 @@ def test_the_control_tree_is_its_owners_and_the_control_users(mount):
     assert "Permission denied" in run(*NOBODY, "cat", alone / ".aib/version", check=False).stderr
 
 
+def test_a_daemon_that_was_just_killed_is_not_in_the_way(world, mount):
+    box = mount()
+    for _ in range(2):
+        (box / "f").write_bytes(bytes(250_000_000))  # to be freed while it ends
+        os.kill(box.pid, signal.SIGKILL)
+        box.ended = True
+        box = mount(path=box.path)
+
+
 def test_the_control_tree_can_be_listed_by_name(mount):
     box = mount(options="control=hidden")
     for _ in range(3):
