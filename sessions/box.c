@@ -31,7 +31,10 @@ static bool add_links(const struct session *s, cJSON *o)
 	if (!s->all->conf.host_paths)
 		return true;
 	l = cJSON_AddObjectToObject(o, "links");
-	if (asprintf(&workspace, "%s%s", mp, strcmp(place, "/") ? place : "") < 0 ||
+	/* Where all of the mount is the workspace, what is below it is the workspace's. */
+	if (strcmp(place, "/") == 0)
+		return add_text(l, mp, s->workdir);
+	if (asprintf(&workspace, "%s%s", mp, place) < 0 ||
 	    asprintf(&root, "%s/.aib/sessions/%s/root", mp, s->name) < 0)
 		return false;
 	return add_text(l, workspace, s->workdir) && add_text(l, root, "/");

@@ -356,6 +356,7 @@ def test_a_route_that_is_one_session(mount, root, engine):
     assert p.stdout == f"1\n{m.path}\n", p
     assert (root / "alice/workspace/g").read_text() == "2\n"
     assert (m / "g").read_text() == "2\n"
+    assert sorted(os.listdir(root / "alice/workspace")) == ["f", "g"]
 
 
 def test_a_repository_is_nobodys_doubt(mount, root, engine):
