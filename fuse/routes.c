@@ -89,24 +89,62 @@ static const char *option(const struct config_route *conf, const char *key)
 	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(conf->options, key));
 }
 
-/* What a route that names a runtime gives its type instead: with the runtime's image, which is
- * built where it is missing. *RET is the caller's, NULL where it names none. */
-static int resolve_runtime(struct maker *m, const struct config_route *conf, cJSON **ret)
+/* The image of the route's runtime, built on ENGINE where it is missing there. */
+static int image_on(struct maker *m, const struct config_route *conf, const char *engine,
+		    struct runtime_image *ret)
 {
-	_cleanup_(runtime_image_done) struct runtime_image image = {0};
 	const struct runtime_want want = {
 	    .name = config_runtime_of(conf),
-	    .engine = option(conf, "engine"),
+	    .engine = engine,
 	    .pull = option(conf, "pull"),
 	};
 	int r;
 
-	if (!want.name)
-		return 0;
 	bk_req_extend(m->req, m->c->opt.prepare_timeout_ms);
 	progress_begin(m->progress, conf->path);
-	r = runtimes_image(m->req, m->runtimes, &want, progress_line, m->progress, &image, m->err);
+	r = runtimes_image(m->req, m->runtimes, &want, progress_line, m->progress, ret, m->err);
 	progress_end(m->progress, r == 0);
+	return r;
+}
+
+/* The same on each of ENGINES, "NAME,NAME…": one at least has to have it. */
+static int image_on_all(struct maker *m, const struct config_route *conf, const char *engines,
+			struct runtime_image *ret)
+{
+	_cleanup_free_ char *names = strdup(engines);
+	char *rest = names, *name;
+	int result = names ? -EINVAL : -ENOMEM;
+
+	while (names && (name = strsep(&rest, ","))) {
+		struct runtime_image image = {0};
+		int r = image_on(m, conf, name, &image);
+
+		if (r == 0) {
+			runtime_image_done(ret);
+			*ret = image;
+		} else if (bk_req_check(m->req) == -EINTR) {
+			return r;
+		} else {
+			log_warning("route %s: engine %s: %s", conf->path, name, m->err->text);
+		}
+		if (result < 0)
+			result = r;
+	}
+	return result;
+}
+
+/* What a route that names a runtime gives its type instead: with the runtime's image. *RET is the
+ * caller's, NULL where it names none. */
+static int resolve_runtime(struct maker *m, const struct config_route *conf, cJSON **ret)
+{
+	_cleanup_(runtime_image_done) struct runtime_image image = {0};
+	const char *engines = option(conf, "engines");
+	int r;
+
+	if (!config_runtime_of(conf))
+		return 0;
+	r = engines ? image_on_all(m, conf, engines, &image)
+		    : image_on(m, conf, option(conf, "engine"), &image);
 	return r < 0 ? r : runtimes_options(&image, conf->options, ret);
 }
 

@@ -129,6 +129,24 @@ def test_sessions_are_spread_and_their_files_are_where_they_are(mount, pool):
     assert not pool.volumes("two")
 
 
+def test_a_runtime_is_built_on_each_engine(mount, pool):
+    config = pool.config(image=None, runtime="made")
+    config["runtimes"] = {"made": {"base_image": IMAGE, "setup_commands": ["echo made > /made"]}}
+    try:
+        m = mount(config=config, options="pull=never,build_network=host")
+        for name in "ab":
+            (m / "sessions" / name).mkdir()
+            p = m.exec("cat", "/made", cwd=f"sessions/{name}")
+            assert p.stdout == "made\n", p
+        assert {placed(pool, name) for name in "ab"} == {"one", "two"}
+        remove_all(m, *"ab")
+        assert not m.end()
+    finally:
+        for engine in pool.engines.values():
+            for image in engine.docker("images", "-q", "--filter", "label=aib.runtime=made").stdout.split():
+                engine.docker("rmi", "-f", image)
+
+
 def on_two(m, pool, name="far"):
     """A session on the engine elsewhere."""
     session(m, "get", name, "--engine", "two")
