@@ -2,6 +2,7 @@
 
 #include "../backends/base/buf.h"
 #include "../backends/base/clock.h"
+#include "../backends/base/utf8.h"
 #include "scan.h"
 
 #include <string.h>
@@ -126,33 +127,6 @@ int collect_feed(struct collect *c, const void *data, size_t len)
 	return 0;
 }
 
-/* Length of the UTF-8 sequence at S (RFC 3629), 0 where there is none. */
-static size_t utf8_length(const unsigned char *s, size_t len)
-{
-	static const struct {
-		unsigned char first, last, second_min, second_max, length;
-	} forms[] = {
-	    {0x01, 0x7f, 0, 0, 1},	 {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-	    {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-	    {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
-		size_t n = forms[i].length;
-
-		if (s[0] < forms[i].first || s[0] > forms[i].last)
-			continue;
-		if (n > len ||
-		    (n > 1 && (s[1] < forms[i].second_min || s[1] > forms[i].second_max)))
-			return 0;
-		for (size_t k = 2; k < n; k++)
-			if ((s[k] & 0xc0) != 0x80)
-				return 0;
-		return n;
-	}
-	return 0;
-}
-
 /* B as a string of at most LIMIT characters. A NUL is U+FFFD too: the JSON library's strings end at
  * it. */
 static int as_text(const struct buf *b, size_t limit, struct buf *text, bool *truncated)
@@ -162,7 +136,8 @@ static int as_text(const struct buf *b, size_t limit, struct buf *text, bool *tr
 	int r = 0;
 
 	for (size_t chars = 0; left > 0 && r == 0; chars++) {
-		size_t n = utf8_length(p, left);
+		int length = *p ? utf8_length(p, left) : 0;
+		size_t n = length > 0 ? length : 0;
 
 		if (chars == limit) {
 			*truncated = true;

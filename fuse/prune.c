@@ -1,5 +1,6 @@
 #include "prune.h"
 
+#include "base/json.h"
 #include "docker/engine.h"
 #include "registry.h"
 #include "sessions/leftover.h"
@@ -28,10 +29,7 @@ static void fail(struct pruning *p, const char *what, const char *why)
 
 static const char *label_of(const cJSON *container, const char *key)
 {
-	const cJSON *labels = cJSON_GetObjectItemCaseSensitive(container, "Labels");
-	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(labels, key));
-
-	return s ? s : "";
+	return json_text(cJSON_GetObjectItemCaseSensitive(container, "Labels"), key);
 }
 
 static bool is_ours(const cJSON *container)
@@ -106,16 +104,13 @@ static void prune_container(struct pruning *p, struct bk_req *req, struct engine
 /* NAME: of the configuration; NULL: the default one, which may be missing. */
 static void prune_engine(struct pruning *p, const struct config *c, const char *name)
 {
-	_cleanup_(engine_conf_done) struct engine_conf conf = {0};
 	_cleanup_(engine_closep) struct engine *e = NULL;
 	_cleanup_(cJSON_Deletep) cJSON *list = NULL;
 	struct err err = {""};
 	struct bk_req req;
 	const cJSON *v;
-	int r = engine_conf_find(name, c->engines, &conf, &err);
+	int r = engine_open_named(name, c->engines, &e, &err);
 
-	if (r == 0)
-		r = engine_open(&conf, &e, &err);
 	bk_req_init(&req, geteuid(), getegid(), 0, TIMEOUT_MS);
 	if (r == 0)
 		r = engine_container_list(&req, e, "aib.mount", &list, &err);

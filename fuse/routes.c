@@ -1,23 +1,12 @@
 #include "routes.h"
 
 #include "base/log.h"
+#include "base/names.h"
 
 #include <ctype.h>
 #include <string.h>
 
 /* ---- Names and numbers ---- */
-
-static bool is_name(const char *s)
-{
-	size_t n = strlen(s);
-
-	if (n == 0 || n > 64 || !isalnum((unsigned char)*s))
-		return false;
-	for (; *s; s++)
-		if (!isalnum((unsigned char)*s) && !strchr("._-", *s))
-			return false;
-	return true;
-}
 
 /* The name of a route's sandbox: "/py" is py, "/a/b" a-b, with a number where that is taken. */
 static char *name_of(const struct routes *r, const struct config_route *conf)
@@ -29,7 +18,7 @@ static char *name_of(const struct routes *r, const struct config_route *conf)
 	for (char *p = base; *p; p++)
 		if (!isalnum((unsigned char)*p) && !(p > base && strchr("._", *p)))
 			*p = p > base ? '-' : 'r';
-	if (cJSON_IsString(given) && is_name(given->valuestring))
+	if (cJSON_IsString(given) && name_is_plain(given->valuestring))
 		snprintf(base, sizeof(base), "%s", given->valuestring);
 	if (!route_by_name(r->list, r->n, base))
 		return strdup(base);

@@ -1,13 +1,8 @@
 #include "runtime_command.h"
 
+#include "base/json.h"
+
 #include <string.h>
-
-static const char *text_of(const cJSON *obj, const char *key)
-{
-	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(obj, key));
-
-	return s ? s : "";
-}
 
 cJSON *runtime_about(const struct runtime *rt, const struct built_images *images)
 {
@@ -51,17 +46,17 @@ static const char *state_of(const cJSON *about)
 
 static const char *base_of(const cJSON *about)
 {
-	const char *image = text_of(about, "image");
+	const char *image = json_text(about, "image");
 
-	return *image ? image : text_of(about, "base_image");
+	return *image ? image : json_text(about, "base_image");
 }
 
 static void print_row(const cJSON *about, int name, int base)
 {
 	const cJSON *packages = cJSON_GetObjectItemCaseSensitive(about, "packages"), *package;
 
-	printf("%-*s  %-15s  %-*s  %s%s", name, text_of(about, "name"), state_of(about), base,
-	       base_of(about), packages->child ? text_of(about, "package_manager") : "-",
+	printf("%-*s  %-15s  %-*s  %s%s", name, json_text(about, "name"), state_of(about), base,
+	       base_of(about), packages->child ? json_text(about, "package_manager") : "-",
 	       packages->child ? ":" : "");
 	cJSON_ArrayForEach (package, packages)
 		printf(" %s", package->valuestring);
@@ -74,8 +69,8 @@ static void print_table(const cJSON *list)
 	const cJSON *about;
 
 	cJSON_ArrayForEach (about, list) {
-		if ((int)strlen(text_of(about, "name")) > name)
-			name = strlen(text_of(about, "name"));
+		if ((int)strlen(json_text(about, "name")) > name)
+			name = strlen(json_text(about, "name"));
 		if ((int)strlen(base_of(about)) > base)
 			base = strlen(base_of(about));
 	}

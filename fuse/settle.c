@@ -136,7 +136,7 @@ static bool is_listed_locked(const struct settle *s, const struct bk *bk)
 bool settle_wait(struct settle *s, const struct bk *bk, uint64_t max_ms)
 {
 	uint64_t at = clock_ms() + max_ms, round;
-	const struct timespec until = {.tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000};
+	const struct timespec until = clock_timespec(at);
 	bool settled = false;
 
 	pthread_mutex_lock(&s->lock);

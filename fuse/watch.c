@@ -162,7 +162,7 @@ static struct call *take_woken_locked(struct watch *w)
 
 static void sleep_locked(struct watch *w, uint64_t until_ms)
 {
-	struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+	struct timespec until = clock_timespec(until_ms);
 
 	w->sleeps_until_ms = until_ms;
 	if (until_ms == UINT64_MAX)

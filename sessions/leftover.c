@@ -37,7 +37,7 @@ const char *leftover_session(const char *path, const char *root_id, const char *
 	struct store s = {.fd = fd, .daemons_fd = -1};
 	char id[STORE_ID_SIZE] = "";
 
-	if (!store_name_ok(name))
+	if (!name_is_plain(name))
 		return NULL;
 	if (fd < 0)
 		return *path == '/' && errno == ENOENT ? "remove" : NULL;

@@ -58,6 +58,19 @@ static bool is_pip(const char *s)
 	return true;
 }
 
+/* [@VERSION], which begins with one of FIRST. */
+static bool is_version(const char *s, const char *first, const char *rest)
+{
+	int n;
+
+	if (!*s)
+		return true;
+	if (*s++ != '@')
+		return false;
+	n = word(s, first, rest);
+	return n > 0 && !s[n];
+}
+
 /* [@SCOPE/]NAME[@VERSION], where a version may be a range or a tag. */
 static bool is_npm(const char *s)
 {
@@ -72,13 +85,7 @@ static bool is_npm(const char *s)
 	n = word(s, ALNUM, ALNUM "._~-");
 	if (n < 0)
 		return false;
-	s += n;
-	if (!*s)
-		return true;
-	if (*s++ != '@')
-		return false;
-	n = word(s, ALNUM "^~<>=*", ALNUM ".^~<>=*|+ -");
-	return n > 0 && !s[n];
+	return is_version(s + n, ALNUM "^~<>=*", ALNUM ".^~<>=*|+ -");
 }
 
 /* NAME[:ARCHITECTURE][=VERSION | /RELEASE]. A dash at the end of a name means its removal. */
@@ -109,15 +116,7 @@ static bool is_cargo(const char *s)
 {
 	int n = word(s, UPPER LOWER, ALNUM "_-");
 
-	if (n < 0)
-		return false;
-	s += n;
-	if (!*s)
-		return true;
-	if (*s++ != '@')
-		return false;
-	n = word(s, DIGIT "^~=<>*", ALNUM ".^~<>=*+-");
-	return n > 0 && !s[n];
+	return n >= 0 && is_version(s + n, DIGIT "^~=<>*", ALNUM ".^~<>=*+-");
 }
 
 /* ---- The table ---- */

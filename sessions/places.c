@@ -1,5 +1,6 @@
 #include "places.h"
 
+#include "../backends/base/json.h"
 #include "../backends/base/log.h"
 
 #include <string.h>
@@ -35,15 +36,6 @@ static bool same_name(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-static int open_engine(const struct bk_mount *mount, const char *name, struct engine **ret,
-		       struct err *err)
-{
-	_cleanup_(engine_conf_done) struct engine_conf conf = {0};
-	int r = engine_conf_find(name, mount->engines, &conf, err);
-
-	return r < 0 ? r : engine_open(&conf, ret, err);
-}
-
 static int add_locked(struct places *p, const char *name, bool of_pool, struct err *err)
 {
 	struct place *new = &p->list[p->n];
@@ -54,7 +46,7 @@ static int add_locked(struct places *p, const char *name, bool of_pool, struct e
 	if (r == 0 && name && !copy)
 		r = -ENOMEM;
 	if (r == 0)
-		r = open_engine(p->mount, name, &engine, err);
+		r = engine_open_named(name, p->mount->engines, &engine, err);
 	if (r < 0) {
 		free(copy);
 		return r;
@@ -154,34 +146,6 @@ int place_has_volumes(const struct place *p, const struct sessions_conf *c, stru
 
 /* ---- Before the mount ---- */
 
-static const char *text_at(const cJSON *o, const char *key)
-{
-	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
-
-	return s ? s : "";
-}
-
-/* The image is there, or comes. */
-static int get_image(struct bk_req *req, const struct sessions_conf *c, struct engine *e,
-		     void (*progress)(void *ctx, const char *text), void *ctx, struct err *err)
-{
-	const char *image = text_at(c->box, "image"), *pull = text_at(c->box, "pull");
-	cJSON *found = NULL;
-	int r = -ENOENT;
-
-	if (strcmp(pull, "always") != 0)
-		r = engine_image_inspect(req, e, image, &found, err);
-	cJSON_Delete(found);
-	if (r != -ENOENT)
-		return r;
-	if (strcmp(pull, "never") == 0)
-		return err_set(err, r, "image %s is not on engine %s, and pull=never", image,
-			       engine_host(e));
-	bk_req_extend(req, c->start_timeout);
-	r = engine_image_pull(req, e, image, progress, ctx, err);
-	return r < 0 ? err_prefix(err, r, "pulling image %s", image) : 0;
-}
-
 static int prepare(struct bk_req *req, struct place *p, const struct sessions_conf *c,
 		   void (*progress)(void *ctx, const char *text), void *ctx, struct err *err)
 {
@@ -189,7 +153,11 @@ static int prepare(struct bk_req *req, struct place *p, const struct sessions_co
 
 	if (r >= 0)
 		r = engine_ping(req, p->engine, err);
-	return r < 0 ? r : get_image(req, c, p->engine, progress, ctx, err);
+	if (r == 0)
+		r = engine_image_need(req, p->engine, p->engine, json_text(c->box, "image"),
+				      json_text(c->box, "pull"), c->start_timeout, progress, ctx,
+				      err);
+	return r < 0 ? r : 0;
 }
 
 int places_prepare(struct bk_req *req, struct places *p, const struct sessions_conf *c,

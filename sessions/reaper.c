@@ -4,6 +4,7 @@
  * README.md for the locks that say who may end what.
  */
 #include "../backends/base/clock.h"
+#include "../backends/base/json.h"
 #include "../backends/base/log.h"
 #include "../backends/base/pool.h"
 #include "../backends/base/thread.h"
@@ -90,23 +91,26 @@ struct found {
 	const char *id, *session, *session_id, *state;
 };
 
-static const char *text_at(const cJSON *o, const char *key)
-{
-	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
-
-	return s ? s : "";
-}
-
 static struct found found_of(const cJSON *c)
 {
 	const cJSON *labels = cJSON_GetObjectItemCaseSensitive(c, "Labels");
 
 	return (struct found){
-	    .id = text_at(c, "Id"),
-	    .session = text_at(labels, "aib.session"),
-	    .session_id = text_at(labels, "aib.session.id"),
-	    .state = text_at(c, "State"),
+	    .id = json_text(c, "Id"),
+	    .session = json_text(labels, "aib.session"),
+	    .session_id = json_text(labels, "aib.session.id"),
+	    .state = json_text(c, "State"),
 	};
+}
+
+/* The containers of the root on E. *ret is the caller's. */
+static int list_containers(struct bk_req *req, const struct reaper *r, struct engine *e,
+			   cJSON **ret, struct err *err)
+{
+	char label[64];
+
+	snprintf(label, sizeof(label), "aib.root=%s", r->all->store.id);
+	return engine_container_list(req, e, label, ret, err);
 }
 
 /* What is to be done with a container of S that is as FOUND says: a verb, or NULL. */
@@ -207,7 +211,7 @@ static int look_at(struct look *l, const struct found *f)
 	struct engine *e = l->place->engine;
 	int found;
 
-	if (!*f->id || !store_name_ok(f->session)) /* it only says that it is of ours */
+	if (!*f->id || !name_is_plain(f->session)) /* it only says that it is of ours */
 		return 0;
 	found = sessions_find(l->reaper->all, f->session, &s, &l->err);
 	if (found == -ENOENT || (found == 0 && strcmp(s->id, f->session_id) != 0))
@@ -244,14 +248,12 @@ static int look_at_place(struct look *l)
 {
 	const struct store *store = &l->reaper->all->store;
 	struct place *p = l->place;
-	char label[64];
 	cJSON *list = NULL;
 	int r = gate_enter(&l->req, &p->looking);
 
 	if (r < 0)
 		return r;
-	snprintf(label, sizeof(label), "aib.root=%s", store->id);
-	r = engine_container_list(&l->req, p->engine, label, &list, &l->err);
+	r = list_containers(&l->req, l->reaper, p->engine, &list, &l->err);
 	if (r == 0)
 		r = look_at_all(l, list);
 	cJSON_Delete(list);
@@ -401,16 +403,9 @@ int reaper_sleep_all(struct bk_req *req, struct sessions *all, struct err *err)
 
 /* ---- The thread ---- */
 
-static struct timespec after(uint64_t ms)
-{
-	uint64_t t = clock_ms() + ms;
-
-	return (struct timespec){.tv_sec = t / 1000, .tv_nsec = t % 1000 * 1000000};
-}
-
 static bool sleep_for(struct reaper *r, uint64_t ms)
 {
-	struct timespec until = after(ms);
+	struct timespec until = clock_timespec(clock_ms() + ms);
 	bool go;
 
 	pthread_mutex_lock(&r->lock);
@@ -553,11 +548,9 @@ static void end_place(struct reaper *r, struct place *p, struct pool *pool, uint
 	struct bk_req req;
 	cJSON *list = NULL;
 	const cJSON *c;
-	char label[64];
 
 	bk_req_init(&req, 0, 0, 0, END_TIMEOUT_MS);
-	snprintf(label, sizeof(label), "aib.root=%s", r->all->store.id);
-	if (engine_container_list(&req, p->engine, label, &list, &err) < 0)
+	if (list_containers(&req, r, p->engine, &list, &err) < 0)
 		log_warning("sessions of %s: their containers stay: %s", r->all->store.path,
 			    err.text);
 	bk_req_done(&req);
@@ -565,7 +558,7 @@ static void end_place(struct reaper *r, struct place *p, struct pool *pool, uint
 		struct found f = found_of(c);
 		struct ending *x;
 
-		if (strcmp(f.state, "running") != 0 || !store_name_ok(f.session))
+		if (strcmp(f.state, "running") != 0 || !name_is_plain(f.session))
 			continue;
 		x = calloc(1, sizeof(*x));
 		if (!x)

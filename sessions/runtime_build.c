@@ -82,16 +82,10 @@ static int is_there(struct work *w, const char *image)
 
 static int get_base(struct work *w)
 {
-	const char *base = w->k->rt.base_image;
-	int r = pull_is(w, "always") ? 0 : is_there(w, base);
+	int r = engine_image_need(w->req, w->engine, w->engine, w->k->rt.base_image, w->pull, 0,
+				  line, w, w->err);
 
-	if (r != 0)
-		return r < 0 ? r : 0;
-	if (pull_is(w, "never"))
-		return err_set(w->err, -ENOENT, "image %s is not on engine %s, and pull=never",
-			       base, engine_host(w->engine));
-	r = engine_image_pull(w->req, w->engine, base, line, w, w->err);
-	return r < 0 ? err_prefix(w->err, r, "pulling image %s", base) : 0;
+	return r < 0 ? r : 0;
 }
 
 static int labels_of(const struct known *k, cJSON **ret)
@@ -218,10 +212,7 @@ static int build_once(struct work *w)
 int runtimes_engine(const struct runtimes *rs, const char *name, struct engine **ret,
 		    struct err *err)
 {
-	_cleanup_(engine_conf_done) struct engine_conf conf = {0};
-	int r = engine_conf_find(name, rs->conf.engines, &conf, err);
-
-	return r < 0 ? r : engine_open(&conf, ret, err);
+	return engine_open_named(name, rs->conf.engines, ret, err);
 }
 
 int runtimes_image(struct bk_req *req, struct runtimes *rs, const struct runtime_want *want,

@@ -66,7 +66,7 @@ int sessions_find(struct sessions *all, const char *name, struct session **ret, 
 	struct session *before, *s = NULL, *gone = NULL, *added = NULL;
 	int r;
 
-	if (!store_name_ok(name))
+	if (!name_is_plain(name))
 		return err_set(err, -ENOENT, "\"%.80s\" is no name of a session", name);
 	pthread_mutex_lock(&all->lock);
 	HASH_FIND_STR(all->table, name, before);
@@ -366,7 +366,7 @@ int sessions_release(struct sessions *all, const char *name, struct err *err)
 	if (r < 0)
 		return err_set(err, r, "session %s: %s", name, strerror(-r));
 	log_info("session %s: released", name);
-	r = sessions_find(all, name, &(struct session *){NULL}, NULL); /* it is seen to be gone */
+	(void)sessions_find(all, name, &(struct session *){NULL}, NULL); /* it is seen to be gone */
 	reaper_poke(all->reaper);
 	return 0;
 }
@@ -412,7 +412,7 @@ int sessions_destroy(struct bk_req *req, struct sessions *all, const char *name,
 	_cleanup_(sessions_unrefp) struct session *s = NULL;
 	int r;
 
-	if (!store_name_ok(name))
+	if (!name_is_plain(name))
 		return err_set(err, -EINVAL, "\"%.80s\" is no name of a session", name);
 	r = sessions_find(all, name, &s, err);
 	if (r == 0)

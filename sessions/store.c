@@ -2,7 +2,6 @@
 
 #include "../backends/base/log.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -12,18 +11,6 @@
 
 #define MAX_JSON (1 << 20)
 #define WAIT_STEP_MS 10
-
-bool store_name_ok(const char *name)
-{
-	size_t n = strlen(name);
-
-	if (n == 0 || n > STORE_NAME_MAX || !isalnum((unsigned char)*name))
-		return false;
-	for (; *name; name++)
-		if (!isalnum((unsigned char)*name) && !strchr("._-", *name))
-			return false;
-	return true;
-}
 
 void store_new_id(char ret[STORE_ID_SIZE])
 {
@@ -224,7 +211,7 @@ void store_close(struct store *s)
 
 static int open_session(const struct store *s, const char *name)
 {
-	return store_name_ok(name) ? open_dir(s->fd, name) : -EINVAL;
+	return name_is_plain(name) ? open_dir(s->fd, name) : -EINVAL;
 }
 
 /* The same with its flock, held alone until the descriptor is closed. */
@@ -280,7 +267,7 @@ int store_list(const struct store *s, bool (*each)(void *ctx, const char *name),
 		return fd < 0 ? fd : -ENOMEM;
 	}
 	while ((e = readdir(dir)))
-		if (store_name_ok(e->d_name) && has_session(s, e->d_name) && !each(ctx, e->d_name))
+		if (name_is_plain(e->d_name) && has_session(s, e->d_name) && !each(ctx, e->d_name))
 			break;
 	closedir(dir);
 	return 0;
@@ -366,7 +353,7 @@ int store_create(const struct store *s, const char *name, const struct store_ses
 	_cleanup_close_ int dir = -1;
 	int r;
 
-	if (!store_name_ok(name))
+	if (!name_is_plain(name))
 		return err_set(err, -EINVAL,
 			       "\"%.80s\" is no name of a session: a letter or digit, then at most "
 			       "63 letters, digits, '.', '_' and '-'",
@@ -387,32 +374,40 @@ int store_create(const struct store *s, const char *name, const struct store_ses
 	return r;
 }
 
+/* The directory of the session NAME, to be changed, if its id is ID; else MISSING. */
+static int open_same(const struct store *s, const char *name, const char *id, int missing)
+{
+	int dir = open_to_change(s, name), r;
+	cJSON *now = NULL;
+
+	if (dir < 0)
+		return dir;
+	r = read_json(dir, &now);
+	if (r == 0 && !has_id(now, id))
+		r = missing;
+	cJSON_Delete(now);
+	if (r == 0)
+		return dir;
+	close(dir);
+	return r;
+}
+
 int store_write(const struct store *s, const char *name, const char *id, const cJSON *json)
 {
-	_cleanup_close_ int dir = open_to_change(s, name);
-	cJSON *now = NULL;
-	int r = dir < 0 ? dir : read_json(dir, &now);
+	_cleanup_close_ int dir = open_same(s, name, id, -ESTALE);
 
-	if (r == 0 && !has_id(now, id))
-		r = -ESTALE;
-	cJSON_Delete(now);
-	return r < 0 ? r : write_json(dir, json);
+	return dir < 0 ? dir : write_json(dir, json);
 }
 
 /* ---- Removing ---- */
 
 int store_forget(const struct store *s, const char *name, const char *id)
 {
-	_cleanup_close_ int dir = open_to_change(s, name);
-	cJSON *now = NULL;
-	int r = dir < 0 ? dir : read_json(dir, &now);
+	_cleanup_close_ int dir = open_same(s, name, id, -ENOENT);
 
-	if (r == 0 && !has_id(now, id))
-		r = -ENOENT;
-	cJSON_Delete(now);
-	if (r == 0 && (unlinkat(dir, "session.json", 0) < 0 || fsync(dir) < 0))
-		r = -errno;
-	return r;
+	if (dir < 0)
+		return dir;
+	return unlinkat(dir, "session.json", 0) < 0 || fsync(dir) < 0 ? -errno : 0;
 }
 
 /* Call DO on every entry below the directory FD (taken), the deepest first: 0 or the first error.

@@ -7,11 +7,12 @@
 #define AIB_SESSIONS_STORE_H
 
 #include "../backends/backend.h"
+#include "../backends/base/names.h"
 
 #include <cjson/cJSON.h>
 
 #define STORE_ID_SIZE 17
-#define STORE_NAME_MAX 64
+#define STORE_NAME_MAX NAME_PLAIN_MAX
 
 struct store {
 	char *path; /* absolute, no links */
@@ -27,9 +28,6 @@ struct store_session {
 	bool volume;	   /* its workspace is one: there is no directory for it */
 	const cJSON *json; /* "id", "uid" and "gid" are added */
 };
-
-/* [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
-bool store_name_ok(const char *name);
 
 /* Open or make the root at PATH, absolute. Errors have text. */
 int store_open(const char *path, struct store *ret, struct err *err);

@@ -83,7 +83,7 @@ static int tree_mkdir(struct bk_req *req, struct bk_node *dir, const char *name,
 static int tree_rmdir(struct bk_req *req, struct bk_node *dir, const char *name)
 {
 	struct sessions *all = all_of(dir->bk);
-	int r = store_name_ok(name) ? store_workspace_empty(&all->store, name) : -ENOENT;
+	int r = name_is_plain(name) ? store_workspace_empty(&all->store, name) : -ENOENT;
 
 	if (r <= 0)
 		return r < 0 ? r : -ENOTEMPTY;

@@ -13,6 +13,12 @@ static inline uint64_t clock_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+/* A time of clock_ms, for what waits until then on CLOCK_MONOTONIC; or as many milliseconds. */
+static inline struct timespec clock_timespec(uint64_t ms)
+{
+	return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+}
+
 /* The same in microseconds, for what is measured. */
 static inline uint64_t clock_us(void)
 {

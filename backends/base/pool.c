@@ -18,11 +18,6 @@ struct pool {
 	bool stop;
 };
 
-static struct timespec at_ms(uint64_t ms)
-{
-	return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-}
-
 int pool_new(const struct pool_conf *conf, struct pool **ret)
 {
 	struct pool *p = calloc(1, sizeof(*p));
@@ -70,7 +65,7 @@ static void dequeue_locked(struct pool *p, struct work *w)
 /* Whether there is work; false where the thread should end. */
 static bool wait_for_work_locked(struct pool *p)
 {
-	struct timespec until = at_ms(clock_ms() + p->conf.idle_ms);
+	struct timespec until = clock_timespec(clock_ms() + p->conf.idle_ms);
 	int r = 0;
 
 	p->idle++;
@@ -146,7 +141,7 @@ bool pool_remove(struct pool *p, struct work *w)
 
 bool pool_stop(struct pool *p, uint64_t timeout_ms)
 {
-	struct timespec until = at_ms(clock_ms() + timeout_ms);
+	struct timespec until = clock_timespec(clock_ms() + timeout_ms);
 	bool ended;
 	int r = 0;
 

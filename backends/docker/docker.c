@@ -1,6 +1,6 @@
 /*
- * The docker backend's two types of route and its life: "docker" (and "runtime") makes a container of its
- * own, "container" attaches to one that exists.
+ * The docker backend's two types of route and its life: "docker" (and "runtime") makes a container
+ * of its own, "container" attaches to one that exists.
  */
 #include "docker.h"
 
@@ -84,8 +84,8 @@ static int make(const struct bk_mount *mount, const char *route, bool attach, co
 		free(d);
 		return r;
 	}
-	/* A command may change anything: it holds until one ends. Of archives nothing may be believed
-	 * without asking, since they do so for a second themselves. */
+	/* A command may change anything: it holds until one ends. Of archives nothing may be
+	 * believed without asking, since they do so for a second themselves. */
 	d->bk.blocking = true;
 	d->bk.no_host_exec = true;
 	d->bk.recall = true;

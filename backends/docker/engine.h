@@ -52,6 +52,8 @@ void engine_conf_done(struct engine_conf *c); /* takes an empty one */
  * ~/.docker/run/docker.sock, /run/podman/podman.sock, $XDG_RUNTIME_DIR/podman/podman.sock.
  */
 int engine_open(const struct engine_conf *conf, struct engine **ret, struct err *err);
+/* engine_conf_find and engine_open, for who needs nothing else of the configuration. */
+int engine_open_named(const char *name, const cJSON *engines, struct engine **ret, struct err *err);
 void engine_close(struct engine *e); /* no call may be running; takes NULL */
 DEFINE_CLEANUP(struct engine *, engine_close)
 
@@ -70,6 +72,14 @@ int engine_image_inspect(struct bk_req *, struct engine *, const char *image, cJ
 /* Pull IMAGE (a reference; no tag means latest). PROGRESS gets a line for each step, at most a
  * few a second; may be NULL. Credentials of the docker client's configuration are used. */
 int engine_image_pull(struct bk_req *, struct engine *, const char *image,
+		      void (*progress)(void *ctx, const char *text), void *ctx, struct err *);
+/*
+ * IMAGE is on E, or comes: inspected and, as PULL says ("missing", "always", "never"; NULL:
+ * missing), pulled over PULLER, which may be another client of the same engine, with REQ's deadline
+ * PULL_MS away (0: as it is). 0 where it was there, 1 where it was pulled.
+ */
+int engine_image_need(struct bk_req *, struct engine *e, struct engine *puller, const char *image,
+		      const char *pull, uint64_t pull_ms,
 		      void (*progress)(void *ctx, const char *text), void *ctx, struct err *);
 
 /* All images with a label "KEY=VALUE" or "KEY", those without a name too: the JSON array of

@@ -7,6 +7,7 @@
 #include "spec.h"
 
 #include "../base/clock.h"
+#include "../base/json.h"
 #include "../base/log.h"
 
 #include <ctype.h>
@@ -16,18 +17,11 @@
 
 #define END_TIMEOUT_MS 8000
 
-static const char *text_at(const cJSON *obj, const char *key)
-{
-	const cJSON *v = cJSON_GetObjectItemCaseSensitive(obj, key);
-
-	return cJSON_IsString(v) ? v->valuestring : "";
-}
-
 static const char *label_of(const cJSON *inspect, const char *key)
 {
 	const cJSON *c = cJSON_GetObjectItemCaseSensitive(inspect, "Config");
 
-	return text_at(cJSON_GetObjectItemCaseSensitive(c, "Labels"), key);
+	return json_text(cJSON_GetObjectItemCaseSensitive(c, "Labels"), key);
 }
 
 /* "aib-MOUNT-ROUTE", in the alphabet of container names. */
@@ -54,7 +48,7 @@ static int default_name(struct sandbox *sb, char **ret)
 /* A Unix socket may also lead to a virtual machine, whose directories are not here. */
 static void find_data_dir(struct sandbox *sb, const cJSON *info)
 {
-	const char *dir = text_at(info, "DockerRootDir");
+	const char *dir = json_text(info, "DockerRootDir");
 
 	if (engine_is_local(sb->engine) && *dir == '/' && access(dir, F_OK) == 0)
 		sb->data_dir = strdup(dir);
@@ -73,10 +67,11 @@ static int look_at_engine(struct bk_req *req, struct sandbox *sb, struct err *er
 		return r;
 	uname(&u);
 	/* Engines say "x86_64", Podman says "amd64". */
-	if (strcmp(text_at(info, "Architecture"), u.machine) != 0)
+	if (strcmp(json_text(info, "Architecture"), u.machine) != 0)
 		sb->foreign =
-		    engine_is_local(sb->engine) ? false : *text_at(info, "Architecture") != 0;
-	if (strcmp(text_at(info, "Architecture"), "amd64") == 0 && strcmp(u.machine, "x86_64") == 0)
+		    engine_is_local(sb->engine) ? false : *json_text(info, "Architecture") != 0;
+	if (strcmp(json_text(info, "Architecture"), "amd64") == 0 &&
+	    strcmp(u.machine, "x86_64") == 0)
 		sb->foreign = false;
 	find_data_dir(sb, info);
 	ncpu = cJSON_GetObjectItemCaseSensitive(info, "NCPU");
@@ -91,21 +86,13 @@ static int get_image(struct bk_req *req, struct sandbox *sb, void (*progress)(vo
 		     void *ctx, cJSON **ret, struct err *err)
 {
 	const struct docker_conf *c = sb->conf;
-	int r = -ENOENT;
+	int r = engine_image_need(req, sb->engine, sb->slow, c->image, c->pull, c->start_timeout,
+				  progress, ctx, err);
 
-	if (strcmp(c->pull, "always") != 0) {
-		r = engine_image_inspect(req, sb->engine, c->image, ret, err);
-		if (r != -ENOENT)
-			return r;
-		if (strcmp(c->pull, "never") == 0)
-			return err_set(err, r, "image %s is not on engine %s, and pull=never",
-				       c->image, engine_host(sb->engine));
-	}
-	bk_req_extend(req, c->start_timeout);
-	r = engine_image_pull(req, sb->slow, c->image, progress, ctx, err);
-	bk_req_extend(req, c->timeout);
 	if (r < 0)
-		return err_prefix(err, r, "pulling image %s", c->image);
+		return r;
+	if (r > 0)
+		bk_req_extend(req, c->timeout);
 	return engine_image_inspect(req, sb->engine, c->image, ret, err);
 }
 
@@ -119,7 +106,7 @@ static int choose_user(struct sandbox *sb, const cJSON *image)
 		sb->user = strdup(sb->conf->user);
 	else if (!conf_is_owners(sb->conf))
 		sb->user =
-		    strdup(text_at(cJSON_GetObjectItemCaseSensitive(image, "Config"), "User"));
+		    strdup(json_text(cJSON_GetObjectItemCaseSensitive(image, "Config"), "User"));
 	else if (asprintf(&sb->user, "%u:%u", m->uid, m->gid) < 0)
 		sb->user = NULL;
 	return sb->user ? 0 : -ENOMEM;
@@ -142,7 +129,7 @@ static int make_workspace(struct bk_req *req, struct sandbox *sb, struct err *er
 		return err_prefix(err, r, "workspace");
 	have = cJSON_GetObjectItemCaseSensitive(found, "Labels");
 	cJSON_ArrayForEach (want, c->workspace_labels) {
-		if (strcmp(text_at(have, want->string), want->valuestring) != 0)
+		if (strcmp(json_text(have, want->string), want->valuestring) != 0)
 			r = err_set(err, -EEXIST,
 				    "workspace: engine %s has a volume %s whose label %s is not "
 				    "\"%s\": it is another's",
@@ -270,9 +257,9 @@ static int prepare_attached(struct bk_req *req, struct sandbox *sb, struct err *
 	if (r < 0)
 		return r;
 	/* The id: a name may be given to another container. */
-	sb->ref = strdup(text_at(found, "Id"));
+	sb->ref = strdup(json_text(found, "Id"));
 	config = cJSON_GetObjectItemCaseSensitive(found, "Config");
-	snprintf(sb->image, sizeof(sb->image), "%s", text_at(config, "Image"));
+	snprintf(sb->image, sizeof(sb->image), "%s", json_text(config, "Image"));
 	r = choose_user(sb, found);
 	cJSON_Delete(found);
 	if (!sb->ref || r < 0)

@@ -28,7 +28,7 @@ void waiting_end(struct waiting *w)
 int waiting_wait(struct waiting *w, uint64_t max_ms)
 {
 	uint64_t ms = bk_req_left_ms(w->req, max_ms), until = clock_ms() + ms;
-	struct timespec ts = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
+	struct timespec ts = clock_timespec(until);
 
 	if (w->cancelled)
 		return -EINTR;

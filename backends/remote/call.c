@@ -63,7 +63,7 @@ static bool is_late(const struct bk_req *req)
 static int wait_once_locked(struct remote *r, struct bk_req *req, pthread_cond_t *cond)
 {
 	uint64_t at = req ? req->deadline_ms : 0;
-	const struct timespec ts = {.tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000};
+	const struct timespec ts = clock_timespec(at);
 
 	if (!at)
 		return -pthread_cond_wait(cond, &r->lock);

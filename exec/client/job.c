@@ -5,6 +5,8 @@
 #include "aib.h"
 
 #include "ask.h"
+#include "base/io.h"
+#include "base/json.h"
 #include "protocol.h"
 #include "pump.h"
 #include "registry.h"
@@ -52,13 +54,6 @@ static int ask_mount(const struct job_args *args, const cJSON *o, int timeout_ms
 	return fd < 0 ? fd : ask(fd, o, timeout_ms, NULL, NULL, ret, err);
 }
 
-static const char *text_of(const cJSON *o, const char *key)
-{
-	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
-
-	return s ? s : "";
-}
-
 static long long number_of(const cJSON *o, const char *key)
 {
 	const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
@@ -93,17 +88,17 @@ static void print_job(const cJSON *j)
 {
 	char how[32];
 
-	if (strcmp(text_of(j, "state"), "exited") != 0)
-		snprintf(how, sizeof(how), "%s", text_of(j, "state"));
+	if (strcmp(json_text(j, "state"), "exited") != 0)
+		snprintf(how, sizeof(how), "%s", json_text(j, "state"));
 	else if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(j, "timed_out")))
 		snprintf(how, sizeof(how), "timeout");
 	else if (number_of(j, "signal"))
 		snprintf(how, sizeof(how), "signal %lld", number_of(j, "signal"));
 	else
 		snprintf(how, sizeof(how), "exit %lld", number_of(j, "exit_code"));
-	printf("%-16s %-10s %-12s", text_of(j, "name"), how, text_of(j, "sandbox"));
+	printf("%-16s %-10s %-12s", json_text(j, "name"), how, json_text(j, "sandbox"));
 	print_duration(number_of(j, "duration_ms"));
-	print_command(text_of(j, "cmd"));
+	print_command(json_text(j, "cmd"));
 }
 
 static int job_ls(const struct job_args *args, struct err *err)
@@ -126,19 +121,6 @@ static int job_ls(const struct job_args *args, struct err *err)
 
 /* ---- logs ---- */
 
-static int write_all(int fd, const uint8_t *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		data += n > 0 ? n : 0;
-		len -= n > 0 ? n : 0;
-	}
-	return 0;
-}
-
 /* Frames of an output until the REPLY. */
 static int copy_output(int fd, struct err *err)
 {
@@ -159,8 +141,8 @@ static int copy_output(int fd, struct err *err)
 			return err_set(err, -EREMOTEIO, "%.*s", (int)h.len, (const char *)payload);
 		if (h.type != PROTO_STDOUT && h.type != PROTO_STDERR)
 			return err_set(err, -EPROTO, "the daemon broke the exec protocol");
-		r = write_all(h.type == PROTO_STDOUT ? STDOUT_FILENO : STDERR_FILENO, payload,
-			      h.len);
+		r = io_write_all(h.type == PROTO_STDOUT ? STDOUT_FILENO : STDERR_FILENO, payload,
+				 h.len);
 		if (r < 0)
 			return err_set(err, r, "cannot write: %s", strerror(-r));
 	}
@@ -192,8 +174,8 @@ static int job_wait(const struct job_args *args, struct err *err)
 
 	if (r < 0)
 		return r;
-	if (*text_of(reply, "error"))
-		fprintf(stderr, "aib: job %s: %s\n", args->names[0], text_of(reply, "error"));
+	if (*json_text(reply, "error"))
+		fprintf(stderr, "aib: job %s: %s\n", args->names[0], json_text(reply, "error"));
 	return number_of(reply, "status");
 }
 

@@ -4,6 +4,7 @@
 #include "aib.h"
 
 #include "ask.h"
+#include "base/json.h"
 #include "registry.h"
 
 #include <getopt.h>
@@ -19,21 +20,14 @@ struct verb {
 	void (*print)(const cJSON *reply);
 };
 
-static const char *text_of(const cJSON *o, const char *key)
-{
-	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
-
-	return s ? s : "";
-}
-
 /* ---- Answers ---- */
 
 /* Of a volume the directory that it is in the mount. */
 static void print_workspace(const cJSON *reply)
 {
-	const char *directory = text_of(reply, "directory");
+	const char *directory = json_text(reply, "directory");
 
-	puts(*directory ? directory : text_of(reply, "workspace"));
+	puts(*directory ? directory : json_text(reply, "workspace"));
 }
 
 static void print_pairs(const cJSON *reply)
@@ -50,9 +44,9 @@ static void print_list(const cJSON *reply)
 	const cJSON *s;
 
 	cJSON_ArrayForEach (s, cJSON_GetObjectItemCaseSensitive(reply, "sessions"))
-		printf("%-20s %-10s owner %-6s idle %-8s %s\n", text_of(s, "name"),
-		       text_of(s, "state"), text_of(s, "owner"), text_of(s, "idle_for"),
-		       text_of(s, "workspace"));
+		printf("%-20s %-10s owner %-6s idle %-8s %s\n", json_text(s, "name"),
+		       json_text(s, "state"), json_text(s, "owner"), json_text(s, "idle_for"),
+		       json_text(s, "workspace"));
 }
 
 static void print_count(const cJSON *reply)

@@ -5,6 +5,7 @@
 #include "aib.h"
 
 #include "ask.h"
+#include "base/json.h"
 #include "mounted.h"
 #include "registry.h"
 
@@ -13,13 +14,6 @@
 #include <string.h>
 
 #define TIMEOUT_MS 10000
-
-static const char *text_of(const cJSON *o, const char *key)
-{
-	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
-
-	return s ? s : "";
-}
 
 static double number_of(const cJSON *o, const char *key)
 {
@@ -113,30 +107,30 @@ static void print_time(double s)
 static void print_route(const cJSON *route)
 {
 	const cJSON *sandbox = cJSON_GetObjectItemCaseSensitive(route, "sandbox");
-	const char *source = text_of(route, "source"), *exec = text_of(route, "exec");
-	const char *state = text_of(sandbox, "state");
+	const char *source = json_text(route, "source"), *exec = json_text(route, "exec");
+	const char *state = json_text(sandbox, "state");
 
-	printf("  %-16s %s%s%s", text_of(route, "path"), text_of(route, "type"), *source ? ":" : "",
-	       source);
+	printf("  %-16s %s%s%s", json_text(route, "path"), json_text(route, "type"),
+	       *source ? ":" : "", source);
 	if (*exec)
 		printf("  exec %s", exec);
 	if (*state)
 		printf("  %s", state);
-	if (strcmp(text_of(route, "state"), "ok") != 0)
-		printf("  %s: %s", text_of(route, "state"), text_of(route, "error"));
+	if (strcmp(json_text(route, "state"), "ok") != 0)
+		printf("  %s: %s", json_text(route, "state"), json_text(route, "error"));
 	putchar('\n');
 }
 
 static void print_mount(const cJSON *m)
 {
-	const char *state = text_of(m, "state");
+	const char *state = json_text(m, "state");
 	const cJSON *route;
 
-	printf("%s  ", text_of(m, "mountpoint"));
+	printf("%s  ", json_text(m, "mountpoint"));
 	if (strcmp(state, "dead") == 0)
-		printf("dead: its daemon was killed; aib umount %s", text_of(m, "mountpoint"));
+		printf("dead: its daemon was killed; aib umount %s", json_text(m, "mountpoint"));
 	else if (strcmp(state, "ok") != 0)
-		printf("pid %.0f, %s: %s", number_of(m, "pid"), state, text_of(m, "error"));
+		printf("pid %.0f, %s: %s", number_of(m, "pid"), state, json_text(m, "error"));
 	else {
 		printf("pid %.0f, up ", number_of(m, "pid"));
 		print_time(number_of(m, "uptime_s"));

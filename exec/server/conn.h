@@ -19,9 +19,9 @@ struct server {
 	struct watch listener;
 	pthread_t thread;
 	struct pool **op_pools; /* of each route, by its index, for operations; made when needed */
-	atomic_uint running;   /* commands of clients, for metrics */
-	atomic_ulong commands; /* that were started at all */
-	struct conn *conns;    /* the loop's thread only, as all below */
+	atomic_uint running;	/* commands of clients, for metrics */
+	atomic_ulong commands;	/* that were started at all */
+	struct conn *conns;	/* the loop's thread only, as all below */
 	struct starter *starters;
 	unsigned n_conns;
 	struct collector *collectors;

@@ -11,12 +11,13 @@
 #ifndef AIB_EXEC_JOB_H
 #define AIB_EXEC_JOB_H
 
+#include "../../backends/base/names.h"
 #include "../scan.h"
 #include "loop.h"
 #include "request.h"
 #include "server.h"
 
-#define JOB_NAME_SIZE 65
+#define JOB_NAME_SIZE (NAME_PLAIN_MAX + 1)
 #define JOB_ID_SIZE 33
 #define JOB_MAX_SIGNALS 16
 

@@ -6,6 +6,8 @@
  */
 #include "job.h"
 
+#include "../../backends/base/io.h"
+#include "../../backends/base/json.h"
 #include "../../backends/base/log.h"
 #include "conn.h"
 
@@ -162,19 +164,6 @@ static cJSON *state_locked(const struct job *j)
 	return o;
 }
 
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		data += n > 0 ? n : 0;
-		len -= n > 0 ? n : 0;
-	}
-	return 0;
-}
-
 static int write_state(const struct job *j, const char *text)
 {
 	char from[JOB_ID_SIZE + 16], to[JOB_ID_SIZE + 16];
@@ -182,7 +171,7 @@ static int write_state(const struct job *j, const char *text)
 
 	if (fd < 0)
 		return fd;
-	r = write_all(fd, text, strlen(text));
+	r = io_write_all(fd, text, strlen(text));
 	close(fd);
 	snprintf(from, sizeof(from), "%s/new", j->id);
 	snprintf(to, sizeof(to), "%s/state", j->id);
@@ -218,13 +207,6 @@ static double number(const cJSON *o, const char *key)
 	const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
 
 	return cJSON_IsNumber(v) ? v->valuedouble : 0;
-}
-
-static const char *text(const cJSON *o, const char *key)
-{
-	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
-
-	return s ? s : "";
 }
 
 static enum job_state state_of(const char *name)
@@ -268,11 +250,11 @@ static void load_sizes(struct job *j, const cJSON *o)
 
 static void fill(struct job *j, const cJSON *o)
 {
-	snprintf(j->name, sizeof(j->name), "%s", text(o, "name"));
-	snprintf(j->sandbox, sizeof(j->sandbox), "%s", text(o, "sandbox"));
-	err_set(&j->error, 0, "%s", text(o, "error"));
+	snprintf(j->name, sizeof(j->name), "%s", json_text(o, "name"));
+	snprintf(j->sandbox, sizeof(j->sandbox), "%s", json_text(o, "sandbox"));
+	err_set(&j->error, 0, "%s", json_text(o, "error"));
 	j->uid = number(o, "uid");
-	j->state = state_of(text(o, "state"));
+	j->state = state_of(json_text(o, "state"));
 	j->removed = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o, "removed"));
 	j->lasts = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o, "lasts"));
 	j->started_ms = number(o, "started_ms");

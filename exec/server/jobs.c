@@ -6,7 +6,6 @@
 #include "../../backends/base/log.h"
 #include "conn.h"
 
-#include <ctype.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -122,18 +121,6 @@ struct job *job_find(struct jobs *t, const char *name, uid_t uid)
 
 /* ---- Making ---- */
 
-static bool is_name(const char *name)
-{
-	size_t n = strlen(name);
-
-	if (n == 0 || n >= JOB_NAME_SIZE || !isalnum((unsigned char)*name))
-		return false;
-	for (const char *p = name; *p; p++)
-		if (!isalnum((unsigned char)*p) && !strchr("._-", *p))
-			return false;
-	return true;
-}
-
 static int make_id(char ret[JOB_ID_SIZE])
 {
 	uint8_t bytes[(JOB_ID_SIZE - 1) / 2];
@@ -191,7 +178,7 @@ int job_new(struct jobs *t, const char *name, const char *prefix, uid_t uid, str
 	struct job *j;
 	int r;
 
-	if (name && !is_name(name))
+	if (name && !name_is_plain(name))
 		return err_set(err, -EINVAL,
 			       "a job's name is 1 to %d letters, digits, '.', '_' and '-', and "
 			       "begins with a letter or digit",

@@ -4,12 +4,11 @@ both, each with its workspace where it is, in a volume of the engine, which last
 import contextlib
 import json
 import os
-import pathlib
-import signal
 import time
 
 import harness
 import pytest
+from test_engines import stopped
 from test_sessions import IMAGE, NOBODY, as_user, kill, session
 
 
@@ -67,16 +66,6 @@ def placed(pool, name):
 def remove_all(m, *names):
     for name in names:
         session(m, "rm", "--workspace", name)
-
-
-@contextlib.contextmanager
-def stopped(tls):
-    pid = int(pathlib.Path(tls.engine, "pid").read_text())
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def remount(m, config, options=None):

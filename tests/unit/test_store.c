@@ -27,14 +27,14 @@ static void names_are_plain(void)
 	char longest[STORE_NAME_MAX + 2];
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		CHECK(!store_name_ok(bad[i]));
+		CHECK(!name_is_plain(bad[i]));
 		CHECK_EQ(create(bad[i], 0), -EINVAL);
 	}
 	memset(longest, 'a', sizeof(longest));
 	longest[STORE_NAME_MAX + 1] = '\0';
-	CHECK(!store_name_ok(longest));
+	CHECK(!name_is_plain(longest));
 	longest[STORE_NAME_MAX] = '\0';
-	CHECK(store_name_ok(longest));
+	CHECK(name_is_plain(longest));
 }
 
 static atomic_int made, refused;

@@ -98,6 +98,28 @@ int engine_image_pull(struct bk_req *req, struct engine *e, const char *image,
 	return r < 0 ? r : engine_messages(req, e, x, pull_message, &p, err);
 }
 
+int engine_image_need(struct bk_req *req, struct engine *e, struct engine *puller,
+		      const char *image, const char *pull, uint64_t pull_ms,
+		      void (*progress)(void *ctx, const char *text), void *ctx, struct err *err)
+{
+	cJSON *found = NULL;
+	int r = -ENOENT;
+
+	if (!pull || strcmp(pull, "always") != 0) {
+		r = engine_image_inspect(req, e, image, &found, err);
+		cJSON_Delete(found);
+		if (r != -ENOENT)
+			return r;
+		if (pull && strcmp(pull, "never") == 0)
+			return err_set(err, r, "image %s is not on engine %s, and pull=never",
+				       image, engine_host(e));
+	}
+	if (pull_ms)
+		bk_req_extend(req, pull_ms);
+	r = engine_image_pull(req, puller, image, progress, ctx, err);
+	return r < 0 ? err_prefix(err, r, "pulling image %s", image) : 1;
+}
+
 int engine_image_list(struct bk_req *req, struct engine *e, const char *label, cJSON **ret,
 		      struct err *err)
 {

@@ -135,3 +135,11 @@ int engine_conf_find(const char *name, const cJSON *engines, struct engine_conf 
 			       name, s.best);
 	return err_set(err, -EINVAL, "engine \"%s\" is not in \"engines\" of the config", name);
 }
+
+int engine_open_named(const char *name, const cJSON *engines, struct engine **ret, struct err *err)
+{
+	_cleanup_(engine_conf_done) struct engine_conf conf = {0};
+	int r = engine_conf_find(name, engines, &conf, err);
+
+	return r < 0 ? r : engine_open(&conf, ret, err);
+}
