@@ -355,6 +355,7 @@ int sessions_release(struct sessions *all, const char *name, struct err *err)
 {
 	_cleanup_(sessions_unrefp) struct session *s = NULL;
 	_cleanup_close_ int alone = -1;
+	struct session *now = NULL;
 	int r = sessions_find(all, name, &s, err);
 
 	if (r < 0)
@@ -366,7 +367,9 @@ int sessions_release(struct sessions *all, const char *name, struct err *err)
 	if (r < 0)
 		return err_set(err, r, "session %s: %s", name, strerror(-r));
 	log_info("session %s: released", name);
-	(void)sessions_find(all, name, &(struct session *){NULL}, NULL); /* it is seen to be gone */
+	/* It is seen to be gone, or another is there by now. */
+	(void)sessions_find(all, name, &now, NULL);
+	sessions_unref(now);
 	reaper_poke(all->reaper);
 	return 0;
 }
