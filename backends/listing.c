@@ -49,3 +49,53 @@ void listing_done(struct listing *l)
 	free(l->entries);
 	*l = (struct listing){0};
 }
+
+/* ---- Open directories ---- */
+
+struct open_listing {
+	struct bk_file file;
+	pthread_mutex_t lock; /* guards the listing */
+	struct listing listing;
+};
+
+int listing_open(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
+{
+	struct open_listing *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return -ENOMEM;
+	o->file.node = bk_node_ref(node);
+	pthread_mutex_init(&o->lock, NULL);
+	*ret = &o->file;
+	return 0;
+}
+
+void listing_release(struct bk_file *file)
+{
+	struct open_listing *o = container_of(file, struct open_listing, file);
+
+	listing_done(&o->listing);
+	pthread_mutex_destroy(&o->lock);
+	bk_node_unref(file->node);
+	free(o);
+}
+
+int listing_read(struct bk_req *req, struct bk_file *file, uint64_t cookie,
+		 int (*take)(struct bk_req *req, struct bk_node *node, struct listing *l),
+		 bk_fill_fn fill, void *ctx)
+{
+	struct open_listing *o = container_of(file, struct open_listing, file);
+	int r = 0;
+
+	pthread_mutex_lock(&o->lock);
+	if (cookie == 0) {
+		listing_done(&o->listing);
+		r = take(req, file->node, &o->listing);
+		if (r < 0)
+			listing_done(&o->listing);
+	}
+	if (r == 0)
+		listing_fill(&o->listing, cookie, fill, ctx);
+	pthread_mutex_unlock(&o->lock);
+	return r;
+}

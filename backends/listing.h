@@ -19,4 +19,15 @@ int listing_add(struct listing *l, const char *name, uint64_t ino, unsigned type
 void listing_fill(const struct listing *l, uint64_t cookie, bk_fill_fn fill, void *ctx);
 void listing_done(struct listing *l);
 
+/*
+ * Open directories whose listing is taken whole when it is read from the start. The first two are
+ * the slots `opendir` and `release` as they are; `readdir` is listing_read with TAKE, which adds
+ * all entries to an empty listing: 0 or -errno.
+ */
+int listing_open(struct bk_req *req, struct bk_node *node, struct bk_file **ret);
+void listing_release(struct bk_file *file);
+int listing_read(struct bk_req *req, struct bk_file *file, uint64_t cookie,
+		 int (*take)(struct bk_req *req, struct bk_node *node, struct listing *l),
+		 bk_fill_fn fill, void *ctx);
+
 #endif

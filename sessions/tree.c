@@ -105,75 +105,39 @@ static int tree_through(struct bk_node *node, const char *name, struct bk_node *
 
 /* ---- Listings ---- */
 
-struct open_tree {
-	struct bk_file file;
-	pthread_mutex_t lock; /* guards all below */
-	struct listing listing;
+struct taking {
+	struct listing *listing;
 	int error;
 };
-
-static int tree_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
-{
-	struct open_tree *o = calloc(1, sizeof(*o));
-
-	if (!o)
-		return -ENOMEM;
-	o->file.node = bk_node_ref(node);
-	pthread_mutex_init(&o->lock, NULL);
-	*ret = &o->file;
-	return 0;
-}
-
-static void tree_release(struct bk_file *file)
-{
-	struct open_tree *o = container_of(file, struct open_tree, file);
-
-	listing_done(&o->listing);
-	pthread_mutex_destroy(&o->lock);
-	bk_node_unref(file->node);
-	free(o);
-}
 
 static void add_session(void *ctx, struct session *s)
 {
 	const struct bk *w = s->workspace;
-	struct open_tree *o = ctx;
+	struct taking *t = ctx;
 
-	if (o->error == 0)
-		o->error = listing_add(&o->listing, s->name,
+	if (t->error == 0)
+		t->error = listing_add(t->listing, s->name,
 				       bk_unique_ino(w, w->ino_dev, w->root_ino), DT_DIR);
 }
 
-static int list(struct sessions *all, struct open_tree *o)
+static int list(struct bk_req *req, struct bk_node *node, struct listing *l)
 {
-	uint64_t own = bk_unique_ino(&all->bk, all->bk.ino_dev, all->bk.root_ino);
+	struct sessions *all = all_of(node->bk);
+	struct taking t = {.listing = l};
 	int r;
 
-	listing_done(&o->listing);
-	o->error = listing_add(&o->listing, ".", own, DT_DIR);
-	if (o->error == 0)
-		o->error = listing_add(&o->listing, "..", 0, DT_DIR);
-	r = sessions_each(all, add_session, o);
-	if (r == 0)
-		r = o->error;
-	if (r < 0)
-		listing_done(&o->listing);
-	return r;
+	t.error =
+	    listing_add(l, ".", bk_unique_ino(&all->bk, all->bk.ino_dev, all->bk.root_ino), DT_DIR);
+	if (t.error == 0)
+		t.error = listing_add(l, "..", 0, DT_DIR);
+	r = sessions_each(all, add_session, &t);
+	return r < 0 ? r : t.error;
 }
 
 static int tree_readdir(struct bk_req *req, struct bk_file *file, uint64_t cookie, bk_fill_fn fill,
 			void *ctx)
 {
-	struct open_tree *o = container_of(file, struct open_tree, file);
-	int r = 0;
-
-	pthread_mutex_lock(&o->lock);
-	if (cookie == 0)
-		r = list(all_of(file->node->bk), o);
-	if (r == 0)
-		listing_fill(&o->listing, cookie, fill, ctx);
-	pthread_mutex_unlock(&o->lock);
-	return r;
+	return listing_read(req, file, cookie, list, fill, ctx);
 }
 
 /* ---- Life ---- */
@@ -214,9 +178,9 @@ static const struct bk_ops tree_ops = {
     .rmdir = tree_rmdir,
     .rename = tree_rename,
     .getattr = tree_getattr,
-    .opendir = tree_opendir,
+    .opendir = listing_open,
     .readdir = tree_readdir,
-    .release = tree_release,
+    .release = listing_release,
     .through = tree_through,
     .enter = sessions_enter,
     .leave = sessions_leave,

@@ -192,34 +192,6 @@ static int composite_through(struct bk_node *node, const char *name, struct bk_n
 
 /* ---- Directories ---- */
 
-struct open_spot {
-	struct bk_file file;
-	pthread_mutex_t lock; /* guards the listing */
-	struct listing listing;
-};
-
-static int composite_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
-{
-	struct open_spot *o = calloc(1, sizeof(*o));
-
-	if (!o)
-		return -ENOMEM;
-	o->file.node = bk_node_ref(node);
-	pthread_mutex_init(&o->lock, NULL);
-	*ret = &o->file;
-	return 0;
-}
-
-static void composite_release(struct bk_file *file)
-{
-	struct open_spot *o = container_of(file, struct open_spot, file);
-
-	listing_done(&o->listing);
-	pthread_mutex_destroy(&o->lock);
-	bk_node_unref(file->node);
-	free(o);
-}
-
 /* Of a place without a route, the synthesised one. */
 static uint64_t number_of(const struct composite *c, const struct place *p)
 {
@@ -277,8 +249,9 @@ static int add_base(struct bk_req *req, struct spot *s, struct listing *l)
 	return r;
 }
 
-static int list_spot(struct bk_req *req, struct spot *s, struct listing *l)
+static int list_spot(struct bk_req *req, struct bk_node *node, struct listing *l)
 {
+	struct spot *s = spot_of(node);
 	struct composite *c = composite_of(s->node.bk);
 	int r = add_places(c, s->place, l);
 
@@ -293,20 +266,7 @@ static int list_spot(struct bk_req *req, struct spot *s, struct listing *l)
 static int composite_readdir(struct bk_req *req, struct bk_file *file, uint64_t cookie,
 			     bk_fill_fn fill, void *ctx)
 {
-	struct open_spot *o = container_of(file, struct open_spot, file);
-	int r = 0;
-
-	pthread_mutex_lock(&o->lock);
-	if (cookie == 0) {
-		listing_done(&o->listing);
-		r = list_spot(req, spot_of(file->node), &o->listing);
-		if (r < 0)
-			listing_done(&o->listing);
-	}
-	if (r == 0)
-		listing_fill(&o->listing, cookie, fill, ctx);
-	pthread_mutex_unlock(&o->lock);
-	return r;
+	return listing_read(req, file, cookie, list_spot, fill, ctx);
 }
 
 /* ---- The backend ---- */
@@ -339,9 +299,9 @@ static const struct bk_ops composite_ops = {
     .node_free = composite_node_free,
     .lookup = composite_lookup,
     .getattr = composite_getattr,
-    .opendir = composite_opendir,
+    .opendir = listing_open,
     .readdir = composite_readdir,
-    .release = composite_release,
+    .release = listing_release,
     .through = composite_through,
 };
 
