@@ -4,6 +4,7 @@
  */
 #include "job.h"
 
+#include "../../backends/base/io.h"
 #include "conn.h"
 
 #include <fcntl.h>
@@ -111,7 +112,7 @@ static int stdin_store(void *object, const struct bk_req *req, const char *text,
 {
 	struct job *j = job_of(object);
 	bool is_new;
-	int fd;
+	int fd, r;
 
 	pthread_mutex_lock(&j->jobs->lock);
 	is_new = j->state == JOB_NEW;
@@ -121,20 +122,9 @@ static int stdin_store(void *object, const struct bk_req *req, const char *text,
 	fd = job_open(j, "stdin", O_WRONLY | O_CREAT | O_TRUNC);
 	if (fd < 0)
 		return fd;
-	while (len > 0) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0) {
-			int r = -errno;
-
-			close(fd);
-			return r;
-		}
-		text += n;
-		len -= n;
-	}
+	r = io_write_all(fd, text, len);
 	close(fd);
-	return 0;
+	return r;
 }
 
 /* ---- ctl ---- */

@@ -306,9 +306,14 @@ static void load_one(struct jobs *t, const char *id, void (*found)(struct jobs *
 		fill(j, o);
 		found(t, j);
 	} else {
-		/* A daemon that was killed before it had written it: nothing was started. */
-		log_info("job %s: %s: it is removed", id, strerror(-r));
-		job_store_drop(j);
+		/* The daemon was killed, or the machine, before it was written: nothing was
+		 * started. */
+		bool unwritten = r == -ENOENT || r == -EBADMSG;
+
+		log_warning("job %s: its state: %s: it %s", id, strerror(-r),
+			    unwritten ? "is removed" : "is left alone");
+		if (unwritten)
+			job_store_drop(j);
 		job_unref(j);
 	}
 	cJSON_Delete(o);
