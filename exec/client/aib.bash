@@ -27,7 +27,7 @@ _aib() {
 		session,session) words='get release ls status rm cleanup shutdown' ;;
 		session,release | session,status | session,rm | session,get)
 			words="--json --help $(aib session ls 2>/dev/null | sed 's/ .*//')" ;;
-		session,*) words='--owner --idle-timeout --runtime --image --env --workspace --mount --json --help' ;;
+		session,*) words='--owner --idle-timeout --runtime --image --env --volume --workspace --mount --json --help' ;;
 		runtime,runtime) words='ls show build rm prune' ;;
 		runtime,show | runtime,build | runtime,rm) words=$(aib runtime ls 2>/dev/null | sed '1d; s/ .*//') ;;
 		runtime,-o | runtime,--engine) return ;;

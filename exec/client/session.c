@@ -85,13 +85,21 @@ enum {
 };
 
 static const struct option options[] = {
-    {"owner", required_argument, NULL, OWNER},	 {"runtime", required_argument, NULL, RUNTIME},
-    {"image", required_argument, NULL, IMAGE},	 {"idle-timeout", required_argument, NULL, IDLE},
-    {"engine", required_argument, NULL, ENGINE}, {"network", required_argument, NULL, NETWORK},
-    {"memory", required_argument, NULL, MEMORY}, {"cpus", required_argument, NULL, CPUS},
-    {"pids", required_argument, NULL, PIDS},	 {"env", required_argument, NULL, 'e'},
-    {"workspace", no_argument, NULL, WORKSPACE}, {"json", no_argument, NULL, JSON},
-    {"mount", required_argument, NULL, MOUNT},	 {NULL},
+    {"owner", required_argument, NULL, OWNER},
+    {"runtime", required_argument, NULL, RUNTIME},
+    {"image", required_argument, NULL, IMAGE},
+    {"idle-timeout", required_argument, NULL, IDLE},
+    {"engine", required_argument, NULL, ENGINE},
+    {"network", required_argument, NULL, NETWORK},
+    {"memory", required_argument, NULL, MEMORY},
+    {"cpus", required_argument, NULL, CPUS},
+    {"pids", required_argument, NULL, PIDS},
+    {"env", required_argument, NULL, 'e'},
+    {"workspace", no_argument, NULL, WORKSPACE},
+    {"json", no_argument, NULL, JSON},
+    {"mount", required_argument, NULL, MOUNT},
+    {"volume", required_argument, NULL, 'v'},
+    {NULL},
 };
 
 /* The key of the request that an option with a value is. */
@@ -124,6 +132,15 @@ static int add_env(cJSON *request, const char *text)
 	return 0;
 }
 
+static void add_volume(cJSON *request, const char *text)
+{
+	cJSON *volumes = cJSON_GetObjectItemCaseSensitive(request, "volumes");
+
+	if (!volumes)
+		volumes = cJSON_AddArrayToObject(request, "volumes");
+	cJSON_AddItemToArray(volumes, cJSON_CreateString(text));
+}
+
 struct how {
 	const char *mount;
 	bool json;
@@ -133,13 +150,15 @@ static int parse(int argc, char **argv, cJSON *request, struct how *how)
 {
 	int c;
 
-	while ((c = getopt_long(argc, argv, "e:", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "e:v:", options, NULL)) != -1) {
 		const char *key = key_of(c);
 
 		if (key)
 			cJSON_AddStringToObject(request, key, optarg);
 		else if (c == 'e' && add_env(request, optarg) != 0)
 			return 2;
+		else if (c == 'v')
+			add_volume(request, optarg);
 		else if (c == WORKSPACE)
 			cJSON_AddBoolToObject(request, "workspace", true);
 		else if (c == JSON)

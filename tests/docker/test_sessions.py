@@ -384,6 +384,24 @@ def test_limits_env_and_network_of_a_session(mount, root, engine):
     assert p.returncode == 1 and "memory" in p.stderr
 
 
+def test_volumes_of_a_session_are_its_own(mount, root, engine, world):
+    for name in ("data", "out"):
+        (world.dir / "src" / name).mkdir()
+    (world.dir / "src/data/f").write_text("given")
+    m = mount(route(root))
+    session(m, "get", "a", "--volume", f"{world.dir}/src/data:/data:ro", "-v", f"{world.dir}/src/out:/out")
+    session(m, "get", "b")
+    p = m.exec("sh", "-c", "cat /data/f; echo 1 > /out/f; echo 2 > /data/g; echo 3 > here", cwd="sessions/a")
+    assert p.stdout == "given" and "Read-only" in p.stderr, p
+    assert (world.dir / "src/out/f").read_text() == "1\n"
+    assert (m / "sessions/a/here").read_text() == "3\n"
+    assert m.exec("ls", "/data", cwd="sessions/b").returncode != 0
+    p = session(m, "get", "c", "-v", "data:/data", check=False)
+    assert p.returncode == 1 and "volume" in p.stderr, p
+    p = session(m, "get", "d", "-v", "/nonexistent:/data", check=False)
+    assert p.returncode == 1 and "/nonexistent" in p.stderr, p
+
+
 def test_control_files_of_a_session(mount, root, engine):
     m = mount(route(root))
     (m / ".aib/sessions/a").mkdir()
