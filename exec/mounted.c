@@ -53,7 +53,6 @@ static int look_at(void *ctx, const struct mntent *e)
 
 int mounted_state(const char *mountpoint)
 {
-	_cleanup_registry_mount_ struct registry_mount m = {0};
 	struct look look = {.mountpoint = mountpoint, .found = MOUNTED_NOTHING};
 	struct registry_mount *list;
 	struct stat st;

@@ -71,6 +71,12 @@ install_missing() {
 		die "could not install: $list"
 }
 
+# build-asan: ASan, UBSan and the fuzz targets, whose libFuzzer is clang's.
+make_asan_build() {
+	CC=clang "$top/scripts/setup" --with test --with fuzz --dir build-asan -Db_sanitize=address,undefined \
+		-Db_lundef=false -Dwerror=true -Dfuzz=true
+}
+
 # The mirror that this machine's apt gets Debian from.
 debian_mirror() {
 	apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Label: Debian' \

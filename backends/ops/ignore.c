@@ -28,6 +28,12 @@ static size_t trimmed(const char *line, size_t len)
 	return len;
 }
 
+static void rule_done(struct rule *rule)
+{
+	free(rule->name);
+	pattern_free(rule->pattern);
+}
+
 /* Returns 0, or -ENOMEM; a rule that means nothing is left out. */
 static int parse(const char *line, size_t len, struct rule *ret)
 {
@@ -59,7 +65,7 @@ static int parse(const char *line, size_t len, struct rule *ret)
 	if (r == 0 && *p)
 		*ret = rule;
 	else
-		free(rule.name);
+		rule_done(&rule);
 	return r == -ENOMEM ? r : 0;
 }
 
@@ -96,10 +102,8 @@ void ignore_free(struct ignore *i)
 {
 	if (!i)
 		return;
-	for (size_t k = 0; k < i->n; k++) {
-		free(i->rules[k].name);
-		pattern_free(i->rules[k].pattern);
-	}
+	for (size_t k = 0; k < i->n; k++)
+		rule_done(&i->rules[k]);
 	free(i->rules);
 	free(i);
 }

@@ -92,7 +92,9 @@ static int send_locked(struct remote *r, const struct iovec *iov, int n)
 	for (int i = 0; i < n && e == 0; i++) {
 		size_t skip = (size_t)taken < iov[i].iov_len ? (size_t)taken : iov[i].iov_len;
 
-		e = buf_add(&r->out, (const char *)iov[i].iov_base + skip, iov[i].iov_len - skip);
+		if (skip < iov[i].iov_len)
+			e = buf_add(&r->out, (const char *)iov[i].iov_base + skip,
+				    iov[i].iov_len - skip);
 		taken -= skip;
 	}
 	return e;

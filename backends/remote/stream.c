@@ -181,6 +181,8 @@ static void consume(struct iovec *iov, int n, size_t done)
 	for (int i = 0; i < n; i++) {
 		size_t part = done < iov[i].iov_len ? done : iov[i].iov_len;
 
+		if (part == 0)
+			continue;
 		iov[i].iov_base = (char *)iov[i].iov_base + part;
 		iov[i].iov_len -= part;
 		done -= part;

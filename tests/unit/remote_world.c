@@ -1,6 +1,8 @@
 #include "remote_world.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <sys/socket.h>
 
 /* ---- The fake backend ---- */
@@ -224,6 +226,66 @@ void world_done(struct world *w)
 	bk_node_unref(w->root);
 	bk_free(w->bk);
 	world_join(w);
+}
+
+/* ---- Some of everything ---- */
+
+static bool count_some(void *ctx, const char *name, uint64_t ino, unsigned type, uint64_t next)
+{
+	struct bk_node *dir = ctx, *node;
+	struct bk_req req;
+	struct stat st;
+
+	CHECK(name[0] && !strchr(name, '/'));
+	bk_req_init(&req, 0, 0, 0, 50);
+	if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+	    bk_lookup(&req, dir, name, &node, &st) == 0)
+		bk_node_unref(node);
+	bk_req_done(&req);
+	return true;
+}
+
+static void try_file(struct bk_req *req, struct bk_node *node, struct bk_file *file)
+{
+	struct bk_setattr set = {.mask = BK_SET_MODE, .mode = 0600};
+	static char data[200000];
+	struct stat st;
+
+	bk_write(req, file, data, sizeof(data), 0);
+	bk_read(req, file, data, sizeof(data), 0);
+	bk_lseek(req, file, 0, SEEK_DATA);
+	bk_getattr(req, node, file, &st);
+	bk_setattr(req, node, NULL, &set, &st);
+	bk_getxattr(req, node, "user.a", data, 100);
+	bk_listxattr(req, node, data, 100);
+	bk_release(file);
+}
+
+void world_try_all(struct bk_node *root)
+{
+	char target[PATH_MAX];
+	struct bk_node *node;
+	struct bk_file *file;
+	struct statvfs vfs;
+	struct stat st;
+	struct bk_req req;
+
+	bk_req_init(&req, 0, 0, 0, 50);
+	if (bk_create(&req, root, "f", 0644, O_RDWR | O_CREAT, &node, &file, &st) == 0) {
+		try_file(&req, node, file);
+		bk_node_unref(node);
+	}
+	if (bk_symlink(&req, root, "l", "f", &node, &st) == 0) {
+		bk_readlink(&req, node, target);
+		bk_node_unref(node);
+	}
+	bk_statfs(&req, root, &vfs);
+	if (bk_opendir(&req, root, &file) == 0) {
+		bk_readdir(&req, file, 0, count_some, root);
+		bk_release(file);
+	}
+	bk_unlink(&req, root, "l");
+	bk_req_done(&req);
 }
 
 /* ---- Frames by hand ---- */

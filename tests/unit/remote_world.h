@@ -49,6 +49,8 @@ void world_init(struct world *w, struct bk *served, unsigned threads);
 /* The client ends; then the server must. Its result is in w->result. */
 void world_done(struct world *w);
 void world_join(struct world *w);
+/* Some of every call below ROOT, whatever comes of it; they have 50 ms in all. */
+void world_try_all(struct bk_node *root);
 
 /* ---- Frames by hand ---- */
 

@@ -30,7 +30,7 @@ static int parse_stat(const char *header, struct engine_stat *ret)
 
 	if (mtime && mode >= 0 && mode <= UINT32_MAX && go_mode(mode, &st.mode) == 0 &&
 	    go_time(mtime, &st.mtime) == 0) {
-		st.size = size >= 0 && size < INT64_MAX ? (uint64_t)size : 0;
+		st.size = size >= 0 && size < 0x1p63 ? (uint64_t)size : 0;
 		if (S_ISLNK(st.mode) && link) {
 			st.link = strndup(link, PATH_MAX);
 			r = st.link ? 0 : -ENOMEM;

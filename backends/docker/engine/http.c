@@ -216,12 +216,16 @@ static int reply_new(struct http *h, struct http_reply **ret)
 		x->http = h;
 		x->idle.dialer = h->ssh ? &x->line.dialer : NULL;
 		x->multi = curl_multi_init();
-		x->easy = curl_easy_init();
-		if (!x->multi || !x->easy) {
-			reply_free(x);
-			return -ENOMEM;
-		}
-		curl_multi_setopt(x->multi, CURLMOPT_MAXCONNECTS, 1L);
+		if (x->multi)
+			curl_multi_setopt(x->multi, CURLMOPT_MAXCONNECTS, 1L);
+	}
+	/* The connection is the multi's. A handle that was used has pointers left to the headers of
+	 * its last answer (7.88), which a folded one in the next makes it follow. */
+	curl_easy_cleanup(x->easy);
+	x->easy = curl_easy_init();
+	if (!x->multi || !x->easy) {
+		reply_free(x);
+		return -ENOMEM;
 	}
 	*ret = x;
 	return 0;
@@ -272,7 +276,6 @@ static int request_set(struct http_reply *x, const struct http_request *rq)
 	_cleanup_buf_ struct buf url = BUF_INIT(64 << 10);
 	int r;
 
-	curl_easy_reset(x->easy);
 	x->line.errors[0] = '\0';
 	x->source = rq->source;
 	x->source_ctx = rq->source_ctx;
