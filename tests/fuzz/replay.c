@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_INPUT (1 << 20)
+#define MAX_FILE (1 << 20)
 
 static unsigned inputs;
 
@@ -18,12 +18,12 @@ __attribute__((weak)) int LLVMFuzzerInitialize(int *argc, char ***argv)
 static void run_file(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	uint8_t *data = malloc(MAX_INPUT);
+	uint8_t *data = malloc(MAX_FILE);
 	ssize_t n;
 
 	CHECK(fd >= 0 && data);
-	n = read(fd, data, MAX_INPUT);
-	CHECK(n >= 0 && n < MAX_INPUT);
+	n = read(fd, data, MAX_FILE);
+	CHECK(n >= 0 && n < MAX_FILE);
 	close(fd);
 	/* Exactly as long as it is, for a sanitizer to see what lies behind it. */
 	data = realloc(data, n ? n : 1);
