@@ -27,35 +27,44 @@ static int add_uri(struct buf *out, const char *path, bool dir)
 	return r < 0 || !dir ? r : buf_adds(out, "/");
 }
 
-static int hex(char c)
+/* Of the two digits at P, or -1; a NUL ends paths. */
+static int hex_byte(const char *p)
 {
 	static const char digits[] = "0123456789abcdef";
-	const char *p = c ? strchr(digits, c >= 'A' && c <= 'F' ? c | 32 : c) : NULL;
+	int byte = 0;
 
-	return p ? p - digits : -1;
+	for (int i = 0; i < 2; i++) {
+		const char *digit =
+		    p[i] ? strchr(digits, p[i] >= 'A' && p[i] <= 'F' ? p[i] | 32 : p[i]) : NULL;
+
+		if (!digit)
+			return -1;
+		byte = byte * 16 + (digit - digits);
+	}
+	return byte ? byte : -1;
 }
 
 /* The path of URI, the caller's; NULL where it is none of ours. */
 static char *path_of(const char *uri)
 {
-	char *path, *to;
+	_cleanup_free_ char *path = NULL;
+	const char *p = uri + strlen(SCHEME);
+	char *to;
 
 	if (strncmp(uri, SCHEME "/", strlen(SCHEME) + 1) != 0)
 		return NULL;
-	path = to = strdup(uri + strlen(SCHEME));
-	for (const char *p = path; p && *p; p++) {
-		int high = *p == '%' ? hex(p[1]) : 0, low = *p == '%' && high >= 0 ? hex(p[2]) : 0;
+	path = to = malloc(strlen(p) + 1);
+	for (; path && *p; p++) {
+		int byte = *p == '%' ? hex_byte(p + 1) : *p;
 
-		if (high < 0 || low < 0 || (*p == '%' && high + low == 0)) {
-			free(path);
+		if (*p == '%' && byte < 0)
 			return NULL;
-		}
-		*to++ = *p == '%' ? high * 16 + low : *p;
 		p += *p == '%' ? 2 : 0;
+		*to++ = byte;
 	}
 	if (path)
 		*to = '\0';
-	return path;
+	return TAKE(path);
 }
 
 cJSON *resource_templates(void)

@@ -21,10 +21,15 @@ static cJSON *output_json(const struct call *c)
 	return o;
 }
 
+/* A command's says itself that it could not be run. */
 static cJSON *answer_json(const struct call *c)
 {
+	if (c->error && c->want.answer != CALL_COMMAND)
+		return NULL;
 	switch (c->want.answer) {
 	case CALL_COMMAND:
+		if (c->error)
+			collect_fail(c->collect, c->error);
 		return collect_response(c->collect);
 	case CALL_TAIL:
 		return output_json(c);
@@ -92,7 +97,7 @@ static cJSON *make(const struct call *c, cJSON *answer)
 
 void tool_finish(struct call *c)
 {
-	_cleanup_(cJSON_Deletep) cJSON *answer = c->error ? NULL : answer_json(c);
+	_cleanup_(cJSON_Deletep) cJSON *answer = answer_json(c);
 
 	rpc_result(c->mcp, &c->asker, make(c, answer));
 }

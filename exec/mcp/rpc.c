@@ -35,13 +35,26 @@ void asker_done(struct asker *a)
 	*a = (struct asker){.id = NULL};
 }
 
+/* An id or a token as it came: the library prints 15 digits of a number. */
+static void add_same(cJSON *o, const char *key, const cJSON *v)
+{
+	char digits[32];
+
+	if (cJSON_IsString(v)) {
+		cJSON_AddStringToObject(o, key, v->valuestring);
+		return;
+	}
+	snprintf(digits, sizeof(digits), "%.0f", v->valuedouble);
+	cJSON_AddRawToObject(o, key, digits);
+}
+
 static cJSON *message(const struct asker *a)
 {
 	cJSON *o = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(o, "jsonrpc", "2.0");
 	if (a && a->id)
-		cJSON_AddItemToObject(o, "id", cJSON_Duplicate(a->id, true));
+		add_same(o, "id", a->id);
 	return o;
 }
 
@@ -119,7 +132,7 @@ void rpc_progress(struct mcp *m, const struct asker *a, double progress, const c
 	o = message(NULL);
 	cJSON_AddStringToObject(o, "method", "notifications/progress");
 	params = cJSON_AddObjectToObject(o, "params");
-	cJSON_AddItemToObject(params, "progressToken", cJSON_Duplicate(a->token, true));
+	add_same(params, "progressToken", a->token);
 	cJSON_AddNumberToObject(params, "progress", progress);
 	cJSON_AddStringToObject(params, "message", text);
 	put(m, o);

@@ -120,7 +120,7 @@ int text_exec(const cJSON *answer, struct buf *out)
 		r = buf_adds(out, "[ended at the timeout]\n");
 	if (r == 0 && cJSON_IsNumber(at(answer, "signal")))
 		r = buf_addf(out, "[ended by signal %.0f]\n", number(answer, "signal"));
-	else if (r == 0 && number(answer, "exit_code") != 0)
+	else if (r == 0 && number(answer, "exit_code") != 0 && !at(answer, "error"))
 		r = buf_addf(out, "[exit status %.0f]\n", number(answer, "exit_code"));
 	return r;
 }
