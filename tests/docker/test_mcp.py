@@ -39,6 +39,7 @@ def test_commands_and_files_of_a_container_without_a_mount(engine, world):
         assert c.good("job_ls")["jobs"][0]["state"] == "running"
         assert job
     assert engine.containers("label=aib.mount") == []
+    assert list((world.dir / "state/jobs").iterdir()) == []
 
 
 def test_exec_answers_as_the_control_tree_does(engine, mount):
@@ -100,3 +101,13 @@ def test_an_official_client_over_a_session_without_a_mount(engine, world, kind):
         assert (root / "bob/workspace/a").read_text() == "1\n"
         c.good("session_rm", name="bob", workspace=True)
     assert not (root / "bob").exists()
+
+
+def test_an_attached_container_stays_and_nothing_of_ours(engine, container, world):
+    name = container()
+    with Client("-r", f"/c=container:{name}", "-w", "/c/tmp") as c:
+        assert c.good("job_start", command="sleep 4567", name="left") == {"job": "left"}
+        assert c.good("exec", command="echo x >made; pwd")["stdout"] == "/tmp\n"
+        assert c.good("read", path="made")["content"] == "     1\tx"
+    assert engine.inspect(name)["State"]["Running"]
+    assert list((world.dir / "state/jobs").iterdir()) == []
