@@ -48,11 +48,12 @@ static int hex_byte(const char *p)
 static char *path_of(const char *uri)
 {
 	_cleanup_free_ char *path = NULL;
-	const char *p = uri + strlen(SCHEME);
+	const char *p;
 	char *to;
 
 	if (strncmp(uri, SCHEME "/", strlen(SCHEME) + 1) != 0)
 		return NULL;
+	p = uri + strlen(SCHEME);
 	path = to = malloc(strlen(p) + 1);
 	for (; path && *p; p++) {
 		int byte = *p == '%' ? hex_byte(p + 1) : *p;
