@@ -127,35 +127,11 @@ int collect_feed(struct collect *c, const void *data, size_t len)
 	return 0;
 }
 
-/* B as a string of at most LIMIT characters. A NUL is U+FFFD too: the JSON library's strings end at
- * it. */
-static int as_text(const struct buf *b, size_t limit, struct buf *text, bool *truncated)
-{
-	const unsigned char *p = (const unsigned char *)b->data;
-	size_t left = b->len;
-	int r = 0;
-
-	for (size_t chars = 0; left > 0 && r == 0; chars++) {
-		int length = *p ? utf8_length(p, left) : 0;
-		size_t n = length > 0 ? length : 0;
-
-		if (chars == limit) {
-			*truncated = true;
-			break;
-		}
-		r = n ? buf_add(text, p, n) : buf_adds(text, "\xef\xbf\xbd");
-		n = n ? n : 1;
-		p += n;
-		left -= n;
-	}
-	return r;
-}
-
 static int add_text(const struct collect *c, cJSON *o, const char *key, const struct buf *b,
 		    bool *truncated)
 {
 	struct buf text = BUF_INIT(SIZE_MAX / 2);
-	int r = as_text(b, c->limit, &text, truncated);
+	int r = utf8_add(&text, b->data, b->len, c->limit, truncated);
 
 	if (r == 0 && !cJSON_AddStringToObject(o, key, text.data ? text.data : ""))
 		r = -ENOMEM;

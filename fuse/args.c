@@ -11,6 +11,7 @@ const char args_usage[] =
     "usage: aibfs [-c CONFIG] [-r ROUTE]... [-o OPT,...] [-f] MOUNTPOINT\n"
     "       aibfs CONFIG MOUNTPOINT [-o OPT,...]     (fstab, mount -t fuse.aibfs; \"none\": no "
     "file)\n"
+    "       aibfs --no-mount [-c CONFIG] [-r ROUTE]... [-o OPT,...]\n"
     "       aibfs --show-config [-c CONFIG] [-r ROUTE]... [-o OPT,...]\n"
     "       aibfs --check-config CONFIG | --doctor [--json] | --prune [--dry-run] | --help-routes\n"
     "       aibfs --runtime ls|show|build|rm|prune [NAME] [-c CONFIG] [--engine ENGINE] [--json]\n"
@@ -22,21 +23,31 @@ const char args_usage[] =
     "  -r, --route ROUTE    PATH=TYPE[:SOURCE][,KEY=VALUE]...; a comma in a value is \\,\n"
     "  -o OPT[=VALUE],...   options of the mount, see below\n"
     "  -f, --foreground     stay in the foreground and log to standard error\n"
+    "      --no-mount       serve the socket alone, without /dev/fuse; prints where it is\n"
     "      --help-routes    the types of routes and their keys\n"
     "  -h, --help           this text\n"
     "  -V, --version        the version\n";
 
-enum { SHOW = 256, CHECK, DOCTOR, PRUNE, RUNTIME, ROUTE_HELP, JSON, ENGINE, DRY_RUN };
+enum { SHOW = 256, CHECK, DOCTOR, PRUNE, RUNTIME, ROUTE_HELP, JSON, ENGINE, DRY_RUN, NO_MOUNT };
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},  {"route", required_argument, NULL, 'r'},
-    {"options", required_argument, NULL, 'o'}, {"foreground", no_argument, NULL, 'f'},
-    {"help", no_argument, NULL, 'h'},	       {"version", no_argument, NULL, 'V'},
-    {"show-config", no_argument, NULL, SHOW},  {"check-config", no_argument, NULL, CHECK},
-    {"doctor", no_argument, NULL, DOCTOR},     {"help-routes", no_argument, NULL, ROUTE_HELP},
-    {"json", no_argument, NULL, JSON},	       {"prune", no_argument, NULL, PRUNE},
-    {"runtime", no_argument, NULL, RUNTIME},   {"engine", required_argument, NULL, ENGINE},
-    {"dry-run", no_argument, NULL, DRY_RUN},   {NULL},
+    {"config", required_argument, NULL, 'c'},
+    {"route", required_argument, NULL, 'r'},
+    {"options", required_argument, NULL, 'o'},
+    {"foreground", no_argument, NULL, 'f'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {"show-config", no_argument, NULL, SHOW},
+    {"check-config", no_argument, NULL, CHECK},
+    {"doctor", no_argument, NULL, DOCTOR},
+    {"help-routes", no_argument, NULL, ROUTE_HELP},
+    {"json", no_argument, NULL, JSON},
+    {"prune", no_argument, NULL, PRUNE},
+    {"runtime", no_argument, NULL, RUNTIME},
+    {"engine", required_argument, NULL, ENGINE},
+    {"dry-run", no_argument, NULL, DRY_RUN},
+    {"no-mount", no_argument, NULL, NO_MOUNT},
+    {NULL},
 };
 
 /* What is left after the options: [CONFIG] [MOUNTPOINT]. */
@@ -48,13 +59,15 @@ static int positional(struct args *a, char **argv, int n)
 	}
 	if (a->what == ARGS_CHECK_CONFIG && n == 0 && a->config)
 		return 0;
-	if (a->what == ARGS_MOUNT && n == 2 && !a->config) {
+	if (a->what == ARGS_MOUNT && a->no_mount && n == 0)
+		return 0;
+	if (a->what == ARGS_MOUNT && !a->no_mount && n == 2 && !a->config) {
 		if (*argv[0] && strcmp(argv[0], "none") != 0)
 			a->config = argv[0];
 		a->mountpoint = argv[1];
 		return 0;
 	}
-	if (a->what == ARGS_MOUNT && n == 1) {
+	if (a->what == ARGS_MOUNT && !a->no_mount && n == 1) {
 		a->mountpoint = argv[0];
 		return 0;
 	}
@@ -65,7 +78,7 @@ static int positional(struct args *a, char **argv, int n)
 	}
 	if (a->what != ARGS_MOUNT && a->what != ARGS_CHECK_CONFIG && n == 0)
 		return 0;
-	if (a->what == ARGS_MOUNT && n == 0)
+	if (a->what == ARGS_MOUNT && !a->no_mount && n == 0)
 		fprintf(stderr, "aibfs: where is the mount point? (aibfs --help)\n");
 	else
 		fprintf(stderr, "aibfs: wrong number of arguments (aibfs --help)\n");
@@ -98,6 +111,9 @@ int args_parse(int argc, char **argv, struct args *ret)
 			break;
 		case JSON:
 			ret->json = true;
+			break;
+		case NO_MOUNT:
+			ret->no_mount = ret->foreground = true;
 			break;
 		case DRY_RUN:
 			ret->dry_run = true;

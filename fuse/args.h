@@ -28,7 +28,7 @@ struct args {
 	char **words; /* of --runtime: what to do, and with which; NULL ends them */
 	size_t n_words;
 	const char *engine;
-	bool foreground, json, dry_run;
+	bool foreground, no_mount, json, dry_run;
 };
 
 extern const char args_usage[];

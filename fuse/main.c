@@ -88,6 +88,13 @@ static void set_up_log(const char *level)
 			log_set_level(i);
 }
 
+static int check_spool(const struct config *c, struct err *err)
+{
+	if (access(c->opt.spool, W_OK | X_OK) == 0)
+		return 0;
+	return err_set(err, -errno, "spool directory %s: %m (-o spool=DIR)", c->opt.spool);
+}
+
 static int mount_it(const struct args *a, struct config *c, struct err *err)
 {
 	_cleanup_free_ char *mountpoint = NULL;
@@ -95,10 +102,14 @@ static int mount_it(const struct args *a, struct config *c, struct err *err)
 
 	set_up_log(c->opt.log_level);
 	log_set_stderr(a->foreground);
+	if (a->no_mount) {
+		r = check_spool(c, err);
+		return r < 0 ? r : serve(c, "", true, err);
+	}
 	c->opt.allow_other |= geteuid() == 0;
 	r = mountpoint_check_fuse(c->opt.allow_other, err);
-	if (r == 0 && access(c->opt.spool, W_OK | X_OK) < 0)
-		r = err_set(err, -errno, "spool directory %s: %m (-o spool=DIR)", c->opt.spool);
+	if (r == 0)
+		r = check_spool(c, err);
 	if (r == 0)
 		r = mounted_resolve(a->mountpoint, &mountpoint, err);
 	if (r == 0)

@@ -47,7 +47,14 @@ struct daemon {
 	pthread_mutex_t lock; /* guards the two below */
 	struct fs *fs;
 	bool stopping;
+	pthread_cond_t stopped; /* for who waits without a mount */
 };
+
+/* Without a mount the tree is there for the socket alone. */
+static bool is_mounted(const struct daemon *d)
+{
+	return *d->mountpoint;
+}
 
 /* ---- The end ---- */
 
@@ -59,6 +66,7 @@ static void stop(void *ctx)
 	lifecycle_ending(&d->life, MAX_END_MS);
 	pthread_mutex_lock(&d->lock);
 	d->stopping = true;
+	pthread_cond_signal(&d->stopped);
 	if (d->fs)
 		fs_exit(d->fs);
 	pthread_mutex_unlock(&d->lock);
@@ -122,8 +130,12 @@ static int session_metrics(void *object, struct buf *out)
 }
 
 /* Whether there are sandboxes that may be others'. */
-static bool has_sessions(const struct routes *r)
+static bool is_open(const struct daemon *d)
 {
+	const struct routes *r = &d->routes;
+
+	if (!is_mounted(d))
+		return false;
 	for (size_t i = 0; i < r->n; i++)
 		if (r->list[i].bk && r->list[i].bk->ops->enter)
 			return true;
@@ -145,7 +157,7 @@ static int add_control(struct daemon *d)
 		.gid = getegid(),
 		.users = d->c->control_users,
 		.n_users = d->c->n_control_users,
-		.open = has_sessions(&d->routes),
+		.open = is_open(d),
 		.enter = sessions_control_enter,
 		.ctx = &d->sessions,
 	    },
@@ -257,14 +269,15 @@ static int add_server(struct daemon *d, struct err *err)
 			 .max_jobs = o->max_jobs,
 			 .keep_jobs = o->keep_jobs,
 			 .output = o->job_output,
-			 .wait_ms = o->job_wait_ms},
+			 .wait_ms = o->job_wait_ms,
+			 .passing = !is_mounted(d)},
 		.control = d->control,
 		.users = d->c->control_users,
 		.n_users = d->c->n_control_users,
 		.tree = &d->tree,
 		.max_operations = d->c->opt.max_operations,
 		.ctx = d,
-		.open = has_sessions(&d->routes),
+		.open = is_open(d),
 		.changed = changed,
 		.sessions = answer_sessions,
 		.umount = asked_to_end,
@@ -334,15 +347,31 @@ static int do_mount(struct daemon *d, struct err *err)
 
 /* ---- All of it ---- */
 
+/* Without a mount it is no path, so that no client takes the entry for a mount; and nobody else's.
+ */
+static int enter_registry(struct daemon *d, struct err *err)
+{
+	_cleanup_free_ char *own = NULL;
+	const char *name = d->mountpoint;
+
+	if (!is_mounted(d)) {
+		if (asprintf(&own, "process %d since %llu", getpid(),
+			     (unsigned long long)clock_us()) < 0)
+			return -ENOMEM;
+		name = own;
+	}
+	registry_id(name, d->id);
+	return registry_add(name, &d->entry, err);
+}
+
 static int start(struct daemon *d, struct err *err)
 {
 	int r = lifecycle_start(&d->life, err);
 
 	if (r == 0)
-		r = registry_add(d->mountpoint, &d->entry, err);
+		r = enter_registry(d, err);
 	if (r < 0)
 		return r;
-	registry_id(d->mountpoint, d->id);
 	if (asprintf(&d->socket, "%s/socket", d->entry.dir) < 0) {
 		d->socket = NULL;
 		return -ENOMEM;
@@ -356,9 +385,9 @@ static int start(struct daemon *d, struct err *err)
 		r = composite_new(d->routes.list, d->routes.n, &d->composite, err);
 	if (r == 0)
 		r = add_server(d, err);
-	if (r == 0)
+	if (r == 0 && is_mounted(d))
 		r = make_session(d);
-	if (r == 0)
+	if (r == 0 && is_mounted(d))
 		r = do_mount(d, err);
 	return r;
 }
@@ -406,6 +435,25 @@ static void end(struct daemon *d, bool stuck)
 	free(d->job_dir);
 }
 
+/* Until the end: 0, or -errno with text; -ETIMEDOUT where a call does not end. */
+static int serve_mount(struct daemon *d, struct err *err)
+{
+	int r = fs_run(d->fs);
+
+	return r < 0 ? err_set(err, r, "cannot serve: %s", strerror(-r)) : 0;
+}
+
+static int serve_socket(struct daemon *d, struct err *err)
+{
+	if (printf("%s\n", d->entry.dir) < 0 || fflush(stdout) != 0)
+		return err_set(err, -EIO, "cannot say where the socket is: %m");
+	pthread_mutex_lock(&d->lock);
+	while (!d->stopping)
+		pthread_cond_wait(&d->stopped, &d->lock);
+	pthread_mutex_unlock(&d->lock);
+	return 0;
+}
+
 int serve(const struct config *c, const char *mountpoint, bool foreground, struct err *err)
 {
 	struct daemon d = {
@@ -414,6 +462,7 @@ int serve(const struct config *c, const char *mountpoint, bool foreground, struc
 	    .life = LIFECYCLE_INIT,
 	    .entry = {.info_fd = -1},
 	    .lock = PTHREAD_MUTEX_INITIALIZER,
+	    .stopped = PTHREAD_COND_INITIALIZER,
 	};
 	bool stuck = false;
 	int r;
@@ -431,12 +480,10 @@ int serve(const struct config *c, const char *mountpoint, bool foreground, struc
 	r = start(&d, err);
 	if (r == 0) {
 		(void)!chdir("/");
-		log_info("mounted at %s", mountpoint);
+		log_info(is_mounted(&d) ? "mounted at %s" : "serves the socket%s", mountpoint);
 		lifecycle_ready(&d.life);
-		r = fs_run(d.fs);
+		r = is_mounted(&d) ? serve_mount(&d, err) : serve_socket(&d, err);
 		stuck = r == -ETIMEDOUT;
-		if (r < 0)
-			err_set(err, r, "cannot serve: %s", strerror(-r));
 	}
 	end(&d, stuck);
 	return r;

@@ -32,6 +32,7 @@ MAY = {
     "exec/guest": [BASE, "backends", "backends/host", REMOTE_SERVER, REMOTE_OFFER, "exec/protocol.h",
                    "exec/pump.h", "exec/pass.h"],
     "exec/client": [BASE, "exec"],
+    "exec/mcp": [BASE, "exec"],
     "exec/server": [BASE, "backends", "backends/*", "exec"],
     "sessions": [BASE, "backends", "backends/*", "exec", "exec/server"],
     "fuse": [BASE, "backends", "backends/*", "exec", "exec/server", "sessions"],

@@ -30,3 +30,25 @@ int utf8_length(const unsigned char *p, size_t n)
 	}
 	return 0;
 }
+
+int utf8_add(struct buf *out, const void *data, size_t len, size_t limit, bool *truncated)
+{
+	const unsigned char *p = data;
+	int r = 0;
+
+	for (size_t chars = 0; len > 0 && r == 0; chars++) {
+		int length = *p ? utf8_length(p, len) : 0;
+		size_t n = length > 0 ? length : 0;
+
+		if (chars == limit) {
+			if (truncated)
+				*truncated = true;
+			break;
+		}
+		r = n ? buf_add(out, p, n) : buf_adds(out, "\xef\xbf\xbd");
+		n = n ? n : 1;
+		p += n;
+		len -= n;
+	}
+	return r;
+}

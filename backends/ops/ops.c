@@ -201,7 +201,7 @@ int ops_fail_errno(struct ops *o, int r)
 		return 1;
 	case -EXDEV:
 		return ops_fail(o, "Error: '%s' is outside the mount %s", path,
-				o->tree->mountpoint);
+				*o->tree->mountpoint ? o->tree->mountpoint : "/");
 	case -ENXIO:
 		return ops_fail(o, "Error: '%s' is not a regular file", path);
 	case -ETIMEDOUT:

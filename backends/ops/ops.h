@@ -23,7 +23,7 @@ struct ops_who {
 /* The tree and the rules of its mount. Borrowed for the operation's life. */
 struct ops_tree {
 	struct bk *root;	/* the backend that owns the root directory */
-	const char *mountpoint; /* absolute, no links */
+	const char *mountpoint; /* absolute, no links; "" where nothing is mounted */
 	uid_t owner;		/* of the mount */
 	bool allow_other;	/* others than the owner may use it */
 	bool readonly;		/* changes are EROFS */

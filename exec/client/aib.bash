@@ -3,15 +3,21 @@ _aib() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words='mount umount status exec read write edit ls glob grep job session config runtime doctor prune help --help --version'
+		words='mount umount status exec read write edit ls glob grep job session mcp config runtime doctor prune help --help --version'
 	else
 		case ${COMP_WORDS[1]},$prev in
-		mount,-c | runtime,-c | *,check)
+		mount,-c | mcp,-c | runtime,-c | *,check)
 			compopt -o filenames
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 			return
 			;;
-		mount,-[ro]) return ;;
+		mount,-[ro] | mcp,-[ro]) return ;;
+		mcp,--mount | mcp,-w)
+			compopt -o filenames
+			mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+			return
+			;;
+		mcp,*) words='--mount -c -r -o -w --max-requests --max-message --max-result --help' ;;
 		grep,--mode) words='content files count' ;;
 		glob,--sort) words='path mtime' ;;
 		config,config) words='check show' ;;
@@ -32,7 +38,7 @@ _aib() {
 		runtime,show | runtime,build | runtime,rm) words=$(aib runtime ls 2>/dev/null | sed '1d; s/ .*//') ;;
 		runtime,-o | runtime,--engine) return ;;
 		runtime,*) words='-c -o --engine --json --dry-run --help' ;;
-		help,*) words='mount umount status exec read write edit ls glob grep job session config runtime doctor prune' ;;
+		help,*) words='mount umount status exec read write edit ls glob grep job session mcp config runtime doctor prune' ;;
 		mount,*) words='-c -r -o -f --help' ;;
 		umount,*) words="--lazy --force --help $(aib status 2>/dev/null | sed -n 's|^\(/[^ ]*\)  .*|\1|p')" ;;
 		prune,*) words='--dry-run --help' ;;

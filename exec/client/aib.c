@@ -127,6 +127,27 @@ static const struct command commands[] = {
 	 "  --mount PATH   of this mount\n"
 	 "  --json         the whole answer\n",
      .run = cmd_session},
+    {.name = "mcp",
+     .summary = "serve agents that speak the Model Context Protocol",
+     .usage =
+	 "aib mcp [--mount DIR | [-c CONFIG] [-r ROUTE]... [-o OPT,...]] [-w DIR]\n"
+	 "\n"
+	 "Speaks the Model Context Protocol (2026-07-28, and 2024-11-05 to 2025-11-25) over "
+	 "standard\n"
+	 "input and output: the operations, exec, jobs and sessions as tools, files as resources.\n"
+	 "With -c or -r it serves those routes by itself, without a mount and without /dev/fuse:\n"
+	 "paths begin at /, and all of it ends with the input. Else it serves a mount, and paths "
+	 "are\n"
+	 "the mount's own.\n"
+	 "\n"
+	 "  --mount DIR    this mount ($AIB_MOUNT; else the working directory's, or the only one)\n"
+	 "  -c FILE, -r ROUTE, -o OPT,...   as of aib mount\n"
+	 "  -w DIR         where relative paths begin (else the working directory, where it is in\n"
+	 "                 the mount, or the tree's root)\n"
+	 "  --max-requests N      that run at once (64)\n"
+	 "  --max-message SIZE    of one message of the client's (16M)\n"
+	 "  --max-result SIZE     of one answer of the mount's (4M)\n",
+     .program = "aib-mcp"},
     {.name = "config",
      .summary = "check a configuration, or show what is resolved",
      .usage = "aib config check FILE\n"

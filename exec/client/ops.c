@@ -7,6 +7,7 @@
 #include "ask.h"
 #include "locate.h"
 #include "operate.h"
+#include "pattern_dir.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -143,18 +144,12 @@ static int parse_options(struct line *l, int argc, char **argv, struct err *err)
 /* The directories that a pattern names as they are, before its first wildcard. */
 static int split_pattern(struct line *l, const char **pattern, const char **path)
 {
-	size_t n = strcspn(*pattern, "*?[{\\");
+	int r = pattern_dir(*pattern, &l->prefix, pattern);
 
-	while (n > 0 && (*pattern)[n - 1] != '/')
-		n--;
-	if (n == 0)
-		return 0;
-	l->prefix = strndup(*pattern, n > 1 ? n - 1 : 1);
-	if (!l->prefix)
-		return -ENOMEM;
+	if (r < 0 || !l->prefix)
+		return r;
 	*path = l->prefix;
 	cJSON_AddTrueToObject(l->request, "missing_ok");
-	*pattern += n;
 	return 0;
 }
 

@@ -6,10 +6,10 @@
 #include "conn.h"
 
 #include "../../backends/base/log.h"
+#include "../brief.h"
 #include "../collect.h"
 #include "../protocol.h"
 
-#include <math.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -133,101 +133,7 @@ void collector_close_all(struct server *s)
 	}
 }
 
-/* ---- The request's short form ---- */
-
-static cJSON *shell_argv(const char *command)
-{
-	const char *const argv[] = {"/bin/sh", "-c", command};
-
-	return cJSON_CreateStringArray(argv, 3);
-}
-
-/* {"K": "V"} or ["K=V"] as the protocol's list. */
-static cJSON *env_list(const cJSON *env)
-{
-	cJSON *list, *v;
-
-	if (cJSON_IsArray(env))
-		return cJSON_Duplicate(env, true);
-	list = cJSON_CreateArray();
-	cJSON_ArrayForEach (v, env) {
-		_cleanup_free_ char *kv = NULL;
-
-		if (!cJSON_IsString(v) || asprintf(&kv, "%s=%s", v->string, v->valuestring) < 0) {
-			cJSON_Delete(list);
-			return NULL;
-		}
-		cJSON_AddItemToArray(list, cJSON_CreateString(kv));
-	}
-	return list;
-}
-
-static int check_keys(const cJSON *in, struct err *err)
-{
-	static const char *const known[] = {"command", "argv",	"cwd",	"env",
-					    "timeout", "stdin", "user", "sandbox"};
-	const cJSON *v;
-
-	cJSON_ArrayForEach (v, in) {
-		size_t i = 0;
-
-		while (i < ARRAY_SIZE(known) && strcmp(known[i], v->string) != 0)
-			i++;
-		if (i == ARRAY_SIZE(known))
-			return err_set(err, -EINVAL,
-				       "request: unknown key \"%s\"; there are command, argv, cwd, "
-				       "env, timeout, stdin, user and sandbox",
-				       v->string);
-	}
-	return 0;
-}
-
-static int expand(const struct server *s, const cJSON *in, cJSON *out, struct err *err)
-{
-	const cJSON *command = cJSON_GetObjectItemCaseSensitive(in, "command");
-	const cJSON *argv = cJSON_GetObjectItemCaseSensitive(in, "argv");
-	const cJSON *cwd = cJSON_GetObjectItemCaseSensitive(in, "cwd");
-	const cJSON *env = cJSON_GetObjectItemCaseSensitive(in, "env");
-	const cJSON *timeout = cJSON_GetObjectItemCaseSensitive(in, "timeout");
-	static const char *const copied[] = {"user", "sandbox"};
-	_cleanup_free_ char *dir = NULL;
-	cJSON *list;
-
-	if (!cJSON_IsObject(in))
-		return err_set(err, -EINVAL, "request: not a JSON object");
-	if (check_keys(in, err) < 0)
-		return -EINVAL;
-	if (!cJSON_IsString(command) == !cJSON_IsArray(argv))
-		return err_set(err, -EINVAL,
-			       "request: give \"command\" (a string) or \"argv\" (a list)");
-	if (cwd && !cJSON_IsString(cwd))
-		return err_set(err, -EINVAL, "request: \"cwd\" must be a string");
-	if (cwd)
-		dir = request_host_path(&s->world, cwd->valuestring);
-	cJSON_AddStringToObject(out, "op", "exec");
-	cJSON_AddNumberToObject(out, "version", PROTO_VERSION);
-	cJSON_AddItemToObject(
-	    out, "argv", command ? shell_argv(command->valuestring) : cJSON_Duplicate(argv, true));
-	if (dir)
-		cJSON_AddStringToObject(out, "cwd", dir);
-	if (env) {
-		list = env_list(env);
-		if (!list)
-			return err_set(err, -EINVAL, "request: \"env\" must hold strings");
-		cJSON_AddItemToObject(out, "env", list);
-	}
-	if (timeout && !(cJSON_IsNumber(timeout) && timeout->valuedouble >= 0))
-		return err_set(err, -EINVAL, "request: \"timeout\" must be seconds");
-	if (timeout)
-		cJSON_AddNumberToObject(out, "timeout_ms", ceil(timeout->valuedouble * 1000));
-	for (size_t i = 0; i < ARRAY_SIZE(copied); i++) {
-		const cJSON *v = cJSON_GetObjectItemCaseSensitive(in, copied[i]);
-
-		if (v)
-			cJSON_AddItemToObject(out, copied[i], cJSON_Duplicate(v, true));
-	}
-	return 0;
-}
+/* ---- The request ---- */
 
 static int add_frames(struct buf *out, uint8_t type, const char *data, size_t len, bool short_last)
 {
@@ -253,12 +159,12 @@ static int add_frames(struct buf *out, uint8_t type, const char *data, size_t le
 static int encode(const struct server *s, const cJSON *in, struct buf *out, struct err *err)
 {
 	const cJSON *input = cJSON_GetObjectItemCaseSensitive(in, "stdin");
-	cJSON *request = cJSON_CreateObject();
+	const char *cwd = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(in, "cwd"));
+	_cleanup_free_ char *dir = cwd ? request_host_path(&s->world, cwd) : NULL;
+	cJSON *request = NULL;
 	char *text = NULL;
-	int r = expand(s, in, request, err);
+	int r = cwd && !dir ? -ENOMEM : brief_expand(in, dir, &request, err);
 
-	if (r == 0 && input && !cJSON_IsString(input))
-		r = err_set(err, -EINVAL, "request: \"stdin\" must be a string");
 	if (r == 0)
 		text = cJSON_PrintUnformatted(request);
 	cJSON_Delete(request);

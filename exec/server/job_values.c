@@ -182,7 +182,7 @@ int job_prepare(struct job *j, cJSON *json, struct err *err)
 	if (r == 0) {
 		job_request_finish(j);
 		ops = j->request.sandbox.bk->ops->sandbox;
-		j->lasts = ops->lasts && ops->lasts(j->request.sandbox.bk);
+		j->lasts = !t->conf.passing && ops->lasts && ops->lasts(j->request.sandbox.bk);
 		snprintf(j->sandbox, sizeof(j->sandbox), "%s", j->request.sandbox.name);
 		j->state = JOB_STARTING;
 		j->error.text[0] = '\0';

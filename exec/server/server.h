@@ -19,6 +19,7 @@ struct job_conf {
 	unsigned keep_jobs; /* that are; the oldest beyond it are forgotten. 0: 200 */
 	uint64_t output;    /* bytes kept of each of a job's outputs; 0: 16 MiB */
 	uint64_t wait_ms;   /* that a sandbox keeps a job for the next daemon; 0: a day */
+	bool passing;	    /* there is no next daemon: nothing is kept for it */
 };
 
 struct server_conf {
