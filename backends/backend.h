@@ -195,6 +195,7 @@ struct bk_exec {
 	const char *pwd;  /* PWD as the caller spells cwd; NULL: cwd */
 	const char *user; /* name, uid or uid:gid; NULL: the sandbox's */
 	bool tty;	  /* a terminal of ROWS × COLS for all three streams */
+	bool merged;	  /* both outputs are one, in order: all is STDOUT */
 	uint16_t rows, cols;
 	uint64_t timeout_ms; /* 0: none. TERM to the whole tree, KILL after a grace */
 	/* The id of a job, hex digits that nobody can guess: the end of the stream does not end the
