@@ -508,6 +508,7 @@ struct bk_mount {
 	 * the same KEY where that is free. NULL: there is nobody else, and 0 will do. */
 	struct bk_spaces *spaces;
 	bool can_switch_user; /* the daemon is root and serves other users */
+	bool follows;	      /* a daemon that crashed: what it made here is taken over */
 };
 
 /*

@@ -8,7 +8,7 @@
 #include <string.h>
 
 const char args_usage[] =
-    "usage: aibfs [-c CONFIG] [-r ROUTE]... [-o OPT,...] [-f] MOUNTPOINT\n"
+    "usage: aibfs [-c CONFIG] [-r ROUTE]... [-o OPT,...] [-f] [--supervise] MOUNTPOINT\n"
     "       aibfs CONFIG MOUNTPOINT [-o OPT,...]     (fstab, mount -t fuse.aibfs; \"none\": no "
     "file)\n"
     "       aibfs --show-config [-c CONFIG] [-r ROUTE]... [-o OPT,...]\n"
@@ -22,21 +22,31 @@ const char args_usage[] =
     "  -r, --route ROUTE    PATH=TYPE[:SOURCE][,KEY=VALUE]...; a comma in a value is \\,\n"
     "  -o OPT[=VALUE],...   options of the mount, see below\n"
     "  -f, --foreground     stay in the foreground and log to standard error\n"
+    "      --supervise      start the daemon again when it crashes or hangs (-o supervise)\n"
     "      --help-routes    the types of routes and their keys\n"
     "  -h, --help           this text\n"
     "  -V, --version        the version\n";
 
-enum { SHOW = 256, CHECK, DOCTOR, PRUNE, RUNTIME, ROUTE_HELP, JSON, ENGINE, DRY_RUN };
+enum { SHOW = 256, CHECK, DOCTOR, PRUNE, RUNTIME, ROUTE_HELP, JSON, ENGINE, DRY_RUN, SUPERVISE };
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},  {"route", required_argument, NULL, 'r'},
-    {"options", required_argument, NULL, 'o'}, {"foreground", no_argument, NULL, 'f'},
-    {"help", no_argument, NULL, 'h'},	       {"version", no_argument, NULL, 'V'},
-    {"show-config", no_argument, NULL, SHOW},  {"check-config", no_argument, NULL, CHECK},
-    {"doctor", no_argument, NULL, DOCTOR},     {"help-routes", no_argument, NULL, ROUTE_HELP},
-    {"json", no_argument, NULL, JSON},	       {"prune", no_argument, NULL, PRUNE},
-    {"runtime", no_argument, NULL, RUNTIME},   {"engine", required_argument, NULL, ENGINE},
-    {"dry-run", no_argument, NULL, DRY_RUN},   {NULL},
+    {"config", required_argument, NULL, 'c'},
+    {"route", required_argument, NULL, 'r'},
+    {"options", required_argument, NULL, 'o'},
+    {"foreground", no_argument, NULL, 'f'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {"show-config", no_argument, NULL, SHOW},
+    {"check-config", no_argument, NULL, CHECK},
+    {"doctor", no_argument, NULL, DOCTOR},
+    {"help-routes", no_argument, NULL, ROUTE_HELP},
+    {"json", no_argument, NULL, JSON},
+    {"prune", no_argument, NULL, PRUNE},
+    {"runtime", no_argument, NULL, RUNTIME},
+    {"engine", required_argument, NULL, ENGINE},
+    {"dry-run", no_argument, NULL, DRY_RUN},
+    {"supervise", no_argument, NULL, SUPERVISE},
+    {NULL},
 };
 
 /* What is left after the options: [CONFIG] [MOUNTPOINT]. */
@@ -95,6 +105,9 @@ int args_parse(int argc, char **argv, struct args *ret)
 			break;
 		case 'f':
 			ret->foreground = true;
+			break;
+		case SUPERVISE:
+			ret->options[ret->n_options++] = (char *)"supervise";
 			break;
 		case JSON:
 			ret->json = true;

@@ -11,6 +11,7 @@
 #include "runtime_command.h"
 #include "serve.h"
 #include "session.h"
+#include "supervise.h"
 
 #include "base/log.h"
 #include "base/std.h"
@@ -103,9 +104,10 @@ static int mount_it(const struct args *a, struct config *c, struct err *err)
 		r = mounted_resolve(a->mountpoint, &mountpoint, err);
 	if (r == 0)
 		r = mountpoint_check(mountpoint, c->opt.nonempty, err);
-	if (r == 0)
-		r = serve(c, mountpoint, a->foreground, err);
-	return r;
+	if (r < 0)
+		return r;
+	return c->opt.supervise ? supervise(c, mountpoint, a->foreground, err)
+				: serve(c, mountpoint, a->foreground, NULL, err);
 }
 
 static void help(void)

@@ -7,11 +7,19 @@
 
 #include "config.h"
 
+/* Who has started this process, and starts it again when it crashes (supervise.h). */
+struct supervised {
+	int report_fd; /* as lifecycle.h has it; borrowed */
+	pid_t supervisor;
+	unsigned restarts; /* so far: what the daemon before left is taken away */
+};
+
 /*
- * Mount at MOUNTPOINT (absolute, no links) and serve until the end. In the background the caller's
- * process ends here with status 0 once the mount can be used. Returns 0, or -errno with text where
- * the mount did not come to be.
+ * Mount at MOUNTPOINT (absolute, no links) and serve until the end. In the background and with BY
+ * NULL, the caller's process ends here with status 0 once the mount can be used. Returns 0, or
+ * -errno with text where the mount did not come to be.
  */
-int serve(const struct config *c, const char *mountpoint, bool foreground, struct err *err);
+int serve(const struct config *c, const char *mountpoint, bool foreground,
+	  const struct supervised *by, struct err *err);
 
 #endif
