@@ -195,6 +195,7 @@ struct bk_exec {
 	const char *pwd;  /* PWD as the caller spells cwd; NULL: cwd */
 	const char *user; /* name, uid or uid:gid; NULL: the sandbox's */
 	bool tty;	  /* a terminal of ROWS × COLS for all three streams */
+	bool merged;	  /* both outputs are one, in order: all is STDOUT */
 	uint16_t rows, cols;
 	uint64_t timeout_ms; /* 0: none. TERM to the whole tree, KILL after a grace */
 	/* The id of a job, hex digits that nobody can guess: the end of the stream does not end the
@@ -507,6 +508,7 @@ struct bk_mount {
 	 * the same KEY where that is free. NULL: there is nobody else, and 0 will do. */
 	struct bk_spaces *spaces;
 	bool can_switch_user; /* the daemon is root and serves other users */
+	bool follows;	      /* a daemon that crashed: what it made here is taken over */
 };
 
 /*

@@ -51,17 +51,24 @@ static int look_at(void *ctx, const struct mntent *e)
 	return 0;
 }
 
-int mounted_state(const char *mountpoint)
+int mounted_look(const char *mountpoint)
 {
 	struct look look = {.mountpoint = mountpoint, .found = MOUNTED_NOTHING};
+	int r = for_each(look_at, &look);
+
+	return r < 0 ? r : (int)look.found;
+}
+
+int mounted_state(const char *mountpoint)
+{
 	struct registry_mount *list;
 	struct stat st;
 	size_t n;
 	bool known = false;
-	int r = for_each(look_at, &look);
+	int r = mounted_look(mountpoint);
 
-	if (r < 0 || look.found != MOUNTED_LIVING)
-		return r < 0 ? r : (int)look.found;
+	if (r != MOUNTED_LIVING)
+		return r;
 	if (registry_list(&list, &n) == 0) {
 		for (size_t i = 0; i < n; i++)
 			known |= strcmp(list[i].mountpoint, mountpoint) == 0;

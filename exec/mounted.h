@@ -22,6 +22,9 @@ enum mounted_state {
 /* What is mounted on top at MOUNTPOINT (absolute, no links), or -errno. */
 int mounted_state(const char *mountpoint);
 
+/* The same of the mount table alone, which waits for nobody: one of ours counts as living. */
+int mounted_look(const char *mountpoint);
+
 /* Mount points of type fuse.aibfs, in the table's order; each and the array are the caller's. */
 int mounted_list(char ***ret, size_t *ret_n);
 void mounted_list_free(char **list, size_t n);

@@ -135,14 +135,16 @@ int proto_exit_status(const struct proto_exit *e);
  *   {"op": "exec", "version": 1, "argv": ["make", "test"], "cwd": "/home/me/box/py/workspace",
  *    "pwd": "/home/me/link/workspace", "sandbox": "py", "default_sandbox": "db",
  *    "env": ["K=V"], "user": "1000:1000", "tty": true, "rows": 24, "cols": 80,
- *    "timeout_ms": 30000, "workdir": "/in/the/sandbox", "detach": true, "stream": true}
+ *    "merged": true, "timeout_ms": 30000, "workdir": "/in/the/sandbox", "detach": true,
+ *    "stream": true}
  *        cwd: the caller's working directory, an absolute host path with the mount point as its
  *        prefix (else `sandbox` is needed); workdir (-w): overrides it, absolute in the sandbox or,
  *        below the mount point, mapped as cwd is. Only op, version and argv are required.
  *        pwd: the caller's own spelling of cwd ($PWD), for PWD. default_sandbox: the sandbox where
  *        neither `sandbox` nor cwd names one ($AIB_SANDBOX). detach: a job, whose name
  *        is "job" or made up: REPLY {"job": NAME} once it has started; it has no standard input.
- *        stream: the client understands STREAM.
+ *        stream: the client understands STREAM. merged: standard error goes where standard output
+ *        does (STDOUT).
  *   {"op": "read"|"write"|"edit"|"ls"|"glob"|"grep", "at": "/home/me/box/py/x", "path": "py/x", "json": true,
  *    …}  an operation of backends/ops (its ops.c lists the keys): at is an absolute path below the mount point,
  *        path the same as the caller gave it, for output

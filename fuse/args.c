@@ -8,7 +8,7 @@
 #include <string.h>
 
 const char args_usage[] =
-    "usage: aibfs [-c CONFIG] [-r ROUTE]... [-o OPT,...] [-f] MOUNTPOINT\n"
+    "usage: aibfs [-c CONFIG] [-r ROUTE]... [-o OPT,...] [-f] [--supervise] MOUNTPOINT\n"
     "       aibfs CONFIG MOUNTPOINT [-o OPT,...]     (fstab, mount -t fuse.aibfs; \"none\": no "
     "file)\n"
     "       aibfs --no-mount [-c CONFIG] [-r ROUTE]... [-o OPT,...]\n"
@@ -24,11 +24,24 @@ const char args_usage[] =
     "  -o OPT[=VALUE],...   options of the mount, see below\n"
     "  -f, --foreground     stay in the foreground and log to standard error\n"
     "      --no-mount       serve the socket alone, without /dev/fuse; prints where it is\n"
+    "      --supervise      start the daemon again when it crashes or hangs (-o supervise)\n"
     "      --help-routes    the types of routes and their keys\n"
     "  -h, --help           this text\n"
     "  -V, --version        the version\n";
 
-enum { SHOW = 256, CHECK, DOCTOR, PRUNE, RUNTIME, ROUTE_HELP, JSON, ENGINE, DRY_RUN, NO_MOUNT };
+enum {
+	SHOW = 256,
+	CHECK,
+	DOCTOR,
+	PRUNE,
+	RUNTIME,
+	ROUTE_HELP,
+	JSON,
+	ENGINE,
+	DRY_RUN,
+	NO_MOUNT,
+	SUPERVISE
+};
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -47,6 +60,7 @@ static const struct option long_options[] = {
     {"engine", required_argument, NULL, ENGINE},
     {"dry-run", no_argument, NULL, DRY_RUN},
     {"no-mount", no_argument, NULL, NO_MOUNT},
+    {"supervise", no_argument, NULL, SUPERVISE},
     {NULL},
 };
 
@@ -108,6 +122,9 @@ int args_parse(int argc, char **argv, struct args *ret)
 			break;
 		case 'f':
 			ret->foreground = true;
+			break;
+		case SUPERVISE:
+			ret->options[ret->n_options++] = (char *)"supervise";
 			break;
 		case JSON:
 			ret->json = true;

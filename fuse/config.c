@@ -51,6 +51,12 @@ const struct option config_option_table[] = {
      "network of the commands that build a runtime's image (default: the engine's)"},
     {"build_timeout", OPTION_DURATION, OPT(build_timeout_ms), NULL,
      "the end of such a build that prints nothing (default 15m)"},
+    {"supervise", OPTION_BOOL, OPT(supervise), NULL,
+     "a second process starts the daemon again when it crashes or hangs (as --supervise)"},
+    {"watchdog", OPTION_DURATION, OPT(watchdog_ms), NULL,
+     "with supervise: a daemon that takes no request for so long hangs (default 30s; 0: never)"},
+    {"restarts", OPTION_UINT, OPT(restarts), NULL,
+     "with supervise: crashes within a minute after which it gives up (default 10)"},
     {"log_level", OPTION_STRING, OPT(log_level), "error|warning|info|debug",
      "what is logged (default info)"},
     {"spool", OPTION_STRING, OPT(spool), NULL, "directory of temporary files (default /var/tmp)"},
@@ -102,6 +108,8 @@ int config_init(struct config *c)
 	    .deadline_ms = 30 * 1000,
 	    .prepare_timeout_ms = 60 * 60 * 1000,
 	    .max_operations = 16,
+	    .watchdog_ms = 30 * 1000,
+	    .restarts = 10,
 	    .build_timeout_ms = 15 * 60 * 1000,
 	};
 	if (c->opt.control && c->opt.pull && c->opt.log_level && c->opt.spool && c->opt.passthrough)

@@ -22,12 +22,13 @@ struct config_options {
 	char *control_users; /* "NAME:UID…", or NULL */
 	bool noexec, nosymfollow, ro, nonempty;
 	bool allow_other;
-	bool debug;
-	char *passthrough;    /* auto, no */
-	uint64_t deadline_ms; /* of an operation without progress */
+	bool debug, supervise;
+	uint64_t watchdog_ms, restarts; /* of supervise */
+	char *passthrough;		/* auto, no */
+	uint64_t deadline_ms;		/* of an operation without progress */
 	uint64_t prepare_timeout_ms;
 	uint64_t threads, pool_threads, pool_queue, pool_idle_ms, max_open, max_nodes;
-	uint64_t max_operations; /* of aib read, grep…, at once on one route */
+	uint64_t max_operations;   /* of aib read, grep…, at once on one route */
 	char *pull;		   /* missing, always, never: for routes that do not say */
 	char *build_network;	   /* of the builds of runtimes; NULL: the engine's default */
 	uint64_t build_timeout_ms; /* without a line of output */

@@ -17,12 +17,17 @@
 #include "settle.h"
 #include "watch.h"
 
+#include <stdatomic.h>
+
 struct fs {
 	struct bk *root;
 	struct fs_conf conf;
 	struct fuse_session *se; /* NULL until mounted */
 	int ended;		 /* eventfd: fs_exit, or the kernel closed the connection */
 	bool stuck;		 /* a call of a backend did not end: free nothing that it uses */
+	atomic_uint readers;	 /* threads that wait for a request */
+	atomic_ulong requests;	 /* taken from the kernel */
+	unsigned long beaten;	 /* of these, at the watcher's last beat */
 	struct inode_table inodes;
 	struct handle_table handles;
 	struct backings backings;

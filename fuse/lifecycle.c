@@ -167,8 +167,8 @@ int lifecycle_start(struct lifecycle *l, struct err *err)
 
 /* ---- Telling others ---- */
 
-/* The protocol of sd_notify(3): one datagram. */
-static void notify(const char *text)
+/* The protocol of sd_notify(3): one datagram; FLAGS of sendto(2). */
+static void notify(const char *text, int flags)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -182,26 +182,57 @@ static void notify(const char *text)
 		addr.sun_path[0] = '\0';
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0)
-		(void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&addr,
-			      offsetof(struct sockaddr_un, sun_path) + n);
+		(void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL | flags,
+			      (struct sockaddr *)&addr, offsetof(struct sockaddr_un, sun_path) + n);
 }
 
-void lifecycle_ready(struct lifecycle *l)
+/* Who supervises us hears it, else systemd, in words of its own. */
+static void report(struct lifecycle *l, enum lifecycle_report what, const char *words)
 {
-	int fd;
+	char byte = what;
 
-	if (!l->background) {
-		notify("READY=1");
-		return;
-	}
-	prctl(PR_SET_PDEATHSIG, 0);
-	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (l->report_fd >= 0)
+		(void)!write(l->report_fd, &byte, 1);
+	else if (!l->background) /* only the first word is worth a wait */
+		notify(words, what == LIFECYCLE_READY ? 0 : MSG_DONTWAIT);
+}
+
+static void leave_streams(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
 	for (int i = 0; fd >= 0 && i <= 2; i++)
 		dup2(fd, i);
 	if (fd > 2)
 		close(fd);
+}
+
+void lifecycle_ready(struct lifecycle *l)
+{
+	report(l, LIFECYCLE_READY, "READY=1");
+	if (!l->background)
+		return;
+	prctl(PR_SET_PDEATHSIG, 0);
+	leave_streams();
+	if (l->ready_fd < 0)
+		return;
 	(void)!write(l->ready_fd, "", 1);
 	close(TAKE_FD(l->ready_fd));
+}
+
+void lifecycle_alive(struct lifecycle *l)
+{
+	report(l, LIFECYCLE_ALIVE, "WATCHDOG=1");
+}
+
+/* As sd_watchdog_enabled(3). */
+uint64_t lifecycle_alive_ms(void)
+{
+	const char *pid = getenv("WATCHDOG_PID"), *us = getenv("WATCHDOG_USEC");
+
+	if (!us || (pid && strtol(pid, NULL, 10) != getpid()))
+		return 0;
+	return strtoull(us, NULL, 10) / 1000 / 4;
 }
 
 void lifecycle_ending(struct lifecycle *l, uint64_t ms)
@@ -213,8 +244,8 @@ void lifecycle_ending(struct lifecycle *l, uint64_t ms)
 	if (first)
 		l->overdue_ms = clock_ms() + ms;
 	pthread_mutex_unlock(&l->lock);
-	if (first && !l->background)
-		notify("STOPPING=1");
+	if (first)
+		report(l, LIFECYCLE_ENDING, "STOPPING=1");
 	if (l->started)
 		pthread_kill(l->thread, SIGUSR1);
 }

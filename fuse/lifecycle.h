@@ -14,10 +14,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum lifecycle_report { LIFECYCLE_READY = 'R', LIFECYCLE_ALIVE = 'A', LIFECYCLE_ENDING = 'E' };
+
 struct lifecycle {
 	pthread_t thread;
 	bool started, background;
-	int ready_fd; /* to the waiting parent, until it was told */
+	int ready_fd;  /* to the waiting parent, until it was told */
+	int report_fd; /* to who supervises us: a byte for each of enum lifecycle_report; -1: none.
+			* Non-blocking; borrowed */
 
 	void (*stop)(
 	    void *ctx); /* TERM, INT or (in the foreground) HUP came; any number of times */
@@ -31,7 +35,7 @@ struct lifecycle {
 
 #define LIFECYCLE_INIT                                                                             \
 	{                                                                                          \
-		.ready_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER                                  \
+		.ready_fd = -1, .report_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER                 \
 	}
 
 /*
@@ -50,8 +54,15 @@ int lifecycle_background(struct lifecycle *l, struct err *err);
 /* Start the thread that waits for signals. The callbacks of L are set. */
 int lifecycle_start(struct lifecycle *l, struct err *err);
 
-/* It works: the parent ends and standard streams go (in the background), or systemd is told. */
+/* It works: who supervises us is told, or the parent ends, or systemd is told; standard streams go
+ * in the background. */
 void lifecycle_ready(struct lifecycle *l);
+
+/* It still works: who supervises us is told or, in the foreground, systemd. Does not wait. */
+void lifecycle_alive(struct lifecycle *l);
+
+/* How often systemd wants to hear that, in milliseconds; 0: it does not. */
+uint64_t lifecycle_alive_ms(void);
 
 /* The end has begun: it is overdue in MS. Only the first call counts. */
 void lifecycle_ending(struct lifecycle *l, uint64_t ms);

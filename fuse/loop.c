@@ -29,6 +29,8 @@ static int start_thread_locked(struct loop *l);
 /* A request has come: see that somebody reads the next one. */
 static void stop_reading(struct loop *l)
 {
+	atomic_fetch_sub(&l->fs->readers, 1);
+	atomic_fetch_add(&l->fs->requests, 1);
 	pthread_mutex_lock(&l->lock);
 	if (--l->reading == 0 && l->n < l->max && !l->ending)
 		(void)start_thread_locked(l);
@@ -40,6 +42,7 @@ static void start_reading(struct loop *l)
 	pthread_mutex_lock(&l->lock);
 	l->reading++;
 	pthread_mutex_unlock(&l->lock);
+	atomic_fetch_add(&l->fs->readers, 1);
 }
 
 static void end_session(struct fs *fs)

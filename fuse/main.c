@@ -11,6 +11,7 @@
 #include "runtime_command.h"
 #include "serve.h"
 #include "session.h"
+#include "supervise.h"
 
 #include "base/log.h"
 #include "base/std.h"
@@ -104,7 +105,7 @@ static int mount_it(const struct args *a, struct config *c, struct err *err)
 	log_set_stderr(a->foreground);
 	if (a->no_mount) {
 		r = check_spool(c, err);
-		return r < 0 ? r : serve(c, "", true, err);
+		return r < 0 ? r : serve(c, "", true, NULL, err);
 	}
 	c->opt.allow_other |= geteuid() == 0;
 	r = mountpoint_check_fuse(c->opt.allow_other, err);
@@ -114,9 +115,10 @@ static int mount_it(const struct args *a, struct config *c, struct err *err)
 		r = mounted_resolve(a->mountpoint, &mountpoint, err);
 	if (r == 0)
 		r = mountpoint_check(mountpoint, c->opt.nonempty, err);
-	if (r == 0)
-		r = serve(c, mountpoint, a->foreground, err);
-	return r;
+	if (r < 0)
+		return r;
+	return c->opt.supervise ? supervise(c, mountpoint, a->foreground, err)
+				: serve(c, mountpoint, a->foreground, NULL, err);
 }
 
 static void help(void)

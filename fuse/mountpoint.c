@@ -1,5 +1,6 @@
 #include "mountpoint.h"
 
+#include "abort.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "mounted.h"
@@ -74,6 +75,17 @@ static int clean_dead(const char *mountpoint, struct err *err)
 			return r;
 	}
 	return err_set(err, -EBUSY, "%s: too many dead mounts over one another", mountpoint);
+}
+
+int mountpoint_clear(const char *mountpoint, struct err *err)
+{
+	int r = 0;
+
+	for (int i = 0; r == 0 && mounted_look(mountpoint) == MOUNTED_LIVING && i < MAX_DEAD; i++) {
+		(void)abort_connection(mountpoint);
+		r = mounted_detach(mountpoint, true, err);
+	}
+	return r;
 }
 
 static int check_empty(const char *mountpoint, int fd, struct err *err)

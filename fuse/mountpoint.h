@@ -16,6 +16,10 @@
  */
 int mountpoint_check(const char *mountpoint, bool nonempty, struct err *err);
 
+/* Take away what is mounted there of ours, all of which is dead: only for who has MOUNTPOINT's
+ * entry in the registry, before he mounts. -errno with text. */
+int mountpoint_clear(const char *mountpoint, struct err *err);
+
 /* /dev/fuse and, for users, fusermount3 are there and usable; ALLOW_OTHER is permitted. */
 int mountpoint_check_fuse(bool allow_other, struct err *err);
 

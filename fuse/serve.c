@@ -27,6 +27,7 @@
 struct daemon {
 	const struct config *c;
 	const char *mountpoint;
+	const struct supervised *by; /* NULL: nobody */
 	struct lifecycle life;
 	struct bk_req preparing;
 
@@ -108,6 +109,7 @@ static int make_routes(struct daemon *d, struct err *err)
 	    .engines = d->c->engines,
 	    .spaces = d->spaces,
 	    .can_switch_user = geteuid() == 0,
+	    .follows = d->by && d->by->restarts,
 	};
 	r = config_runtimes(d->c, &d->runtimes, err);
 	d->mount.runtimes = d->runtimes;
@@ -232,6 +234,15 @@ static void replaced(void *ctx, struct bk_node *dir, const char *name)
 		fs_replaced(fs, dir, name);
 }
 
+static void add_status(void *ctx, cJSON *reply)
+{
+	struct daemon *d = ctx;
+
+	/* The supervisor may be gone: then we are somebody else's child. */
+	cJSON_AddBoolToObject(reply, "supervised", d->by && getppid() == d->by->supervisor);
+	cJSON_AddNumberToObject(reply, "restarts", d->by ? d->by->restarts : 0);
+}
+
 static int answer_sessions(void *ctx, struct bk_req *req, bool all, const cJSON *request,
 			   cJSON **ret, struct err *err)
 {
@@ -281,8 +292,16 @@ static int add_server(struct daemon *d, struct err *err)
 		.changed = changed,
 		.sessions = answer_sessions,
 		.umount = asked_to_end,
+		.status = add_status,
 	    },
 	    &d->server, err);
+}
+
+static void alive(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	lifecycle_alive(&d->life);
 }
 
 static int make_session(struct daemon *d)
@@ -302,6 +321,9 @@ static int make_session(struct daemon *d)
 	conf.allow_other = o->allow_other;
 	conf.passthrough = strcmp(o->passthrough, "no") != 0;
 	conf.debug = o->debug;
+	conf.alive = alive;
+	conf.ctx = d;
+	conf.alive_ms = d->by ? o->watchdog_ms / 4 : lifecycle_alive_ms();
 	r = fs_new(d->composite, &conf, &fs);
 	if (r < 0)
 		return r;
@@ -332,6 +354,9 @@ static int do_mount(struct daemon *d, struct err *err)
 	    (o->noexec && fuse_opt_add_arg(&args, "-onoexec")) ||
 	    (o->ro && fuse_opt_add_arg(&args, "-oro")))
 		r = -ENOMEM;
+	/* What the one before left covers the directory until here: nobody writes into that. */
+	if (r == 0 && d->by && d->by->restarts)
+		r = mountpoint_clear(d->mountpoint, err);
 	if (r == 0)
 		r = fs_mount(d->fs, d->mountpoint, &args);
 	fuse_opt_free_args(&args);
@@ -454,10 +479,12 @@ static int serve_socket(struct daemon *d, struct err *err)
 	return 0;
 }
 
-int serve(const struct config *c, const char *mountpoint, bool foreground, struct err *err)
+int serve(const struct config *c, const char *mountpoint, bool foreground,
+	  const struct supervised *by, struct err *err)
 {
 	struct daemon d = {
 	    .c = c,
+	    .by = by,
 	    .mountpoint = mountpoint,
 	    .life = LIFECYCLE_INIT,
 	    .entry = {.info_fd = -1},
@@ -470,11 +497,13 @@ int serve(const struct config *c, const char *mountpoint, bool foreground, struc
 	d.life.stop = stop;
 	d.life.overdue = overdue;
 	d.life.ctx = &d;
-	if (!foreground) {
+	if (by) {
+		d.life.background = !foreground;
+		d.life.report_fd = by->report_fd;
+	} else if (!foreground) {
 		r = lifecycle_background(&d.life, err);
 		if (r < 0)
 			return r;
-		log_set_stderr(false);
 	}
 	bk_req_init(&d.preparing, geteuid(), getegid(), 0, c->opt.prepare_timeout_ms);
 	r = start(&d, err);

@@ -239,10 +239,24 @@ static bool end_calls(struct fs *fs)
 	return ended || pools_stop(&fs->pools, CANCEL_MS);
 }
 
+/* A thread that reads requests, or one that came since: not all hang in theirs. */
+static void beat(struct watch *w)
+{
+	struct fs *fs = container_of(w, struct fs, watch);
+	unsigned long requests = atomic_load(&fs->requests);
+
+	if (atomic_load(&fs->readers) > 0 || requests != fs->beaten)
+		fs->conf.alive(fs->conf.ctx);
+	fs->beaten = requests;
+}
+
 int fs_run(struct fs *fs)
 {
-	int r = watch_start(&fs->watch);
+	int r;
 
+	fs->watch.beat = beat;
+	fs->watch.beat_ms = fs->conf.alive_ms;
+	r = watch_start(&fs->watch);
 	if (r == 0)
 		r = settle_start(&fs->settle);
 	if (r < 0)

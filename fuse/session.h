@@ -23,6 +23,11 @@ struct fs_conf {
 	bool allow_other;      /* other users than the daemon's may use the mount */
 	bool passthrough;      /* the kernel reads and writes files itself where it can */
 	bool debug;	       /* libfuse prints every request to standard error */
+	/* Called every ALIVE_MS while requests are taken from the kernel and ended at their
+	 * deadlines, on the thread that ends them: it must not wait. 0: never. */
+	void (*alive)(void *ctx);
+	void *ctx;
+	uint64_t alive_ms;
 };
 
 extern const struct fs_conf fs_conf_default;

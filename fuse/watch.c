@@ -181,7 +181,12 @@ static void *watch_thread(void *arg)
 	pthread_mutex_lock(&w->lock);
 	while (!w->stop || w->woken) {
 		now = clock_ms();
-		if ((c = take_woken_locked(w))) {
+		if (w->beat_ms && now >= w->beat_at_ms) {
+			w->beat_at_ms = now + w->beat_ms;
+			pthread_mutex_unlock(&w->lock);
+			w->beat(w);
+			pthread_mutex_lock(&w->lock);
+		} else if ((c = take_woken_locked(w))) {
 			pthread_mutex_unlock(&w->lock);
 			call_resume(c);
 			pthread_mutex_lock(&w->lock);
@@ -193,7 +198,7 @@ static void *watch_thread(void *arg)
 			call_unref(c);
 			pthread_mutex_lock(&w->lock);
 		} else {
-			sleep_locked(w, next);
+			sleep_locked(w, w->beat_ms && w->beat_at_ms < next ? w->beat_at_ms : next);
 		}
 	}
 	pthread_mutex_unlock(&w->lock);

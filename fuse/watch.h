@@ -23,8 +23,13 @@ struct watch {
 	struct call *all;
 	struct call *woken, **woken_end;
 	uint64_t sleeps_until_ms;
+	uint64_t beat_at_ms;
 	bool stop, running;
 	pthread_t thread;
+
+	/* Set before watch_start: called on the thread every BEAT_MS; 0: never. */
+	void (*beat)(struct watch *w);
+	uint64_t beat_ms;
 };
 
 /* While interrupted or given up, how often a call is looked at. */

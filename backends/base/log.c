@@ -3,11 +3,12 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
+#include <syslog.h>
 #include <time.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all below */
 static enum log_level max_level = LOG_LEVEL_INFO;
-static int to_stderr = 1;
+static int to_stderr = 1, to_syslog;
 static char ring[LOG_RING_SIZE];
 static uint64_t end;
 
@@ -24,6 +25,13 @@ void log_set_stderr(int on)
 {
 	pthread_mutex_lock(&lock);
 	to_stderr = on;
+	pthread_mutex_unlock(&lock);
+}
+
+void log_set_syslog(int on)
+{
+	pthread_mutex_lock(&lock);
+	to_syslog = on;
 	pthread_mutex_unlock(&lock);
 }
 
@@ -58,6 +66,8 @@ void log_line(enum log_level level, const char *fmt, ...)
 	for (char *p = line + n; *p; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)
 			*p = '?';
+	if (to_syslog && level == LOG_LEVEL_ERROR)
+		syslog(LOG_DAEMON | LOG_ERR, "%s", line);
 	n = strlen(line);
 	line[n++] = '\n';
 	ring_add(line, n);

@@ -18,6 +18,8 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 void log_set_level(enum log_level level);
 /* Whether lines are written to standard error too (the default). */
 void log_set_stderr(int on);
+/* Whether errors go to syslog(3) too, of a process whose ring nobody can read (not the default). */
+void log_set_syslog(int on);
 
 void log_line(enum log_level level, const char *fmt, ...) _printf_(2, 3);
 

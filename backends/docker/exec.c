@@ -81,6 +81,8 @@ static void add_command(const struct docker *d, const struct bk_exec *x, struct 
 		snprintf(a->tty, sizeof(a->tty), "%ux%u", x->rows, x->cols);
 		add_pair(a, "-t", a->tty);
 	}
+	if (x->merged)
+		add_pair(a, "-2", "1");
 	if (x->timeout_ms) {
 		snprintf(a->timeout, sizeof(a->timeout), "%llu", (unsigned long long)x->timeout_ms);
 		add_pair(a, "-T", a->timeout);

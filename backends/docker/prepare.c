@@ -207,7 +207,8 @@ int sandbox_renew(struct bk_req *req, struct sandbox *sb, struct err *err)
 	return r < 0 ? r : sandbox_create(req, sb, err);
 }
 
-/* A container with our name: remove it or, with keep, take it over. 1: taken over. */
+/* A container with our name: remove it or, where it is kept or our daemon crashed a moment ago,
+ * take it over. 1: taken over. */
 static int handle_leftover(struct bk_req *req, struct sandbox *sb, struct err *err)
 {
 	cJSON *found = NULL;
@@ -227,9 +228,9 @@ static int handle_leftover(struct bk_req *req, struct sandbox *sb, struct err *e
 		    err, -EEXIST,
 		    "container %s exists and is not this route's; choose another with name=",
 		    sb->ref);
-	if (sb->conf->keep && same_image) {
+	if ((sb->conf->keep || sb->mount->follows) && same_image) {
 		sb->owned = true;
-		log_info("route %s: container %s was kept and is taken over", sb->route, sb->ref);
+		log_info("route %s: container %s is there and is taken over", sb->route, sb->ref);
 		return 1;
 	}
 	log_info("route %s: removing container %s, left by an earlier mount", sb->route, sb->ref);

@@ -39,7 +39,7 @@ _aib() {
 		runtime,-o | runtime,--engine) return ;;
 		runtime,*) words='-c -o --engine --json --dry-run --help' ;;
 		help,*) words='mount umount status exec read write edit ls glob grep job session mcp config runtime doctor prune' ;;
-		mount,*) words='-c -r -o -f --help' ;;
+		mount,*) words='-c -r -o -f --supervise --help' ;;
 		umount,*) words="--lazy --force --help $(aib status 2>/dev/null | sed -n 's|^\(/[^ ]*\)  .*|\1|p')" ;;
 		prune,*) words='--dry-run --help' ;;
 		status,* | doctor,*) words='--json --help' ;;

@@ -26,7 +26,7 @@ static const struct command commands[] = {
     {.name = "mount",
      .summary = "mount a tree of routes",
      .usage =
-	 "aib mount [-c CONFIG] [-r ROUTE]... [-o OPT,...] [-f] MOUNTPOINT\n"
+	 "aib mount [-c CONFIG] [-r ROUTE]... [-o OPT,...] [-f] [--supervise] MOUNTPOINT\n"
 	 "\n"
 	 "Makes every route usable, mounts, and leaves the daemon in the background. A route is\n"
 	 "PATH=TYPE[:SOURCE][,KEY=VALUE]...:\n"
@@ -38,6 +38,7 @@ static const struct command commands[] = {
 	 "  -r ROUTE       a route; wins over one of the file with the same path\n"
 	 "  -o OPT,...     options of the mount (`aibfs --help` lists them)\n"
 	 "  -f             stay in the foreground and log to standard error\n"
+	 "  --supervise    start the daemon again when it crashes or hangs\n"
 	 "\n"
 	 "`aibfs --help-routes` lists the types of routes and their keys.\n",
      .program = "aibfs"},

@@ -29,6 +29,10 @@ const char args_help[] =
     "      --status-fd N       write how it ended, as JSON, to descriptor N\n"
     "      --help, --version\n"
     "\n"
+    "A link to aib-exec of another name runs that program of the sandbox (a shell's name:\n"
+    "$AIB_SHELL, where it is set), and all arguments are its own. $AIB_PASS_ENV names variables\n"
+    "that are passed on, with a comma between.\n"
+    "\n"
     "Exit status: the command's; 128+n for signal n; 124 at the timeout; 125 where aib-exec\n"
     "itself failed; 126 not executable; 127 not found.\n";
 
@@ -155,12 +159,35 @@ static int take_option(int c, struct exec_args *args, struct choices *how, struc
 	}
 }
 
+/* The variables that AIB_PASS_ENV names; what -e says comes after them, and wins. */
+static int add_passed_env(struct exec_args *args, struct err *err)
+{
+	const char *given = getenv("AIB_PASS_ENV");
+	_cleanup_free_ char *names = strdup(given ? given : "");
+	char *save = NULL;
+	int r = names ? 0 : err_set(err, -ENOMEM, "out of memory");
+
+	for (char *name = names ? strtok_r(names, ", ", &save) : NULL; name && r == 0;
+	     name = strtok_r(NULL, ", ", &save))
+		r = strchr(name, '=')
+			? err_set(err, -EINVAL, "AIB_PASS_ENV: %s: not a variable's name", name)
+			: add_env(args, name, err);
+	return r;
+}
+
+/* $AIB_SHELL, or NAME. */
+static const char *shell_or(const char *name)
+{
+	const char *shell = getenv("AIB_SHELL");
+
+	return shell && *shell ? shell : name;
+}
+
 /* REST is what follows the options: a command, or the names and arguments of a shell line. */
 static int make_argv(struct exec_args *args, const struct choices *how, char **rest, int n,
 		     struct err *err)
 {
 	bool shell = how->line || how->login || how->interactive;
-	const char *program = getenv("AIB_SHELL");
 	size_t k = 0;
 
 	if (n == 0 && !shell && !(isatty(STDIN_FILENO) && !args->no_stdin))
@@ -169,7 +196,7 @@ static int make_argv(struct exec_args *args, const struct choices *how, char **r
 	if (!args->argv)
 		return err_set(err, -ENOMEM, "out of memory");
 	if (shell || n == 0) {
-		args->argv[k++] = program && *program ? program : "/bin/sh";
+		args->argv[k++] = shell_or("/bin/sh");
 		if (how->login)
 			args->argv[k++] = "-l";
 		if (how->interactive)
@@ -182,6 +209,11 @@ static int make_argv(struct exec_args *args, const struct choices *how, char **r
 	for (int i = 0; i < n; i++)
 		args->argv[k++] = rest[i];
 	return 0;
+}
+
+static bool is_at_terminal(void)
+{
+	return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 }
 
 /* The option that getopt_long did not like. C libraries differ in where optind is then. */
@@ -203,7 +235,7 @@ int args_parse(int argc, char **argv, struct exec_args *ret, struct err *err)
 	struct exec_args args = {.status_fd = -1};
 	struct choices how = {0};
 	char letter[] = "-?";
-	int c, r = 0;
+	int c, r = add_passed_env(&args, err);
 
 	optind = 0; /* from the start, also where somebody parsed before */
 	opterr = 0;
@@ -226,8 +258,61 @@ int args_parse(int argc, char **argv, struct exec_args *ret, struct err *err)
 		args_done(&args);
 		return r;
 	}
-	args.tty = how.tty || (!how.no_tty && !args.no_stdin && !args.detach &&
-			       isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
+	args.tty = how.tty || (!how.no_tty && !args.no_stdin && !args.detach && is_at_terminal());
+	*ret = args;
+	return 0;
+}
+
+/* ---- By a link ---- */
+
+static bool is_shell(const char *name)
+{
+	static const char *const shells[] = {"sh", "bash", "dash", "ash", "zsh", "ksh"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(shells); i++)
+		if (strcmp(shells[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* The last component of ARGV0; *ret_login where it is led by a dash, as login(1) has it. */
+static const char *name_of(const char *argv0, bool *ret_login)
+{
+	const char *slash = argv0 ? strrchr(argv0, '/') : NULL;
+	const char *name = slash ? slash + 1 : argv0 ? argv0 : "";
+
+	*ret_login = *name == '-';
+	return name + *ret_login;
+}
+
+bool args_by_link(const char *argv0)
+{
+	bool login;
+	const char *name = name_of(argv0, &login);
+
+	return *name && strncmp(name, "aib-exec", strlen("aib-exec")) != 0;
+}
+
+int args_parse_link(int argc, char **argv, struct exec_args *ret, struct err *err)
+{
+	struct exec_args args = {.status_fd = -1, .tty = is_at_terminal()};
+	bool login;
+	const char *name = name_of(argv[0], &login);
+	size_t k = 0;
+	int r = add_passed_env(&args, err);
+
+	args.argv = calloc(argc + 2, sizeof(*args.argv));
+	if (r == 0 && !args.argv)
+		r = err_set(err, -ENOMEM, "out of memory");
+	if (r < 0) {
+		args_done(&args);
+		return r;
+	}
+	args.argv[k++] = is_shell(name) ? shell_or(name) : name;
+	if (login)
+		args.argv[k++] = "-l";
+	for (int i = 1; i < argc; i++)
+		args.argv[k++] = argv[i];
 	*ret = args;
 	return 0;
 }

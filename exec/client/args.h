@@ -17,6 +17,10 @@ struct exec_args {
 
 /* 0 or -EINVAL with text. */
 int args_parse(int argc, char **argv, struct exec_args *ret, struct err *err);
+/* The same by a link whose name is a program's: all arguments are that program's. */
+int args_parse_link(int argc, char **argv, struct exec_args *ret, struct err *err);
+/* Whether ARGV0 is such a link's. */
+bool args_by_link(const char *argv0);
 void args_done(struct exec_args *args);
 
 extern const char args_help[];

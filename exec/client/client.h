@@ -6,5 +6,7 @@
 
 /* The whole of aib-exec; argv[0] is not looked at. Returns the exit status. */
 int aib_exec_main(int argc, char **argv);
+/* As a link to it, called ARGV[0]: that program of the sandbox. */
+int aib_exec_link(int argc, char **argv);
 
 #endif

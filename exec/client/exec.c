@@ -115,6 +115,15 @@ static void add_terminal(struct text *out)
 	add_number(out, "cols", cols);
 }
 
+/* Whether both outputs are one file, as after 2>&1: what is written keeps its order there. */
+static bool is_one_output(void)
+{
+	struct stat out, err;
+
+	return fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &err) == 0 &&
+	       out.st_dev == err.st_dev && out.st_ino == err.st_ino;
+}
+
 /* The caller's TERM comes before what -e says. *ret is the caller's. */
 static int caller_term(const struct exec_args *args, char **ret)
 {
@@ -144,6 +153,8 @@ static int make_request(const struct exec_args *args, const char *cwd, uint64_t 
 	add_string(out, "default_sandbox", getenv("AIB_SANDBOX"));
 	if (args->tty)
 		add_terminal(out);
+	if (!args->tty && is_one_output())
+		add_true(out, "merged");
 	add_true(out, "stream");
 	if (args->detach)
 		add_true(out, "detach");
@@ -272,22 +283,39 @@ static int run(const struct exec_args *args)
 	return status;
 }
 
+static int refuse(const struct err *err)
+{
+	fprintf(stderr, "aib-exec: %s\n", err->text);
+	return CLIENT_FAILED;
+}
+
 int aib_exec_main(int argc, char **argv)
 {
 	struct exec_args args;
 	struct err err = {""};
 	int status = 0;
 
-	if (args_parse(argc, argv, &args, &err) < 0) {
-		fprintf(stderr, "aib-exec: %s\n", err.text);
-		return CLIENT_FAILED;
-	}
+	if (args_parse(argc, argv, &args, &err) < 0)
+		return refuse(&err);
 	if (args.help)
 		status = fputs(args_help, stdout) < 0;
 	else if (args.version)
 		status = puts("aib-exec " AIB_VERSION) < 0;
 	else
 		status = run(&args);
+	args_done(&args);
+	return status;
+}
+
+int aib_exec_link(int argc, char **argv)
+{
+	struct exec_args args;
+	struct err err = {""};
+	int status;
+
+	if (args_parse_link(argc, argv, &args, &err) < 0)
+		return refuse(&err);
+	status = run(&args);
 	args_done(&args);
 	return status;
 }

@@ -1,3 +1,4 @@
+#include "args.h"
 #include "client.h"
 
 #include "base/std.h"
@@ -5,5 +6,5 @@
 int main(int argc, char **argv)
 {
 	std_open();
-	return aib_exec_main(argc, argv);
+	return args_by_link(argv[0]) ? aib_exec_link(argc, argv) : aib_exec_main(argc, argv);
 }

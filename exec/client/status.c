@@ -121,6 +121,16 @@ static void print_route(const cJSON *route)
 	putchar('\n');
 }
 
+static void print_supervised(const cJSON *m)
+{
+	double restarts = number_of(m, "restarts");
+
+	if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(m, "supervised")))
+		printf(", supervised");
+	if (restarts > 0)
+		printf(", started again %.0f time%s", restarts, restarts == 1 ? "" : "s");
+}
+
 static void print_mount(const cJSON *m)
 {
 	const char *state = json_text(m, "state");
@@ -134,6 +144,7 @@ static void print_mount(const cJSON *m)
 	else {
 		printf("pid %.0f, up ", number_of(m, "pid"));
 		print_time(number_of(m, "uptime_s"));
+		print_supervised(m);
 	}
 	putchar('\n');
 	cJSON_ArrayForEach (route, cJSON_GetObjectItemCaseSensitive(m, "routes"))

@@ -13,7 +13,7 @@ static const struct {
 } verbs[] = {
     {"init", guest_init, "init                              be PID 1 of a container"},
     {"run", guest_run,
-     "run [-t ROWSxCOLS] [-T MS] [-C DIR] [-P PWD] [-u USER[:GROUP]] [-e NAME=VALUE]...\n"
+     "run [-t ROWSxCOLS] [-2 1] [-T MS] [-C DIR] [-P PWD] [-u USER[:GROUP]] [-e NAME=VALUE]...\n"
      "                     [-j ID [-J MS]] -- CMD [ARG...]\n"
      "                                            run one command; frames on stdin and stdout"},
     {"attach", guest_attach,

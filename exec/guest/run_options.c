@@ -10,7 +10,7 @@
 static int usage(const char *why)
 {
 	fprintf(stderr,
-		"aib-guest: run: %s\nusage: aib-guest run [-t ROWSxCOLS] [-T MS] [-C DIR] "
+		"aib-guest: run: %s\nusage: aib-guest run [-t ROWSxCOLS] [-2 1] [-T MS] [-C DIR] "
 		"[-P PWD] [-u USER[:GROUP]] [-e NAME=VALUE]... [-j ID [-J MS]] -- CMD [ARG...]\n",
 		why);
 	return GUEST_USAGE;
@@ -32,6 +32,9 @@ static int take_option(char option, char *value, struct run_options *o, struct v
 		if (sscanf(value, "%hux%hu", &o->conf.rows, &o->conf.cols) != 2)
 			return usage("-t wants ROWSxCOLS");
 		return 0;
+	case '2':
+		o->conf.merged = true;
+		return strcmp(value, "1") == 0 ? 0 : usage("-2 wants 1");
 	case 'T':
 		o->timeout_ms = strtoull(value, &end, 10);
 		return *end ? usage("-T wants milliseconds") : 0;

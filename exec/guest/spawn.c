@@ -61,15 +61,21 @@ static int open_terminal(struct ends *e)
 	return e->slave < 0 ? -errno : 0;
 }
 
-static int open_pipes(struct ends *e)
+/* OURS: which end of it does not block. */
+static int open_pipe(int ends[2], int ours)
 {
-	if (pipe2(e->in, O_CLOEXEC) < 0 || pipe2(e->out, O_CLOEXEC) < 0 ||
-	    pipe2(e->err, O_CLOEXEC) < 0)
-		return -errno;
-	if (fcntl(e->in[1], F_SETFL, O_NONBLOCK) < 0 || fcntl(e->out[0], F_SETFL, O_NONBLOCK) < 0 ||
-	    fcntl(e->err[0], F_SETFL, O_NONBLOCK) < 0)
+	if (pipe2(ends, O_CLOEXEC) < 0 || fcntl(ends[ours], F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
 	return 0;
+}
+
+static int open_pipes(struct ends *e, bool merged)
+{
+	int r = open_pipe(e->in, 1);
+
+	if (r == 0)
+		r = open_pipe(e->out, 0);
+	return r == 0 && !merged ? open_pipe(e->err, 0) : r;
 }
 
 static void reset_signals(void)
@@ -125,7 +131,7 @@ _Noreturn static void fail(int fd, uint8_t how, int error)
 static int take_streams(const struct spawn_conf *conf, const struct ends *e)
 {
 	int in = conf->tty ? e->slave : e->in[0], out = conf->tty ? e->slave : e->out[1];
-	int err = conf->tty ? e->slave : e->err[1];
+	int err = conf->tty ? e->slave : conf->merged ? out : e->err[1];
 
 	setsid();
 	if (conf->tty && ioctl(e->slave, TIOCSCTTY, 0) < 0)
@@ -179,7 +185,7 @@ int spawn(const struct spawn_conf *conf, struct spawned *ret)
 {
 	struct ends e = NO_ENDS;
 	struct spawned s = {.err = -1};
-	int r = conf->tty ? open_terminal(&e) : open_pipes(&e);
+	int r = conf->tty ? open_terminal(&e) : open_pipes(&e, conf->merged);
 
 	if (r == 0 && pipe2(e.failed, O_CLOEXEC) < 0)
 		r = -errno;

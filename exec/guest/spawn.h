@@ -12,6 +12,7 @@ struct spawn_conf {
 	const char *pwd;  /* for PWD; NULL: cwd */
 	const char *user; /* to become, as user_find takes it; NULL: stay */
 	bool tty;
+	bool merged; /* standard error is standard output */
 	uint16_t rows, cols;
 };
 
@@ -27,7 +28,7 @@ struct spawned {
 	pid_t pid;  /* leader of its session and process group */
 	int in;	    /* to its standard input, or the terminal */
 	int out;    /* from its standard output, or the terminal */
-	int err;    /* from its standard error; -1 with a terminal */
+	int err;    /* from its standard error; -1 with a terminal or where merged */
 	int failed; /* a struct spawn_failure, or the end once it executes */
 };
 

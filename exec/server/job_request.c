@@ -21,7 +21,7 @@ static bool flag(const struct conn *c, const char *key)
 /* What is the client's alone is not the job's. */
 static void strip(cJSON *json)
 {
-	static const char *const keys[] = {"detach", "stream", "tty", "rows", "cols", "job"};
+	static const char *const keys[] = {"detach", "stream", "tty", "merged", "rows", "cols", "job"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		cJSON_DeleteItemFromObjectCaseSensitive(json, keys[i]);

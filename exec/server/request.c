@@ -299,6 +299,7 @@ static int parse_command(struct request *q, struct err *err)
 	q->exec.argv = (const char *const *)q->argv;
 	q->exec.env = (const char *const *)q->env;
 	q->exec.tty = get_bool(q->json, "tty");
+	q->exec.merged = get_bool(q->json, "merged");
 	q->stream = get_bool(q->json, "stream");
 	q->exec.rows = rows;
 	q->exec.cols = cols;

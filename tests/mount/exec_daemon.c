@@ -75,6 +75,10 @@ static void guest_argv(const struct bk_exec *e, const char **argv, char size[32]
 		argv[n++] = "-t";
 		argv[n++] = size;
 	}
+	if (e->merged) {
+		argv[n++] = "-2";
+		argv[n++] = "1";
+	}
 	if (e->timeout_ms) {
 		snprintf(timeout, 32, "%llu", (unsigned long long)e->timeout_ms);
 		argv[n++] = "-T";

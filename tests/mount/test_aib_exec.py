@@ -90,6 +90,16 @@ def test_exit_status(box, status, text, argv):
     assert p.stderr.count("\n") == (1 if text else 0)
 
 
+def test_outputs_that_are_one_keep_their_order(box):
+    line = "for i in 1 2 3 4 5 6 7 8; do echo $i; echo e$i >&2; done; exit 4"
+    want = "".join(f"{i}\ne{i}\n" for i in range(1, 9))
+    for _ in range(5):
+        p = subprocess.run([AIB_EXEC, "-c", line], cwd=box.dir, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert (p.stdout, p.returncode) == (want, 4)
+    run("sh", "-c", f"{AIB_EXEC} -c '{line}' >both 2>&1", cwd=box.dir, check=False)
+    assert (box.dir / "both").read_text() == want
+
+
 def test_bytes_go_through_unchanged_both_ways(box):
     data = os.urandom(5_000_000)
     p = box.run("cat", input=data, text=False)
@@ -229,6 +239,43 @@ def test_it_stands_where_a_harness_puts_a_shell(box):
     assert box.run("-c", "echo ${BASH_VERSION:+bash}", env=env).stdout == "bash\n"
     p = subprocess.run(["echo hi; exit 5"], shell=True, executable=AIB_EXEC, cwd=box.dir, capture_output=True)
     assert (p.stdout, p.returncode) == (b"hi\n", 5)
+
+
+def link(world, name):
+    (world.dir / "bin").mkdir(exist_ok=True)
+    (world.dir / "bin" / name).symlink_to(AIB_EXEC)
+    return world.dir / "bin" / name
+
+
+def test_a_link_is_the_program_of_its_name(box, world):
+    bash = link(world, "bash")
+    here = {"cwd": box.dir, "check": False}
+    assert run(bash, "-c", "-l", "echo ${BASH_VERSION:+bash} $0 $1", "x", "y", **here).stdout == "bash x y\n"
+    assert run(bash, "--norc", "-euo", "pipefail", "-c", "false | true; echo not here", **here).returncode == 1
+    assert run(bash, "-s", "a", input="echo $1; exit 6", **here).stdout == "a\n"
+    assert run(bash, input="cd /usr\npwd\nexit 6\n", **here).stdout == "/usr\n"
+    assert "GNU bash" in run(bash, "--version", **here).stdout
+    (box.work / "s").write_text("echo script $1\n")
+    assert run(bash, "s", "1", **here).stdout == "script 1\n"
+    assert "-n\n" == run(link(world, "printf"), "%s\\n", "-n", **here).stdout
+    p = run(link(world, "no-such"), **here)
+    assert (p.returncode, p.stderr) == (127, "aib-exec: no-such: No such file or directory\n")
+    p = subprocess.run(["-bash", "-c", "shopt -q login_shell && echo login"], executable=AIB_EXEC, cwd=box.dir, capture_output=True)
+    assert p.stdout == b"login\n"
+
+
+def test_a_link_with_a_shells_name_is_the_shell_that_is_there(box, world):
+    env = {**os.environ, "AIB_SHELL": "/bin/sh"}
+    p = run(link(world, "zsh"), "-c", "echo ${BASH_VERSION:-none} ${ZSH_VERSION:-none}", cwd=box.dir, env=env)
+    assert p.stdout == "none none\n"
+
+
+def test_variables_that_are_to_be_passed_are_passed(box):
+    env = {**os.environ, "AIB_PASS_ENV": "A, B,NOT_SET", "A": "1", "B": "2 3", "C": "4"}
+    p = box.run("-e", "A=5", "sh", "-c", "echo $A,$B,$C,${NOT_SET-none}", env=env)
+    assert p.stdout == "5,2 3,,none\n"
+    p = box.run("true", env={**env, "AIB_PASS_ENV": "A=1"})
+    assert p.returncode == 125 and "AIB_PASS_ENV: A=1: not a variable's name" in p.stderr
 
 
 @pytest.mark.parametrize(
