@@ -411,10 +411,10 @@ struct bk_ops {
 	int (*fsyncdir)(struct bk_req *, struct bk_file *, bool datasync);
 
 	/*
-	 * Search what is below DIR where it is, so that not files but results come from there; links
-	 * are not followed, and all of it is of this backend. -EOPNOTSUPP where it cannot be now, or
-	 * would not find what a walk through here does: then the caller walks. May block. NULL: it
-	 * cannot, or is no faster than a walk.
+	 * Search what is below DIR where it is, so that not files but results come from there;
+	 * links are not followed, and all of it is of this backend. -EOPNOTSUPP where it cannot be
+	 * now, or would not find what a walk through here does: then the caller walks. May block.
+	 * NULL: it cannot, or is no faster than a walk.
 	 */
 	int (*search)(struct bk_req *, struct bk_node *dir, const struct bk_search *,
 		      struct bk_results **ret);

@@ -382,7 +382,7 @@ static int fsyncdir_(struct bk_req *req, struct bk_file *f, bool datasync)
 	.removexattr = removexattr_, .open = open_, .create = create, .read = read_,               \
 	.write = write_, .flush = flush, .fsync = fsync_, .release = release, .lseek = lseek_,     \
 	.fallocate = fallocate_, .backing_fd = backing_fd, .opendir = opendir_,                    \
-	.readdir = readdir_, .fsyncdir = fsyncdir_, .search = search,                             \
+	.readdir = readdir_, .fsyncdir = fsyncdir_, .search = search,                              \
 	.sandbox = &docker_sandbox_ops
 
 const struct bk_ops docker_ops = {OPS("docker")};

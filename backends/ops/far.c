@@ -146,9 +146,9 @@ int far_next(struct ops_req *req, struct far_reader *f, struct far_record *ret)
 		int r;
 
 		drop_used(f);
-		n = f->in.len > f->used ? far_get_record(f->in.data + f->used,
-							  f->in.len - f->used, ret)
-					: 0;
+		n = f->in.len > f->used
+			? far_get_record(f->in.data + f->used, f->in.len - f->used, ret)
+			: 0;
 		if (n < 0)
 			return n;
 		f->used += n;

@@ -25,8 +25,8 @@ struct far_reader {
 	struct bk_results *results;
 	enum far_kind kind;
 	struct buf in;
-	size_t used;	  /* of it, by the last record */
-	struct buf last;  /* the path before, and the number of its line */
+	size_t used;	 /* of it, by the last record */
+	struct buf last; /* the path before, and the number of its line */
 	uint64_t number;
 };
 

@@ -13,9 +13,9 @@
 #include <sched.h>
 #include <string.h>
 
-#define HELD (512 * 1024)  /* bytes that wait for the reader, before one more piece */
-#define TICK_MS 100	   /* a read without results says so after that long */
-#define MAX_RUNNING 32	   /* searches; others wait for their turn */
+#define HELD (512 * 1024)    /* bytes that wait for the reader, before one more piece */
+#define TICK_MS 100	     /* a read without results says so after that long */
+#define MAX_RUNNING 32	     /* searches; others wait for their turn */
 #define STACK_SIZE (4 << 20) /* a walk goes as deep as the tree */
 
 struct far_server {
@@ -312,7 +312,7 @@ static void set_args(struct far_search *x)
 }
 
 static struct far_search *far_new(struct far_server *f, const struct bk_req *req,
-				     struct bk_node *dir)
+				  struct bk_node *dir)
 {
 	struct far_search *x = calloc(1, sizeof(*x));
 

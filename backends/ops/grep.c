@@ -104,14 +104,11 @@ static int end_walk(struct grep *g, int r)
 
 static int search_tree(struct grep *g, const struct ops_found *f)
 {
-	const struct scan_visitor visitor = {.ctx = g,
-					     .file = take_file,
-					     .far = take_far,
-					     .kind = FAR_GREP,
-					     .failed = walk_failed};
+	const struct scan_visitor visitor = {
+	    .ctx = g, .file = take_file, .far = take_far, .kind = FAR_GREP, .failed = walk_failed};
 
-	return end_walk(g, scan_tree(g->o, f->self, g->o->args.path, NULL, g->o->args.gitignore,
-				     &visitor));
+	return end_walk(
+	    g, scan_tree(g->o, f->self, g->o->args.path, NULL, g->o->args.gitignore, &visitor));
 }
 
 /* A file that was named. */

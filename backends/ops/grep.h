@@ -38,7 +38,7 @@ struct batch {
 	char names[GREP_NAMES]; /* each with its NUL */
 
 	struct buf out;
-	struct buf ends; /* size_t: where each result ends in `out`; only with a maximum */
+	struct buf ends;      /* size_t: where each result ends in `out`; only with a maximum */
 	struct buf errors_at; /* uint64_t: results before each error; only with a maximum */
 	uint64_t results;
 	struct err error; /* the first */

@@ -45,9 +45,9 @@ struct ops {
 	bool root; /* the caller may all */
 	const struct operation *operation;
 	struct ops_args args;
-	const struct ops_far *far; /* NULL: at this end */
-	struct ops_req req; /* of the thread that runs it */
-	struct buf out;	    /* results that have not gone on yet */
+	const struct ops_far *far;  /* NULL: at this end */
+	struct ops_req req;	    /* of the thread that runs it */
+	struct buf out;		    /* results that have not gone on yet */
 	atomic_uint_fast64_t steps; /* done so far: it grows while there is progress */
 
 	pthread_mutex_t lock; /* guards both below */
@@ -96,8 +96,8 @@ struct ops_place;
 /* Whether the caller may do WANT (R_OK, W_OK, X_OK) with a file of ST: 0 or -EACCES, as the kernel
  * with default_permissions. */
 int ops_may(const struct ops *o, const struct stat *st, int want);
-/* Whether what is below DIR may be searched at its far end, which knows modes as ops_may does and no
- * other rule: false where one may forbid anything there. It is walked here, then. */
+/* Whether what is below DIR may be searched at its far end, which knows modes as ops_may does and
+ * no other rule: false where one may forbid anything there. It is walked here, then. */
 bool ops_may_far(const struct ops *o, const struct ops_place *dir);
 /* Whether it may use the mount at all, and reach it: 0 or -EACCES. */
 int ops_may_enter(const struct ops *o);

@@ -61,11 +61,10 @@ int grep_put_line(struct batch *b, const char *path, uint64_t line, const char *
 	if (len > GREP_SHOWN && !json && !(o->far && o->far->whole_lines))
 		len = GREP_SHOWN;
 	if (o->far)
-		return put_record(b, path,
-				  (struct far_record){.kind = FAR_LINE,
-						      .number = line,
-						      .text = text,
-						      .text_len = len});
+		return put_record(
+		    b, path,
+		    (struct far_record){
+			.kind = FAR_LINE, .number = line, .text = text, .text_len = len});
 	r = put_path(b, path);
 	if (r == 0)
 		r = buf_addf(out, json ? ", \"line_number\": %llu, \"line\": " : ":%llu:",

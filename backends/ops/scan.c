@@ -64,7 +64,8 @@ static int open_below(struct ops *o, struct ops_place *place, const char *path,
 	return r < 0 ? r : ops_open(o, &o->req, f.node, &f.st, ret);
 }
 
-/* The rules of file NAME in PLACE, or below it, added to PARENT's: *RET is PARENT or new (*RET_OWN too). */
+/* The rules of file NAME in PLACE, or below it, added to PARENT's: *RET is PARENT or new (*RET_OWN
+ * too). */
 static int add_rules(struct ops *o, struct ops_place *place, const char *name, unsigned depth,
 		     const struct ignore *parent, const struct ignore **ret,
 		     struct ignore **ret_own)

@@ -6,8 +6,8 @@
 #ifndef AIB_OPS_SCAN_H
 #define AIB_OPS_SCAN_H
 
-#include "ignore.h"
 #include "far_wire.h"
+#include "ignore.h"
 #include "internal.h"
 
 /* A directory of the walk, while it is gone through. */
@@ -32,8 +32,8 @@ struct scan_visitor {
 	/* What was made by enter; may be NULL. */
 	void (*leave)(void *state);
 	/*
-	 * The directory is searched where it is, for KIND: what RESULTS (taken) tell takes the place
-	 * of its walk. 0 or -errno. NULL: all is walked here.
+	 * The directory is searched where it is, for KIND: what RESULTS (taken) tell takes the
+	 * place of its walk. 0 or -errno. NULL: all is walked here.
 	 */
 	int (*far)(void *ctx, const struct scan_dir *dir, struct bk_results *results);
 	enum far_kind kind;

@@ -1,6 +1,7 @@
 /*
  * What the client holds of the served backend: nodes, each with how often it was told of, open
- * files and searches. A node's number is its index here (bk_node.front), so that the same file has the same id.
+ * files and searches. A node's number is its index here (bk_node.front), so that the same file has
+ * the same id.
  */
 #include "server.h"
 
@@ -153,9 +154,9 @@ static void find_locked(struct server_call *c, uint64_t file)
 		c->node2 = node_locked(s, m->node2);
 	if (file)
 		c->file = file_locked(s, file,
-				      m->file	? SERVER_FILE
-				      : m->dir	? SERVER_DIR
-						: SERVER_SEARCH);
+				      m->file  ? SERVER_FILE
+				      : m->dir ? SERVER_DIR
+					       : SERVER_SEARCH);
 	if (c->file && !remote_has_answer(c->head.op)) {
 		ids_remove(&s->files, file);
 		c->file->refs--;

@@ -13,9 +13,9 @@
  *
  * - The client speaks first: one HELLO, then, once its answer has come, anything. It has at most as
  *   many requests unanswered as that answer says. Answers come in any order.
- * - CANCEL, FORGET, RELEASE, RELEASEDIR and END_SEARCH have no answer. CANCEL has the id of the request that is
- *   to end early; that one is answered all the same, with EINTR or as if nothing had been said, and
- *   a CANCEL that comes after the answer is nothing. The others have id 0.
+ * - CANCEL, FORGET, RELEASE, RELEASEDIR and END_SEARCH have no answer. CANCEL has the id of the
+ * request that is to end early; that one is answered all the same, with EINTR or as if nothing had
+ * been said, and a CANCEL that comes after the answer is nothing. The others have id 0.
  * - The server reads frames in order, so what a request names is alive if it was when the request
  *   was sent, whatever is forgotten or released behind it. Requests are carried out in any order.
  * - Nodes and open files go by ids that the server gives and never gives again. Each answer that
@@ -33,8 +33,8 @@
  *   descriptor, too: a Unix stream socket that is standard input and output of the command. The
  *   command lives on when the connection ends. Its arguments and environment are one frame's data,
  *   REMOTE_MAX_DATA at most: who has more starts it in another way.
- * - SEARCH is allowed where both HELLOs say REMOTE_CAN_SEARCH. A search lives until END_SEARCH. What
- *   it finds comes in the order of RESULTS, one of which is under way at a time.
+ * - SEARCH is allowed where both HELLOs say REMOTE_CAN_SEARCH. A search lives until END_SEARCH.
+ * What it finds comes in the order of RESULTS, one of which is under way at a time.
  */
 #ifndef AIB_REMOTE_PROTOCOL_H
 #define AIB_REMOTE_PROTOCOL_H

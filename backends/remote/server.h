@@ -32,7 +32,7 @@ struct server {
 	/* An epoll(7): the stream, which is told to one thread and then has to be armed again, and
 	 * `over`, an eventfd that is set at the end. */
 	int input, over;
-	bool greeted;	 /* by the client; of the thread that has the turn */
+	bool greeted;		   /* by the client; of the thread that has the turn */
 	bool passes_fds, searches; /* set with it */
 
 	pthread_mutex_t sending; /* guards the order of frames out */

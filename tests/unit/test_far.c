@@ -191,10 +191,11 @@ static void make_tree(void)
 		snprintf(name, sizeof(name), "many/d%d/f%d", i / 20, i);
 		TEXT(name, "one hit\ntwo\nthree hit\n");
 	}
-	in_world("chmod 700 private && chgrp 1234 grouped && ln -s ../a.py src/link && "
-		 "ln -s nowhere src/dangling && ln -s a src/../dirlink && ln -s /a.py abs && "
-		 "ln -s ../.gitignore a/.gitignore && mkfifo src/fifo && "
-		 "find . -exec touch -h -d '2024-05-06 07:08:09.123' {} + && touch -d 2023-01-01 a/b");
+	in_world(
+	    "chmod 700 private && chgrp 1234 grouped && ln -s ../a.py src/link && "
+	    "ln -s nowhere src/dangling && ln -s a src/../dirlink && ln -s /a.py abs && "
+	    "ln -s ../.gitignore a/.gitignore && mkfifo src/fifo && "
+	    "find . -exec touch -h -d '2024-05-06 07:08:09.123' {} + && touch -d 2023-01-01 a/b");
 }
 
 /* ---- The same, wherever it is searched ---- */
@@ -253,10 +254,11 @@ static void results_are_the_same_wherever_it_is_searched(void)
 	for (size_t i = 0; i < ARRAY_SIZE(requests); i++)
 		for (size_t p = 0; p < ARRAY_SIZE(places); p++)
 			for (int v = 0; v < 6; v++) {
-				snprintf(json, sizeof(json),
-					 "{\"at\": \"/usr/%s\", \"path\": \"%s\", \"json\": %s, %s}",
-					 places[p], *places[p] ? places[p] : ".",
-					 v % 2 ? "true" : "false", requests[i]);
+				snprintf(
+				    json, sizeof(json),
+				    "{\"at\": \"/usr/%s\", \"path\": \"%s\", \"json\": %s, %s}",
+				    places[p], *places[p] ? places[p] : ".",
+				    v % 2 ? "true" : "false", requests[i]);
 				same(&callers[v / 2], json);
 			}
 }
@@ -267,8 +269,8 @@ static void results_cross_and_not_files(void)
 	struct said s;
 
 	run(world.remote, &root_user,
-	    "{\"op\": \"grep\", \"at\": \"/usr/many\", \"path\": \"many\", \"pattern\": \"two\"}", false,
-	    &s);
+	    "{\"op\": \"grep\", \"at\": \"/usr/many\", \"path\": \"many\", \"pattern\": \"two\"}",
+	    false, &s);
 	CHECK_EQ(s.status, 0);
 	CHECK(atomic_load(&world.remote->calls) - before < 10);
 	said_done(&s);
@@ -280,7 +282,8 @@ static void a_cancelled_search_ends_at_its_far_end(void)
 
 	/* serve_end waits for it. */
 	run(world.remote, &root_user,
-	    "{\"op\": \"grep\", \"at\": \"/usr\", \"path\": \".\", \"pattern\": \"\", \"json\": true}",
+	    "{\"op\": \"grep\", \"at\": \"/usr\", \"path\": \".\", \"pattern\": \"\", \"json\": "
+	    "true}",
 	    true, &s);
 	CHECK_EQ(s.status, 2);
 	said_done(&s);
