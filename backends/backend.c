@@ -741,3 +741,27 @@ int bk_fsyncdir(struct bk_req *req, struct bk_file *file, bool datasync)
 	return checked(file->node->bk, "fsyncdir", OPS(file->node)->fsyncdir(req, file, datasync),
 		       0);
 }
+
+/* ---- Searches ---- */
+
+int bk_search(struct bk_req *req, struct bk_node *dir, const struct bk_search *search,
+	      struct bk_results **ret)
+{
+	if (!OPS(dir)->search)
+		return -EOPNOTSUPP;
+	return checked(dir->bk, "search", OPS(dir)->search(req, dir, search, ret), 0);
+}
+
+ssize_t bk_results_read(struct bk_req *req, struct bk_results *results, void *data, size_t size)
+{
+	ssize_t n = results->ops->read(req, results, data, size);
+
+	assert(n <= (ssize_t)size);
+	return n;
+}
+
+void bk_results_free(struct bk_results *results)
+{
+	if (results)
+		results->ops->free(results);
+}

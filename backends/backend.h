@@ -279,6 +279,31 @@ struct bk_use {
 	const struct bk_ops *ops;
 };
 
+/* ---- Searches: what a backend can do whose files are elsewhere ------------------------------ */
+
+/* A search of a tree where it is, for the caller of its request. Borrowed for the call. */
+struct bk_search {
+	const gid_t *groups; /* further ones of the caller's */
+	size_t n_groups;
+	bool root; /* modes do not count: the caller may list and read all */
+	/* Names in the directory, with a '/' between, that are not gone into. NULL: none. */
+	const char *hidden;
+	const void *what; /* for who searches (ops/far.h); nobody between looks into it */
+	size_t size;
+};
+
+/* What a search finds. Not thread-safe. Every byte may be hostile. */
+struct bk_results {
+	const struct bk_results_ops *ops;
+};
+
+struct bk_results_ops {
+	/* The next bytes, 0 at the end, or -errno. Waits for some until REQ's deadline. */
+	ssize_t (*read)(struct bk_req *, struct bk_results *, void *data, size_t size);
+	/* The search ends, soon. Does not block. */
+	void (*free)(struct bk_results *);
+};
+
 /* ---- Operations --------------------------------------------------------------------------- */
 
 struct bk_ops {
@@ -387,6 +412,15 @@ struct bk_ops {
 	int (*fsyncdir)(struct bk_req *, struct bk_file *, bool datasync);
 
 	/*
+	 * Search what is below DIR where it is, so that not files but results come from there;
+	 * links are not followed, and all of it is of this backend. -EOPNOTSUPP where it cannot be
+	 * now, or would not find what a walk through here does: then the caller walks. May block.
+	 * NULL: it cannot, or is no faster than a walk.
+	 */
+	int (*search)(struct bk_req *, struct bk_node *dir, const struct bk_search *,
+		      struct bk_results **ret);
+
+	/*
 	 * For a backend that lays others over one another: the node that really serves NODE itself
 	 * (NAME is NULL) or NODE's entry NAME. Does not block. -EBUSY: the name is a route's, and
 	 * *ret its root or NULL; -EROFS: nothing serves it, and *ret is NULL. *ret is borrowed,
@@ -473,6 +507,10 @@ int bk_backing_fd(struct bk_file *);
 int bk_opendir(struct bk_req *, struct bk_node *, struct bk_file **ret);
 int bk_readdir(struct bk_req *, struct bk_file *, uint64_t cookie, bk_fill_fn, void *ctx);
 int bk_fsyncdir(struct bk_req *, struct bk_file *, bool datasync);
+int bk_search(struct bk_req *, struct bk_node *dir, const struct bk_search *,
+	      struct bk_results **ret);
+ssize_t bk_results_read(struct bk_req *, struct bk_results *, void *data, size_t size);
+void bk_results_free(struct bk_results *); /* takes NULL */
 /*
  * An inode number that is unique in the mount: the route's space in the high bits over the
  * backend's own number where that fits, a hash of all three (with the top bit set) where not.

@@ -15,6 +15,7 @@ SOURCE = ("backends", "exec", "sessions", "fuse")
 BASE = "backends/base"
 REMOTE_CLIENT, REMOTE_SERVER = "backends/remote/remote.h", "backends/remote/serve.h"
 REMOTE_OFFER = "backends/remote/offer.h"
+FAR_SEARCH = "backends/ops/far.h"
 
 # What a component's files may include beside the component's own: other components, or single headers.
 # A component is a folder; files that lie flat in backends/ (the contract and what stands on it for
@@ -28,8 +29,8 @@ MAY = {
     # is known by its public headers.
     "backends/docker": [BASE, "backends", REMOTE_CLIENT, REMOTE_OFFER],
     "exec": [BASE],
-    # Its `serve` is the host backend behind the server end of remote.
-    "exec/guest": [BASE, "backends", "backends/host", REMOTE_SERVER, REMOTE_OFFER, "exec/protocol.h",
+    # Its `serve` is the host backend behind the server end of remote, with the far end of searches.
+    "exec/guest": [BASE, "backends", "backends/host", REMOTE_SERVER, REMOTE_OFFER, FAR_SEARCH, "exec/protocol.h",
                    "exec/pump.h", "exec/pass.h"],
     "exec/client": [BASE, "exec"],
     "exec/mcp": [BASE, "exec"],

@@ -28,6 +28,7 @@ from bench_common import BIN, TOP, progress, sh, show_time, timed
 IMAGE = "aib-test:busybox"
 INSIDE, MOUNT = "inside", "mount"
 DOCKER, SH, AIB = "docker exec", "sh -c", "aib-exec"
+GREP = "aib grep"
 REMEMBERED = 1.1  # seconds: longer than any timeout of the mount
 LIMIT = 300  # seconds: nothing takes that long but what hangs
 CALLS = {DOCKER: 3, SH: 30, AIB: 30}  # of a command, in each round
@@ -70,6 +71,8 @@ FIGURES = [
     Figure("container_exec_true", SH, AIB, "more", 0.003, "3 ms more"),
     Figure("container_find_ls_cold", INSIDE, MOUNT, "ratio", 3, "3 times"),
     Figure("container_tar_x", INSIDE, MOUNT, "ratio", 4, "4 times"),
+    Figure("container_grep", INSIDE, GREP, "ratio", 1.5, "1.5 times"),
+    Figure("container_grep_stream", INSIDE, GREP, "ratio", 1.5, "1.5 times"),
     Figure("container_first_ls", INSIDE, MOUNT, "time", 0.010, "10 ms"),
     Figure("container_stream_read", INSIDE, MOUNT, "rate", 300e6, "300 MB/s"),
 ]
@@ -148,8 +151,9 @@ class Container:
         self.fill(self.at[INSIDE] / "written", self.bytes)
         self.fill(self.at[INSIDE] / "random", self.random_bytes)
         self.make_archive()
-        (self.at[INSIDE] / "tree").mkdir()
-        self.run("tar", "-C", self.at[INSIDE] / "tree", "-xf", self.archive)
+        for at in (self.at, self.at_stream):
+            (at[INSIDE] / "tree").mkdir()
+            self.run("tar", "-C", at[INSIDE] / "tree", "-xf", self.archive)
 
     @staticmethod
     def fill(file, size):
@@ -224,6 +228,17 @@ class Container:
     def find_ls_cold(self, way):
         self.cold()
         return timed(self.run, "find", self.at[way] / "tree", "-ls")
+
+    def search(self, way, at):
+        """Of what is not there; the files are warm."""
+        argv = [BIN / "aib", "grep", "no such text", at[MOUNT] / "tree"] if way == GREP else ["grep", "-r", "no such text", at[INSIDE] / "tree"]
+        return timed(subprocess.run, argv, env=self.env, timeout=LIMIT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def grep(self, way):
+        return self.search(way, self.at)
+
+    def grep_stream(self, way):
+        return self.search(way, self.at_stream)
 
     def tar_x(self, way):
         out = self.fresh(way)

@@ -23,14 +23,17 @@ struct ddir {
 
 static const char *const pseudo_dirs[] = {"/proc", "/sys", "/dev"};
 
-bool dir_is_pseudo(struct docker *d, const char *path)
+bool dir_is_kernels(const char *path)
 {
-	if (strcmp(d->conf.pseudo, "hide") != 0)
-		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(pseudo_dirs); i++)
 		if (path_below(path, pseudo_dirs[i]))
 			return true;
 	return false;
+}
+
+bool dir_is_pseudo(struct docker *d, const char *path)
+{
+	return strcmp(d->conf.pseudo, "hide") == 0 && dir_is_kernels(path);
 }
 
 static bool not_indexed(void *arg, const char *path)

@@ -246,7 +246,8 @@ void docker_release(struct bk_file *);
 int docker_opendir(struct bk_req *, struct bk_node *, struct bk_file **);
 void docker_releasedir(struct bk_file *);
 int docker_readdir(struct bk_req *, struct bk_file *, uint64_t, bk_fill_fn, void *);
-/* Whether PATH is to list as empty, being the kernel's. */
+/* Whether PATH is the kernel's: /proc, /sys, /dev and below; whether it is to list as empty. */
+bool dir_is_kernels(const char *path);
 bool dir_is_pseudo(struct docker *d, const char *path);
 /* PATH's entry in a new listing of its directory; -ENOENT where it has none. *ret_index comes with
  * a reference. */

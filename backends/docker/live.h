@@ -104,4 +104,8 @@ int live_upgrade(struct bk_req *, struct channel *c, struct bk_file *f);
 int live_readdir(struct bk_req *, struct bk_file *, uint64_t, bk_fill_fn, void *);
 void live_release(struct bk_file *);
 
+/* ---- live_search.c ---- */
+int live_search(struct bk_req *, struct channel *c, struct bk_node *, const struct bk_search *,
+		struct bk_results **);
+
 #endif

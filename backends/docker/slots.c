@@ -362,6 +362,12 @@ static int readdir_(struct bk_req *req, struct bk_file *f, uint64_t cookie, bk_f
 		       docker_readdir(req, f, cookie, fill, ctx));
 }
 
+static int search(struct bk_req *req, struct bk_node *dir, const struct bk_search *what,
+		  struct bk_results **ret)
+{
+	return LOOK(req, dir, live_search(req, c, dir, what, ret), -EOPNOTSUPP);
+}
+
 static int fsyncdir_(struct bk_req *req, struct bk_file *f, bool datasync)
 {
 	return file_is_live(f) ? bk_fsyncdir(req, dfile_of(f)->inner, datasync) : 0;
@@ -376,7 +382,8 @@ static int fsyncdir_(struct bk_req *req, struct bk_file *f, bool datasync)
 	.removexattr = removexattr_, .open = open_, .create = create, .read = read_,               \
 	.write = write_, .flush = flush, .fsync = fsync_, .release = release, .lseek = lseek_,     \
 	.fallocate = fallocate_, .backing_fd = backing_fd, .opendir = opendir_,                    \
-	.readdir = readdir_, .fsyncdir = fsyncdir_, .sandbox = &docker_sandbox_ops
+	.readdir = readdir_, .fsyncdir = fsyncdir_, .search = search,                              \
+	.sandbox = &docker_sandbox_ops
 
 const struct bk_ops docker_ops = {OPS("docker")};
 const struct bk_ops container_ops = {OPS("container")};

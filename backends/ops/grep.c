@@ -1,229 +1,15 @@
 /*
  * grep: the thread that runs it walks the tree and hands out batches of files, in order, to threads
- * that search them (search.c); what they find goes on in that order again. A batch whose results
- * are many waits until those before it are out and then streams. So memory is bounded, and the
- * output is the same however many threads there are.
- *
- * A line of `grep` (guarded by its lock): batches from `head` (not yet out) to `tail` (not yet
- * made), `next` is the first that nobody has taken. Only the holder of the head writes results.
+ * that search them (line.c). A directory that is searched at its far end is a batch, too.
  */
 #include "grep.h"
 
-#include "base/thread.h"
 #include "scan.h"
 
 #include <dirent.h>
 #include <string.h>
 
 #define MAX_THREADS 64
-
-/* ---- Batches ---- */
-
-static void batch_free(struct batch *b)
-{
-	if (!b)
-		return;
-	ops_place_unref(b->dir);
-	free(b->shown);
-	buf_done(&b->out);
-	buf_done(&b->ends);
-	free(b);
-}
-
-static struct batch *batch_new(struct grep *g, struct ops_place *dir, const char *shown)
-{
-	struct batch *b = calloc(1, sizeof(*b));
-
-	if (!b)
-		return NULL;
-	b->grep = g;
-	b->dir = ops_place_ref(dir);
-	b->shown = strdup(shown);
-	b->out = BUF_INIT(SIZE_MAX / 2);
-	b->ends = BUF_INIT(SIZE_MAX / 2);
-	if (b->shown)
-		return b;
-	batch_free(b);
-	return NULL;
-}
-
-void grep_error(struct batch *b, const char *path, int r, const char *text)
-{
-	/* Gone since it was listed. */
-	if (r == -ENOENT || r == -ESTALE)
-		return;
-	if (r == -EINTR || r == -EPIPE || r == -ENOMEM || r == -EOVERFLOW)
-		b->fatal = b->fatal ? b->fatal : r;
-	if (b->errors++ == 0)
-		err_set(&b->error, 0, "Error: '%s': %s", path, text ? text : strerror(-r));
-}
-
-/* ---- Out, in order ---- */
-
-static void take_errors(struct grep *g, struct batch *b)
-{
-	if (b->errors > 0 && g->errors == 0)
-		g->error = b->error;
-	g->errors += b->errors;
-	b->errors = 0;
-	if (b->fatal) {
-		g->fatal = g->fatal ? g->fatal : b->fatal;
-		atomic_store(&g->stop, true);
-	}
-}
-
-/* What B holds, by the holder of the head, without the lock. */
-static void put_results(struct grep *g, struct batch *b)
-{
-	const char *data = b->out.data;
-	size_t len = b->out.len;
-	int r = 0;
-
-	if (g->max && b->results > g->max - g->results) {
-		uint64_t left = g->max - g->results;
-
-		g->truncated = true;
-		atomic_store(&g->stop, true);
-		len = left ? ((size_t *)(void *)b->ends.data)[left - 1] : 0;
-		b->results = left;
-	}
-	/* Results in JSON come with a comma before each. */
-	if (len > 0 && g->o->args.json && g->results == 0) {
-		data++;
-		len--;
-	}
-	g->results += b->results;
-	if (len > 0)
-		r = ops_put(g->o, data, len);
-	if (r < 0)
-		b->fatal = r;
-	buf_consume(&b->out, b->out.len);
-	buf_consume(&b->ends, b->ends.len);
-	b->results = 0;
-}
-
-void grep_drain(struct batch *b)
-{
-	struct grep *g = b->grep;
-
-	pthread_mutex_lock(&g->lock);
-	while ((g->head != b->number || g->putting) && !atomic_load(&g->stop))
-		pthread_cond_wait(&g->moved, &g->lock);
-	pthread_mutex_unlock(&g->lock);
-	if (!atomic_load(&g->stop))
-		put_results(g, b);
-}
-
-/* B is searched: let it out, and those after it that wait for it only. */
-static void finish_locked(struct grep *g, struct batch *b)
-{
-	b->done = true;
-	if (g->putting)
-		return;
-	g->putting = true;
-	while (g->head < g->tail && g->line[g->head % GREP_LINE]->done) {
-		b = g->line[g->head % GREP_LINE];
-		pthread_mutex_unlock(&g->lock);
-		if (!atomic_load(&g->stop))
-			put_results(g, b);
-		pthread_mutex_lock(&g->lock);
-		if (!atomic_load(&g->stop) || b->fatal)
-			take_errors(g, b);
-		g->head++;
-		batch_free(b);
-		pthread_cond_broadcast(&g->moved);
-	}
-	g->putting = false;
-	pthread_cond_broadcast(&g->moved);
-}
-
-/* ---- Threads ---- */
-
-static void *searcher(void *arg)
-{
-	struct grep *g = arg;
-	struct search *s;
-	int r = search_new(g, &s);
-
-	pthread_mutex_lock(&g->lock);
-	while (r == 0) {
-		struct batch *b;
-
-		while (g->next == g->tail && !g->closed)
-			pthread_cond_wait(&g->more, &g->lock);
-		if (g->next == g->tail)
-			break;
-		b = g->line[g->next++ % GREP_LINE];
-		pthread_mutex_unlock(&g->lock);
-		search_batch(s, b);
-		pthread_mutex_lock(&g->lock);
-		finish_locked(g, b);
-	}
-	pthread_mutex_unlock(&g->lock);
-	if (r == 0)
-		search_free(s);
-	return NULL;
-}
-
-/* The walking thread's own help, where no other can be had. */
-static int search_here(struct grep *g)
-{
-	struct batch *b = g->line[g->next++ % GREP_LINE];
-
-	pthread_mutex_unlock(&g->lock);
-	search_batch(g->own, b);
-	pthread_mutex_lock(&g->lock);
-	finish_locked(g, b);
-	return 0;
-}
-
-static void need_thread(struct grep *g)
-{
-	if (g->n_threads < g->max_threads && g->tail - g->next > g->n_threads &&
-	    thread_start(&g->threads[g->n_threads], NULL, searcher, g) == 0)
-		g->n_threads++;
-}
-
-/* The batch that gathers goes into the line. 0, or -ECANCELED once nothing more is wanted. */
-static int push(struct grep *g)
-{
-	struct batch *b = TAKE(g->gathering);
-
-	if (!b)
-		return 0;
-	pthread_mutex_lock(&g->lock);
-	while (g->tail - g->head == GREP_LINE && !atomic_load(&g->stop)) {
-		if (g->next < g->tail)
-			search_here(g);
-		else
-			pthread_cond_wait(&g->moved, &g->lock);
-	}
-	bk_req_extend(&g->o->req.req, g->o->tree->deadline_ms);
-	if (atomic_load(&g->stop)) {
-		pthread_mutex_unlock(&g->lock);
-		batch_free(b);
-		return -ECANCELED;
-	}
-	b->number = g->tail;
-	g->line[g->tail++ % GREP_LINE] = b;
-	need_thread(g);
-	pthread_cond_signal(&g->more);
-	pthread_mutex_unlock(&g->lock);
-	return 0;
-}
-
-/* Search what is left here too, and wait until all is out. */
-static void end_threads(struct grep *g)
-{
-	pthread_mutex_lock(&g->lock);
-	g->closed = true;
-	pthread_cond_broadcast(&g->more);
-	while (g->next < g->tail)
-		search_here(g);
-	pthread_mutex_unlock(&g->lock);
-	for (unsigned i = 0; i < g->n_threads; i++)
-		pthread_join(g->threads[i], NULL);
-}
 
 /* ---- The walk ---- */
 
@@ -233,7 +19,7 @@ static int gather(struct grep *g, const struct scan_dir *d)
 	int r = 0;
 
 	if (b && (b->dir != d->place || b->n == GREP_BATCH || b->used > GREP_NAMES - NAME_MAX - 1))
-		r = push(g);
+		r = grep_push(g);
 	if (r == 0 && !g->gathering) {
 		g->gathering = batch_new(g, d->place, d->shown);
 		r = g->gathering ? 0 : -ENOMEM;
@@ -243,7 +29,8 @@ static int gather(struct grep *g, const struct scan_dir *d)
 
 static bool is_wanted(const struct grep *g, const struct scan_dir *d, const char *name)
 {
-	_cleanup_buf_ struct buf path = BUF_INIT(OPS_MAX_PATH);
+	_cleanup_buf_ struct buf dir = BUF_INIT(OPS_MAX_PATH), path = BUF_INIT(OPS_MAX_PATH);
+	const char *above = g->o->far ? g->o->far->below : "";
 	const char *below = d->shown + strlen(g->o->args.path);
 
 	if (!g->glob)
@@ -251,7 +38,8 @@ static bool is_wanted(const struct grep *g, const struct scan_dir *d, const char
 	if (!g->glob_paths)
 		return pattern_matches(g->glob, name);
 	below += strspn(below, "/");
-	return ops_join(&path, below, name, strlen(name)) == 0 &&
+	return ops_join(&dir, above, below, strlen(below)) == 0 &&
+	       ops_join(&path, dir.data, name, strlen(name)) == 0 &&
 	       pattern_matches(g->glob, path.data);
 }
 
@@ -277,27 +65,50 @@ static int take_file(void *ctx, const struct scan_dir *d, const struct ops_entry
 static int walk_failed(void *ctx, const char *shown, int r)
 {
 	struct grep *g = ctx;
-	int pushed = push(g);
+	int pushed = grep_push(g);
 
 	if (pushed < 0)
 		return pushed;
 	g->gathering = batch_new(g, NULL, shown);
 	if (!g->gathering)
 		return -ENOMEM;
-	grep_error(g->gathering, *shown ? shown : ".", r, NULL);
-	return push(g);
+	grep_error(g->gathering, shown, r);
+	return grep_push(g);
+}
+
+/* The results of a directory that is searched where it is are a batch as others are. */
+static int take_far(void *ctx, const struct scan_dir *d, struct bk_results *results)
+{
+	struct grep *g = ctx;
+	int r = grep_push(g);
+
+	if (r == 0)
+		g->gathering = batch_new(g, d->place, d->shown);
+	if (r < 0 || !g->gathering) {
+		bk_results_free(results);
+		return r < 0 ? r : -ENOMEM;
+	}
+	g->gathering->far = results;
+	return grep_push(g);
+}
+
+/* What is left of the walk, which ended with R, goes out. */
+static int end_walk(struct grep *g, int r)
+{
+	if (r == 0)
+		r = grep_push(g);
+	batch_free(TAKE(g->gathering));
+	grep_end_line(g);
+	return r == -ECANCELED ? 0 : r;
 }
 
 static int search_tree(struct grep *g, const struct ops_found *f)
 {
-	const struct scan_visitor visitor = {.ctx = g, .file = take_file, .failed = walk_failed};
-	int r = scan_tree(g->o, f->self, g->o->args.path, NULL, g->o->args.gitignore, &visitor);
+	const struct scan_visitor visitor = {
+	    .ctx = g, .file = take_file, .far = take_far, .kind = FAR_GREP, .failed = walk_failed};
 
-	if (r == 0)
-		r = push(g);
-	batch_free(TAKE(g->gathering));
-	end_threads(g);
-	return r == -ECANCELED ? 0 : r;
+	return end_walk(
+	    g, scan_tree(g->o, f->self, g->o->args.path, NULL, g->o->args.gitignore, &visitor));
 }
 
 /* A file that was named. */
@@ -310,13 +121,18 @@ static int search_file(struct grep *g, const struct ops_found *f)
 	g->line[0] = b;
 	g->tail = g->next = 1;
 	search_one(g->own, b, f->node, &f->st, g->o->args.path);
-	pthread_mutex_lock(&g->lock);
-	finish_locked(g, b);
-	pthread_mutex_unlock(&g->lock);
+	grep_finish(g, b);
 	return 0;
 }
 
 /* ---- Beginning and end ---- */
+
+enum grep_mode grep_mode(const struct ops_args *a)
+{
+	return !a->mode || strcmp(a->mode, "content") == 0 ? GREP_CONTENT
+	       : strcmp(a->mode, "files") == 0		   ? GREP_FILES
+							   : GREP_COUNT;
+}
 
 static int prepare(struct grep *g, struct err *err)
 {
@@ -325,9 +141,7 @@ static int prepare(struct grep *g, struct err *err)
 	int r = match_new(a->pattern, a->ignore_case, &g->match, err);
 
 	g->max = a->max;
-	g->mode = !a->mode || strcmp(a->mode, "content") == 0 ? GREP_CONTENT
-		  : strcmp(a->mode, "files") == 0	      ? GREP_FILES
-							      : GREP_COUNT;
+	g->mode = grep_mode(a);
 	g->max_threads = g->o->tree->threads ? g->o->tree->threads : cores > 0 ? cores : 1;
 	if (g->max_threads > MAX_THREADS)
 		g->max_threads = MAX_THREADS;
@@ -393,20 +207,21 @@ static int run(struct grep *g)
 	return report(g);
 }
 
-int ops_grep(struct ops *o)
+static struct grep *grep_new(struct ops *o)
 {
 	struct grep *g = calloc(1, sizeof(*g));
-	int status;
 
-	if (!g) {
-		ops_fail_errno(o, -ENOMEM);
-		return 2;
-	}
+	if (!g)
+		return NULL;
 	g->o = o;
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_cond_init(&g->more, NULL);
 	pthread_cond_init(&g->moved, NULL);
-	status = run(g);
+	return g;
+}
+
+static void grep_free(struct grep *g)
+{
 	search_free(g->own);
 	match_free(g->match);
 	pattern_free(g->glob);
@@ -414,5 +229,31 @@ int ops_grep(struct ops *o)
 	pthread_cond_destroy(&g->more);
 	pthread_mutex_destroy(&g->lock);
 	free(g);
+}
+
+int ops_grep(struct ops *o)
+{
+	struct grep *g = grep_new(o);
+	int status;
+
+	if (!g) {
+		ops_fail_errno(o, -ENOMEM);
+		return 2;
+	}
+	status = run(g);
+	grep_free(g);
 	return status;
+}
+
+int ops_grep_far(struct ops *o, struct scan_dir *d)
+{
+	struct grep *g = grep_new(o);
+	const struct scan_visitor v = {.ctx = g, .file = take_file, .failed = walk_failed};
+	int r = g ? prepare(g, NULL) : -ENOMEM;
+
+	if (r == 0)
+		r = end_walk(g, scan_from(o, d, o->args.gitignore, &v));
+	if (g)
+		grep_free(g);
+	return r;
 }

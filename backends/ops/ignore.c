@@ -16,6 +16,8 @@ struct ignore {
 	unsigned depth;
 	struct rule *rules;
 	size_t n;
+	char *text; /* that they are of */
+	size_t len;
 };
 
 /* Without blanks at its end that no backslash keeps. */
@@ -82,6 +84,10 @@ struct ignore *ignore_new(const struct ignore *parent, unsigned depth, const cha
 	for (size_t k = 0; k < len; k++)
 		lines += text[k] == '\n';
 	i->rules = calloc(lines, sizeof(*i->rules));
+	i->text = malloc(len + 1);
+	if (i->text)
+		memcpy(i->text, text, len);
+	i->len = len;
 	for (size_t at = 0; at < len && i->rules && r == 0;) {
 		const char *end = memchr(text + at, '\n', len - at);
 		size_t n = (end ? (size_t)(end - text) : len) - at;
@@ -91,7 +97,7 @@ struct ignore *ignore_new(const struct ignore *parent, unsigned depth, const cha
 		i->n += rule->name || rule->pattern;
 		at += n + 1;
 	}
-	if (!i->rules || r < 0) {
+	if (!i->rules || !i->text || r < 0) {
 		ignore_free(i);
 		return NULL;
 	}
@@ -105,7 +111,17 @@ void ignore_free(struct ignore *i)
 	for (size_t k = 0; k < i->n; k++)
 		rule_done(&i->rules[k]);
 	free(i->rules);
+	free(i->text);
 	free(i);
+}
+
+const struct ignore *ignore_source(const struct ignore *i, unsigned *ret_depth,
+				   const char **ret_text, size_t *ret_len)
+{
+	*ret_depth = i->depth;
+	*ret_text = i->text;
+	*ret_len = i->len;
+	return i->parent;
 }
 
 bool ignore_matches(const struct ignore *i, const char *path, bool is_dir)

@@ -16,6 +16,10 @@ struct ignore *ignore_new(const struct ignore *parent, unsigned depth, const cha
 			  size_t len);
 void ignore_free(struct ignore *i); /* not its parent; takes NULL */
 
+/* What I was made of; returns its parent. The text is I's. */
+const struct ignore *ignore_source(const struct ignore *i, unsigned *ret_depth,
+				   const char **ret_text, size_t *ret_len);
+
 /* Whether PATH ("a/b/c", from the beginning of all paths) is ignored by what its directory knows,
  * I. */
 bool ignore_matches(const struct ignore *i, const char *path, bool is_dir);

@@ -12,7 +12,7 @@
 #define OPS_MAX_LINKS 40	 /* symlinks on the way of one path, as the kernel's */
 #define OPS_MAX_PATH (64 * 1024) /* of one path, in output */
 
-/* ---- The running operation: ops.c ---- */
+/* ---- The running operation: running.c ---- */
 
 struct ops_args {
 	char *at, *path;
@@ -30,19 +30,35 @@ struct ops_req {
 	struct ops_req *prev, *next; /* guarded by ops.lock */
 };
 
+/* A search at its far end: results are records (far_wire.h), and paths begin at its directory. */
+struct ops_far {
+	const char *below;  /* that directory, from where paths of `glob` begin; "" or "a/b" */
+	const char *hidden; /* struct bk_search's */
+	bool stats;	    /* attributes are wanted */
+	bool whole_lines;   /* else what is shown of them */
+};
+
 struct ops {
 	const struct ops_tree *tree;
 	const struct ops_who *who;
 	const struct ops_io *io;
+	bool root; /* the caller may all */
 	const struct operation *operation;
 	struct ops_args args;
-	struct ops_req req; /* of the thread that runs it */
-	struct buf out;	    /* results that have not gone on yet */
+	const struct ops_far *far;  /* NULL: at this end */
+	struct ops_req req;	    /* of the thread that runs it */
+	struct buf out;		    /* results that have not gone on yet */
+	atomic_uint_fast64_t steps; /* done so far: it grows while there is progress */
 
 	pthread_mutex_t lock; /* guards both below */
 	bool cancelled;
 	struct ops_req *reqs;
 };
+
+/* What is not given is zeroed, or the caller's to set. */
+void ops_init(struct ops *o, const struct ops_tree *tree, const struct ops_who *who,
+	      const struct ops_io *io);
+void ops_done(struct ops *o);
 
 void ops_req_init(struct ops *o, struct ops_req *r);
 void ops_req_done(struct ops_req *r);
@@ -75,9 +91,14 @@ void ops_time(const struct timespec *t, char ret[40]);
 
 /* ---- Permissions: access.c ---- */
 
+struct ops_place;
+
 /* Whether the caller may do WANT (R_OK, W_OK, X_OK) with a file of ST: 0 or -EACCES, as the kernel
  * with default_permissions. */
 int ops_may(const struct ops *o, const struct stat *st, int want);
+/* Whether what is below DIR may be searched at its far end, which knows modes as ops_may does and
+ * no other rule: false where one may forbid anything there. It is walked here, then. */
+bool ops_may_far(const struct ops *o, const struct ops_place *dir);
 /* Whether it may use the mount at all, and reach it: 0 or -EACCES. */
 int ops_may_enter(const struct ops *o);
 /* Whether it may put another file in the place of FILE (NULL: none is there) in a directory of DIR.
@@ -150,7 +171,7 @@ void ops_list_done(struct ops_list *l);
 int ops_open(struct ops *o, struct ops_req *req, struct bk_node *node, const struct stat *st,
 	     struct bk_file **ret);
 
-/* ---- Entries of listings: ls.c ---- */
+/* ---- Entries of listings: look.c ---- */
 
 /* One entry as a line, or as an object of a list in JSON (FIRST: no comma before it). PATH is
  * shown; OWN are the attributes of the name, ST of what it leads to. */
@@ -168,6 +189,11 @@ int ops_write(struct ops *o);
 int ops_edit(struct ops *o);
 int ops_ls(struct ops *o);
 int ops_glob(struct ops *o);
+struct scan_dir;
+/* At the far end: what matches below D, as records. 0 or -errno. */
+int ops_glob_far(struct ops *o, struct scan_dir *d);
+/* Whether files come by time. */
+bool ops_by_time(const struct ops_args *a);
 int ops_grep(struct ops *o);
 
 #endif

@@ -1,13 +1,10 @@
 /*
- * An operation's life: its arguments by a table, cancellation that reaches every thread of it, its
- * output.
+ * The operations by name, and their arguments by a table.
  */
 #include "internal.h"
 
 #include "base/options.h"
 
-#include <limits.h>
-#include <stdarg.h>
 #include <string.h>
 
 DEFINE_CLEANUP(cJSON *, cJSON_Delete)
@@ -77,141 +74,6 @@ bool ops_known(const char *name)
 	return find_operation(name) != NULL;
 }
 
-/* ---- Cancelling ---- */
-
-void ops_req_init(struct ops *o, struct ops_req *r)
-{
-	const struct ops_who *w = o->who;
-
-	bk_req_init(&r->req, w->uid, w->gid, w->pid, o->tree->deadline_ms);
-	r->ops = o;
-	r->prev = NULL;
-	pthread_mutex_lock(&o->lock);
-	r->next = o->reqs;
-	if (r->next)
-		r->next->prev = r;
-	o->reqs = r;
-	if (o->cancelled)
-		bk_req_cancel(&r->req);
-	pthread_mutex_unlock(&o->lock);
-}
-
-void ops_req_done(struct ops_req *r)
-{
-	struct ops *o = r->ops;
-
-	pthread_mutex_lock(&o->lock);
-	if (r->prev)
-		r->prev->next = r->next;
-	else
-		o->reqs = r->next;
-	if (r->next)
-		r->next->prev = r->prev;
-	pthread_mutex_unlock(&o->lock);
-	bk_req_done(&r->req);
-}
-
-void ops_cancel(struct ops *o)
-{
-	pthread_mutex_lock(&o->lock);
-	o->cancelled = true;
-	for (struct ops_req *r = o->reqs; r; r = r->next)
-		bk_req_cancel(&r->req);
-	pthread_mutex_unlock(&o->lock);
-}
-
-int ops_step(struct ops_req *r)
-{
-	int ret = bk_req_check(&r->req);
-
-	if (ret == 0)
-		bk_req_extend(&r->req, r->ops->tree->deadline_ms);
-	return ret;
-}
-
-/* ---- Output ---- */
-
-int ops_flush(struct ops *o)
-{
-	int r = 0;
-
-	if (o->out.len > 0)
-		r = o->io->write(o->io->ctx, 1, o->out.data, o->out.len);
-	buf_consume(&o->out, o->out.len);
-	/* Waiting for the caller is no lack of progress. */
-	bk_req_extend(&o->req.req, o->tree->deadline_ms);
-	return r;
-}
-
-int ops_put(struct ops *o, const void *data, size_t len)
-{
-	int r = 0;
-
-	if (o->out.len + len > OPS_BUFFER)
-		r = ops_flush(o);
-	if (r == 0 && len > OPS_BUFFER)
-		return o->io->write(o->io->ctx, 1, data, len);
-	return r < 0 ? r : buf_add(&o->out, data, len);
-}
-
-int ops_puts(struct ops *o, const char *s)
-{
-	return ops_put(o, s, strlen(s));
-}
-
-void ops_say(struct ops *o, const char *text)
-{
-	_cleanup_buf_ struct buf line = BUF_INIT(OPS_MAX_PATH + 4096);
-
-	if (ops_flush(o) == 0 && buf_addf(&line, "%s\n", text) == 0)
-		(void)o->io->write(o->io->ctx, 2, line.data, line.len);
-}
-
-int ops_fail(struct ops *o, const char *fmt, ...)
-{
-	_cleanup_buf_ struct buf out = BUF_INIT(SIZE_MAX / 2);
-	_cleanup_free_ char *text = NULL;
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vasprintf(&text, fmt, ap);
-	va_end(ap);
-	if (n < 0) {
-		text = NULL;
-		return 1;
-	}
-	if (!o->args.json) {
-		ops_say(o, text);
-		return 1;
-	}
-	if (buf_adds(&out, "{\"error\": ") == 0 && ops_json_string(&out, text, n) == 0 &&
-	    buf_adds(&out, "}\n") == 0)
-		(void)ops_put(o, out.data, out.len);
-	return 1;
-}
-
-int ops_fail_errno(struct ops *o, int r)
-{
-	const char *path = o->args.path;
-
-	switch (r) {
-	case -EINTR:
-	case -EPIPE: /* nobody is there to read it */
-		return 1;
-	case -EXDEV:
-		return ops_fail(o, "Error: '%s' is outside the mount %s", path,
-				*o->tree->mountpoint ? o->tree->mountpoint : "/");
-	case -ENXIO:
-		return ops_fail(o, "Error: '%s' is not a regular file", path);
-	case -ETIMEDOUT:
-		return ops_fail(o, "Error: '%s': no progress for %llu ms", path,
-				(unsigned long long)o->tree->deadline_ms);
-	default:
-		return ops_fail(o, "Error: '%s': %s", path, strerror(-r));
-	}
-}
-
 /* ---- Beginning and end ---- */
 
 static int parse(struct ops *o, const cJSON *request, struct err *err)
@@ -242,14 +104,9 @@ int ops_new(const struct ops_tree *tree, const struct ops_who *who, const struct
 
 	if (!o)
 		return -ENOMEM;
-	o->tree = tree;
-	o->who = who;
-	o->io = io;
+	ops_init(o, tree, who, io);
 	o->args.limit = UINT64_MAX;
 	o->args.umask = 022;
-	o->out = BUF_INIT(OPS_BUFFER);
-	pthread_mutex_init(&o->lock, NULL);
-	ops_req_init(o, &o->req);
 	o->operation = find_operation(cJSON_IsString(name) ? name->valuestring : "");
 	r = o->operation ? parse(o, request, err) : err_set(err, -EINVAL, "unknown operation");
 	if (r < 0) {
@@ -273,10 +130,8 @@ void ops_free(struct ops *o)
 {
 	if (!o)
 		return;
-	ops_req_done(&o->req);
 	if (o->operation)
 		options_free(o->operation->args, &o->args);
-	buf_done(&o->out);
-	pthread_mutex_destroy(&o->lock);
+	ops_done(o);
 	free(o);
 }

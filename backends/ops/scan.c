@@ -1,6 +1,8 @@
 /* See scan.h. */
 #include "scan.h"
 
+#include "far.h"
+
 #include <dirent.h>
 #include <string.h>
 
@@ -14,18 +16,12 @@ struct scan {
 
 /* ---- .gitignore ---- */
 
-/* The content of NAME in PLACE in OUT; what cannot be read ignores nothing. -EINTR, -ENOMEM. */
-static int load(struct ops *o, struct ops_place *place, const char *name, struct buf *out)
+/* All of FILE in OUT; what cannot be read ignores nothing. -EINTR, -ENOMEM. */
+static int load(struct ops *o, struct bk_file *file, struct buf *out)
 {
-	_cleanup_found_ struct ops_found f = {0};
-	struct bk_file *file;
 	ssize_t n;
-	int r = ops_resolve(o, &o->req, place, name, false, &f);
+	int r;
 
-	if (r == 0 && f.node)
-		r = ops_open(o, &o->req, f.node, &f.st, &file);
-	if (r < 0 || !f.node)
-		return r == -EINTR || r == -ENOMEM ? r : 0;
 	*out = BUF_INIT(MAX_IGNORE_FILE);
 	do {
 		r = ops_step(&o->req);
@@ -35,20 +31,57 @@ static int load(struct ops *o, struct ops_place *place, const char *name, struct
 		if (n > 0)
 			out->len += n;
 	} while (n == 16384);
-	bk_release(file);
 	return n == -EINTR || n == -ENOMEM ? (int)n : 0;
 }
 
-/* The rules of file NAME in PLACE added to PARENT's: *RET is PARENT or new (*RET_OWN too). */
+/* NAME of PLACE, which is no link: git follows none either. */
+static int open_here(struct ops *o, struct ops_place *place, const char *name, struct bk_file **ret)
+{
+	struct bk_file *file;
+	struct stat st;
+	int r = ops_may(o, &place->st, X_OK);
+
+	if (r == 0)
+		r = bk_peek(&o->req.req, place->node, name, &file, &st);
+	if (r < 0)
+		return r;
+	r = ops_may(o, &st, R_OK);
+	if (r < 0)
+		bk_release(file);
+	else
+		*ret = file;
+	return r;
+}
+
+static int open_below(struct ops *o, struct ops_place *place, const char *path,
+		      struct bk_file **ret)
+{
+	_cleanup_found_ struct ops_found f = {0};
+	int r = ops_resolve(o, &o->req, place, path, false, &f);
+
+	if (r == 0 && !f.node)
+		r = -ENOENT;
+	return r < 0 ? r : ops_open(o, &o->req, f.node, &f.st, ret);
+}
+
+/* The rules of file NAME in PLACE, or below it, added to PARENT's: *RET is PARENT or new (*RET_OWN
+ * too). */
 static int add_rules(struct ops *o, struct ops_place *place, const char *name, unsigned depth,
 		     const struct ignore *parent, const struct ignore **ret,
 		     struct ignore **ret_own)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(0);
-	int r = load(o, place, name, &text);
+	struct bk_file *file = NULL;
+	int r = strchr(name, '/') ? open_below(o, place, name, &file)
+				  : open_here(o, place, name, &file);
 
 	*ret = parent;
 	*ret_own = NULL;
+	if (r == 0)
+		r = load(o, file, &text);
+	else if (r != -EINTR && r != -ENOMEM)
+		r = 0;
+	bk_release(file);
 	if (r < 0 || text.len == 0)
 		return r;
 	*ret_own = ignore_new(parent, depth, text.data, text.len);
@@ -135,12 +168,28 @@ static int go_into(struct scan *s, const struct scan_dir *d, const char *name, v
 	return r;
 }
 
+/* Whether NAME is one that the far end of D is not to go into. */
+static bool is_hidden(const struct scan *s, const struct scan_dir *d, const char *name)
+{
+	const char *hidden = s->o->far && !d->parent ? s->o->far->hidden : NULL;
+	size_t n = strlen(name);
+
+	for (; hidden && *hidden; hidden += strspn(hidden, "/")) {
+		size_t k = strcspn(hidden, "/");
+
+		if (k == n && memcmp(hidden, name, n) == 0)
+			return true;
+		hidden += k;
+	}
+	return false;
+}
+
 static int take_entry(struct scan *s, const struct scan_dir *d, const struct ops_entry *e)
 {
 	void *state = NULL;
 	int r;
 
-	if (is_ignored(s, d, e))
+	if (is_ignored(s, d, e) || (e->type == DT_DIR && is_hidden(s, d, e->name)))
 		return 0;
 	if (e->type != DT_DIR)
 		return s->v->file(s->v->ctx, d, e);
@@ -153,7 +202,22 @@ static int take_entry(struct scan *s, const struct scan_dir *d, const struct ops
 	return r;
 }
 
-static int scan_dir(struct scan *s, struct scan_dir *d)
+/* 1: D is searched where it is. 0: it is to be walked. */
+static int search_far(struct scan *s, const struct scan_dir *d)
+{
+	struct bk_results *results;
+	int r;
+
+	if (!s->v->far || !ops_may_far(s->o, d->place))
+		return 0;
+	r = far_begin(s->o, s->v->kind, d, &results);
+	if (r == -EOPNOTSUPP)
+		return 0;
+	r = r < 0 ? failed(s, d->shown, r) : s->v->far(s->v->ctx, d, results);
+	return r < 0 ? r : 1;
+}
+
+static int walk(struct scan *s, struct scan_dir *d)
 {
 	struct ignore *own = NULL;
 	struct ops_list list;
@@ -171,6 +235,20 @@ static int scan_dir(struct scan *s, struct scan_dir *d)
 	ops_list_done(&list);
 	ignore_free(own);
 	return r;
+}
+
+static int scan_dir(struct scan *s, struct scan_dir *d)
+{
+	int r = search_far(s, d);
+
+	return r == 0 ? walk(s, d) : r < 0 ? r : 0;
+}
+
+int scan_from(struct ops *o, struct scan_dir *d, bool gitignore, const struct scan_visitor *visitor)
+{
+	struct scan s = {.o = o, .gitignore = gitignore, .v = visitor};
+
+	return scan_dir(&s, d);
 }
 
 /* ---- Above the beginning ---- */
@@ -212,7 +290,6 @@ static int inherit(struct ops *o, struct ops_place *top, struct ops_place *place
 int scan_tree(struct ops *o, struct ops_place *base, const char *shown, void *state, bool gitignore,
 	      const struct scan_visitor *visitor)
 {
-	struct scan s = {.o = o, .gitignore = gitignore, .v = visitor};
 	struct scan_dir d = {.place = base, .shown = shown, .state = state};
 	_cleanup_free_ struct ignore **own = NULL;
 	_cleanup_buf_ struct buf path = BUF_INIT(OPS_MAX_PATH);
@@ -229,7 +306,7 @@ int scan_tree(struct ops *o, struct ops_place *base, const char *shown, void *st
 	}
 	d.path = path.data ? path.data : (char *)"";
 	if (r == 0)
-		r = scan_dir(&s, &d);
+		r = scan_from(o, &d, gitignore, visitor);
 	while (n > 0)
 		ignore_free(own[--n]);
 	return r;

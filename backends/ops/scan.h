@@ -6,6 +6,7 @@
 #ifndef AIB_OPS_SCAN_H
 #define AIB_OPS_SCAN_H
 
+#include "far_wire.h"
 #include "ignore.h"
 #include "internal.h"
 
@@ -30,12 +31,22 @@ struct scan_visitor {
 	int (*enter)(void *ctx, const struct scan_dir *dir, const char *name, void **ret_state);
 	/* What was made by enter; may be NULL. */
 	void (*leave)(void *state);
+	/*
+	 * The directory is searched where it is, for KIND: what RESULTS (taken) tell takes the
+	 * place of its walk. 0 or -errno. NULL: all is walked here.
+	 */
+	int (*far)(void *ctx, const struct scan_dir *dir, struct bk_results *results);
+	enum far_kind kind;
 	/* A directory that cannot be read, and why. 0 to go on. */
 	int (*failed)(void *ctx, const char *shown, int r);
 };
 
 /* Of BASE, shown as SHOWN. 0 or -errno. */
 int scan_tree(struct ops *o, struct ops_place *base, const char *shown, void *state, bool gitignore,
+	      const struct scan_visitor *visitor);
+
+/* The same from D on, which knows its place, paths, depth, rules and state. */
+int scan_from(struct ops *o, struct scan_dir *d, bool gitignore,
 	      const struct scan_visitor *visitor);
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * One file after the other, in pieces of whole lines. A thread keeps its buffer from file to file.
  */
+#include "far.h"
 #include "grep.h"
 
 #include <string.h>
@@ -71,52 +72,22 @@ static int end_result(struct search *s, struct batch *b)
 	return r;
 }
 
-/* A path, or what stands for one where it is JSON. */
-static int put_path(struct search *s, struct file *f)
+static int put_line(struct search *s, struct batch *b, const char *path, uint64_t line,
+		    const char *text, size_t len)
 {
-	struct buf *out = &f->batch->out;
-	int r;
+	int r = grep_put_line(b, path, line, text, len);
 
-	if (!s->grep->o->args.json)
-		return buf_adds(out, f->path);
-	r = buf_adds(out, ",\n{\"path\": ");
-	return r < 0 ? r : ops_json_string(out, f->path, strlen(f->path));
+	return r < 0 ? r : end_result(s, b);
 }
 
-static int put_line(struct search *s, struct file *f, const char *text, size_t len)
+static int put_file(struct search *s, struct batch *b, const char *path, uint64_t matches)
 {
-	struct buf *out = &f->batch->out;
-	unsigned long long line = f->line;
-	bool json = s->grep->o->args.json;
-	int r = put_path(s, f);
-
-	if (r == 0)
-		r = buf_addf(out, json ? ", \"line_number\": %llu, \"line\": " : ":%llu:", line);
-	if (r == 0 && json)
-		r = ops_json_string(out, text, len);
-	else if (r == 0)
-		r = buf_add(out, text, len > GREP_SHOWN ? GREP_SHOWN : len);
-	if (r == 0)
-		r = buf_adds(out, json ? "}" : "\n");
-	return r < 0 ? r : end_result(s, f->batch);
-}
-
-/* What is known at the file's end. */
-static int put_file(struct search *s, struct file *f)
-{
-	struct buf *out = &f->batch->out;
-	bool json = s->grep->o->args.json;
 	int r;
 
-	if (s->grep->mode == GREP_CONTENT || f->matches == 0)
+	if (s->grep->mode == GREP_CONTENT || matches == 0)
 		return 0;
-	r = put_path(s, f);
-	if (r == 0 && s->grep->mode == GREP_COUNT)
-		r = buf_addf(out, json ? ", \"count\": %llu" : ":%llu",
-			     (unsigned long long)f->matches);
-	if (r == 0)
-		r = buf_adds(out, json ? "}" : "\n");
-	return r < 0 ? r : end_result(s, f->batch);
+	r = grep_put_file(b, path, matches);
+	return r < 0 ? r : end_result(s, b);
 }
 
 /* ---- Text ---- */
@@ -152,7 +123,7 @@ static int search_text(struct search *s, struct file *f, const char *text, size_
 		if (numbers) {
 			f->line += count_lines(text + counted, start - counted) + 1;
 			counted = end < len ? end + 1 : len;
-			r = put_line(s, f, text + start, end - start);
+			r = put_line(s, f->batch, f->path, f->line, text + start, end - start);
 		}
 		from = end + 1;
 		f->enough = is_enough(s, f);
@@ -219,22 +190,6 @@ static int search_pieces(struct search *s, struct file *f, struct bk_file *file,
 	return r;
 }
 
-static const char *in_words(int r)
-{
-	switch (r) {
-	case -EMSGSIZE:
-		return "a line is longer than 8 MiB";
-	case -EOVERFLOW:
-		return "the pattern takes too many steps (match limit)";
-	case -ETIMEDOUT:
-		return "no progress within the deadline";
-	case -ENXIO:
-		return "not a regular file";
-	default:
-		return NULL;
-	}
-}
-
 /* FILE of PATH; where R says that it could not be opened, that. */
 static void search_open(struct search *s, struct batch *b, struct bk_file *file,
 			const struct stat *st, const char *path, int r)
@@ -244,11 +199,11 @@ static void search_open(struct search *s, struct batch *b, struct bk_file *file,
 	if (r == 0)
 		r = search_pieces(s, &f, file, file->direct_io ? 0 : st->st_size);
 	if (r == 0)
-		r = put_file(s, &f);
+		r = put_file(s, b, path, f.matches);
 	if (r == -ETIMEDOUT)
 		bk_req_extend(&s->req.req, s->grep->o->tree->deadline_ms);
 	if (r < 0)
-		grep_error(b, path, r, in_words(r));
+		grep_error(b, path, r);
 }
 
 void search_one(struct search *s, struct batch *b, struct bk_node *node, const struct stat *st,
@@ -283,12 +238,55 @@ static void search_name(struct search *s, struct batch *b, const char *name)
 	bk_release(file);
 }
 
+/* ---- What is found at the far end ---- */
+
+static int put_record(struct search *s, struct batch *b, const struct far_record *x)
+{
+	_cleanup_buf_ struct buf path = BUF_INIT(2 * OPS_MAX_PATH);
+	int r = ops_join(&path, b->shown, x->path, x->path_len);
+
+	if (r < 0)
+		return r;
+	if (x->kind == FAR_ERROR) {
+		grep_tell(b, path.data, -(int)x->number);
+		return 0;
+	}
+	if ((x->kind == FAR_LINE) != (s->grep->mode == GREP_CONTENT))
+		return -EPROTO;
+	return x->kind == FAR_LINE ? put_line(s, b, path.data, x->number, x->text, x->text_len)
+				   : put_file(s, b, path.data, x->number);
+}
+
+static void search_far(struct search *s, struct batch *b)
+{
+	struct far_reader f = {.results = b->far, .kind = FAR_GREP};
+	const struct grep *g = s->grep;
+	struct far_record x;
+	int r = 1;
+
+	while (r > 0 && !atomic_load(&g->stop) && !(g->max && b->results > g->max)) {
+		r = far_next(&s->req, &f, &x);
+		if (r > 0) {
+			int put = put_record(s, b, &x);
+
+			r = put < 0 ? put : 1;
+		}
+	}
+	far_reader_done(&f);
+	if (r == -EINTR || r == -ENOMEM)
+		grep_error(b, b->shown, r);
+	else if (r < 0)
+		grep_tell(b, b->shown, r);
+}
+
 void search_batch(struct search *s, struct batch *b)
 {
 	const char *name = b->names;
 
 	/* It may have waited for long. */
 	bk_req_extend(&s->req.req, s->grep->o->tree->deadline_ms);
+	if (b->far)
+		search_far(s, b);
 	for (unsigned i = 0; i < b->n && !atomic_load(&s->grep->stop) && !b->fatal; i++) {
 		if (s->grep->max && b->results > s->grep->max)
 			return;

@@ -305,7 +305,7 @@ int remote_call_plain(struct remote *r, struct bk_req *req, enum remote_op op, s
 /* Nobody waits for M any more: what it gave goes back. */
 static void drop_answer(struct remote *r, enum remote_op op, const struct remote_msg *m)
 {
-	const struct remote_msg release = {.file = m->file, .dir = m->dir};
+	const struct remote_msg release = {.file = m->file, .dir = m->dir, .search = m->search};
 
 	if (m->node)
 		remote_conn_forget(r, m->node, 1);
@@ -313,6 +313,8 @@ static void drop_answer(struct remote *r, enum remote_op op, const struct remote
 		remote_conn_send(r, REMOTE_RELEASE, 0, &release);
 	if (m->dir)
 		remote_conn_send(r, REMOTE_RELEASEDIR, 0, &release);
+	if (m->search)
+		remote_conn_send(r, REMOTE_END_SEARCH, 0, &release);
 	if (op == REMOTE_OPENDIR || op == REMOTE_READDIR)
 		remote_drop_entries(r, m);
 }

@@ -13,6 +13,12 @@ static int answer_node(struct server_call *c, int r, struct bk_node *node)
 	return r < 0 ? r : serve_node_id(c->s, node, &c->out.node);
 }
 
+static int answer_file(struct server_call *c, struct bk_file *file)
+{
+	return serve_file_id(c->s, &(struct server_file){.kind = SERVER_FILE, .file = file},
+			     &c->out.file);
+}
+
 static struct bk_file *open_file(struct server_call *c)
 {
 	return c->file ? c->file->file : NULL;
@@ -31,6 +37,8 @@ static int call_hello(struct server_call *c)
 	c->out.flags = bk->ops->flush ? REMOTE_HAS_FLUSH : 0;
 	if (c->s->passes_fds)
 		c->out.flags |= REMOTE_CAN_PASS_FDS | (c->s->conf.exec ? REMOTE_CAN_EXEC : 0);
+	if (c->s->searches)
+		c->out.flags |= REMOTE_CAN_SEARCH;
 	c->out.inflight = c->s->inflight;
 	r = bk_getattr(&c->req, root, NULL, &c->out.st);
 	if (r < 0)
@@ -185,7 +193,7 @@ static int call_open(struct server_call *c)
 	if (r < 0)
 		return r;
 	answer_fd(c, file);
-	return serve_file_id(c->s, file, false, &c->out.file);
+	return answer_file(c, file);
 }
 
 static int call_create(struct server_call *c)
@@ -203,7 +211,7 @@ static int call_create(struct server_call *c)
 		bk_release(file);
 		return r;
 	}
-	r = serve_file_id(c->s, file, false, &c->out.file);
+	r = answer_file(c, file);
 	if (r < 0)
 		(void)serve_forget(c->s, &(struct remote_forget){c->out.node, 1});
 	return r;
@@ -362,7 +370,8 @@ static int call_opendir(struct server_call *c)
 	/* Who asks for the listing itself is told what is wrong with it. */
 	if (is_small(c, file))
 		(void)list(c, file, 0);
-	r = serve_file_id(c->s, file, true, &c->out.dir);
+	r = serve_file_id(c->s, &(struct server_file){.kind = SERVER_DIR, .file = file},
+			  &c->out.dir);
 	if (r < 0)
 		forget_listed(c);
 	return r;
@@ -403,6 +412,8 @@ static int (*const calls[REMOTE_N_OPS])(struct server_call *) = {
     [REMOTE_READDIR] = call_readdir,
     [REMOTE_FSYNCDIR] = call_fsyncdir,
     [REMOTE_EXEC] = serve_exec,
+    [REMOTE_SEARCH] = serve_search,
+    [REMOTE_RESULTS] = serve_results,
 };
 
 int serve_run(struct server_call *c)

@@ -9,7 +9,7 @@
 
 static int check_hello(const struct remote *r, const struct remote_msg *m)
 {
-	uint32_t flags = REMOTE_HAS_FLUSH;
+	uint32_t flags = REMOTE_HAS_FLUSH | REMOTE_CAN_SEARCH;
 
 	if (r->stream.takes_fds)
 		flags |= REMOTE_CAN_PASS_FDS;
@@ -30,7 +30,7 @@ static int say_hello(struct bk_req *req, struct remote *r)
 	struct remote_msg m = {
 	    .magic = REMOTE_MAGIC,
 	    .version = REMOTE_VERSION,
-	    .flags = r->stream.takes_fds ? REMOTE_CAN_PASS_FDS : 0,
+	    .flags = REMOTE_CAN_SEARCH | (r->stream.takes_fds ? REMOTE_CAN_PASS_FDS : 0),
 	    .inflight = CLIENT_SLOTS,
 	};
 	struct bk_node *root;
@@ -47,6 +47,7 @@ static int say_hello(struct bk_req *req, struct remote *r)
 	r->bk.root_ino = a.msg.st.st_ino;
 	r->passes_fds = a.msg.flags & REMOTE_CAN_PASS_FDS;
 	r->can_exec = a.msg.flags & REMOTE_CAN_EXEC;
+	r->can_search = a.msg.flags & REMOTE_CAN_SEARCH;
 	if (a.msg.flags & REMOTE_HAS_FLUSH)
 		r->bk.ops = &remote_flush_ops;
 	pthread_mutex_lock(&r->lock);
@@ -135,7 +136,7 @@ void remote_changed(struct bk *bk)
 	.create = remote_create, .read = remote_read, .write = remote_write,                       \
 	.fsync = remote_fsync, .release = remote_release, .lseek = remote_lseek,                   \
 	.fallocate = remote_fallocate, .backing_fd = remote_backing_fd, .opendir = remote_opendir, \
-	.readdir = remote_readdir, .fsyncdir = remote_fsyncdir
+	.readdir = remote_readdir, .fsyncdir = remote_fsyncdir, .search = remote_search
 
 static const struct bk_ops remote_ops = {REMOTE_OPS};
 /* Only where close(2) has something to tell there is it worth a request. */

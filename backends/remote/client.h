@@ -60,7 +60,7 @@ struct remote {
 	struct bk bk;
 	struct remote_conf conf;
 	struct remote_stream stream;
-	bool passes_fds, can_exec; /* as the hello said */
+	bool passes_fds, can_exec, can_search; /* as the hello said */
 	struct remote_node *root;
 	atomic_uint_fast64_t epoch; /* moves with every change that goes through here */
 
@@ -172,7 +172,7 @@ int remote_readdir(struct bk_req *, struct bk_file *, uint64_t, bk_fill_fn, void
 int remote_fsyncdir(struct bk_req *, struct bk_file *, bool);
 void remote_dir_release(struct bk_file *);
 
-/* ---- names.c, attr.c, file.c: the slots ---- */
+/* ---- names.c, attr.c, file.c, search.c: the slots ---- */
 
 int remote_lookup(struct bk_req *, struct bk_node *, const char *, struct bk_node **,
 		  struct stat *);
@@ -210,5 +210,8 @@ void remote_release(struct bk_file *);
 off_t remote_lseek(struct bk_req *, struct bk_file *, off_t, int);
 int remote_fallocate(struct bk_req *, struct bk_file *, int, off_t, off_t);
 int remote_backing_fd(struct bk_file *);
+
+int remote_search(struct bk_req *, struct bk_node *, const struct bk_search *,
+		  struct bk_results **);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * What the client holds of the served backend: nodes, each with how often it was told of, and open
- * files. A node's number is its index here (bk_node.front), so that the same file has the same id.
+ * What the client holds of the served backend: nodes, each with how often it was told of, open
+ * files and searches. A node's number is its index here (bk_node.front), so that the same file has
+ * the same id.
  */
 #include "server.h"
 
@@ -82,20 +83,27 @@ int serve_forget_all(struct server *s, const struct remote_msg *m)
 
 /* ---- Open files ---- */
 
-int serve_file_id(struct server *s, struct bk_file *file, bool dir, uint64_t *ret_id)
+static void close_opened(const struct server_file *f)
+{
+	bk_results_free(f->results);
+	bk_release(f->file);
+}
+
+int serve_file_id(struct server *s, const struct server_file *opened, uint64_t *ret_id)
 {
 	struct server_file *f = malloc(sizeof(*f));
 	int r = -ENOMEM;
 
 	if (f) {
-		*f = (struct server_file){.file = file, .refs = 1, .dir = dir};
+		*f = *opened;
+		f->refs = 1;
 		pthread_mutex_lock(&s->lock);
 		r = ids_add(&s->files, f, ret_id);
 		pthread_mutex_unlock(&s->lock);
 	}
 	if (r < 0) {
 		free(f);
-		bk_release(file);
+		close_opened(opened);
 	}
 	return r;
 }
@@ -111,7 +119,7 @@ static void file_unref(struct server *s, struct server_file *f)
 	pthread_mutex_unlock(&s->lock);
 	if (!last)
 		return;
-	bk_release(f->file);
+	close_opened(f);
 	free(f);
 }
 
@@ -124,12 +132,12 @@ static struct bk_node *node_locked(struct server *s, uint64_t id)
 	return e ? bk_node_ref(e->ptr) : NULL;
 }
 
-static struct server_file *file_locked(struct server *s, uint64_t id, bool dir)
+static struct server_file *file_locked(struct server *s, uint64_t id, enum server_file_kind kind)
 {
 	struct ids_entry *e = ids_find(&s->files, id);
 	struct server_file *f = e ? e->ptr : NULL;
 
-	if (!f || f->dir != dir)
+	if (!f || f->kind != kind)
 		return NULL;
 	f->refs++;
 	return f;
@@ -145,7 +153,10 @@ static void find_locked(struct server_call *c, uint64_t file)
 	if (m->node2)
 		c->node2 = node_locked(s, m->node2);
 	if (file)
-		c->file = file_locked(s, file, !m->file);
+		c->file = file_locked(s, file,
+				      m->file  ? SERVER_FILE
+				      : m->dir ? SERVER_DIR
+					       : SERVER_SEARCH);
 	if (c->file && !remote_has_answer(c->head.op)) {
 		ids_remove(&s->files, file);
 		c->file->refs--;
@@ -155,7 +166,7 @@ static void find_locked(struct server_call *c, uint64_t file)
 int serve_resolve(struct server_call *c)
 {
 	const struct remote_msg *m = &c->in;
-	uint64_t file = m->file ? m->file : m->dir;
+	uint64_t file = m->file ? m->file : m->dir ? m->dir : m->search;
 
 	if (m->file && m->dir)
 		return -EPROTO;

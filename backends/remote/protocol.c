@@ -60,6 +60,7 @@ const struct field remote_forget_fields[] = {G(ID, node), G(ID, count), {KIND_EN
 #define OTHER_NODE M(ID, node2)
 #define A_FILE M(ID, file)
 #define A_DIR M(ID, dir)
+#define A_SEARCH M(ID, search)
 #define ANY_FILE M(U64, file), M(U64, dir) /* one of them, or none: 0 */
 #define A_NAME M(NAME, name)
 #define OTHER_NAME M(NAME, name2)
@@ -125,6 +126,10 @@ const struct format remote_formats[REMOTE_N_OPS] = {
     [REMOTE_FSYNCDIR] = {"fsyncdir", .request = {A_DIR, FLAGS}},
     [REMOTE_EXEC] = {"exec", .changes = true, .request = {M(U32, size), FLAGS, SOME_DATA},
 		     .answer = {FLAGS}},
+    [REMOTE_SEARCH] = {"search", .request = {A_NODE, A_TEXT, M(U32, size), FLAGS, SOME_DATA},
+		       .answer = {A_SEARCH}},
+    [REMOTE_RESULTS] = {"results", .request = {A_SEARCH, M(U32, size)}, .answer = {SOME_DATA}},
+    [REMOTE_END_SEARCH] = {"end search", .oneway = true, .request = {A_SEARCH}},
 };
 
 const char *remote_op_name(enum remote_op op)

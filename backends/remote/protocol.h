@@ -13,9 +13,9 @@
  *
  * - The client speaks first: one HELLO, then, once its answer has come, anything. It has at most as
  *   many requests unanswered as that answer says. Answers come in any order.
- * - CANCEL, FORGET, RELEASE and RELEASEDIR have no answer. CANCEL has the id of the request that is
- *   to end early; that one is answered all the same, with EINTR or as if nothing had been said, and
- *   a CANCEL that comes after the answer is nothing. The others have id 0.
+ * - CANCEL, FORGET, RELEASE, RELEASEDIR and END_SEARCH have no answer. CANCEL has the id of the
+ * request that is to end early; that one is answered all the same, with EINTR or as if nothing had
+ * been said, and a CANCEL that comes after the answer is nothing. The others have id 0.
  * - The server reads frames in order, so what a request names is alive if it was when the request
  *   was sent, whatever is forgotten or released behind it. Requests are carried out in any order.
  * - Nodes and open files go by ids that the server gives and never gives again. Each answer that
@@ -33,6 +33,8 @@
  *   descriptor, too: a Unix stream socket that is standard input and output of the command. The
  *   command lives on when the connection ends. Its arguments and environment are one frame's data,
  *   REMOTE_MAX_DATA at most: who has more starts it in another way.
+ * - SEARCH is allowed where both HELLOs say REMOTE_CAN_SEARCH. A search lives until END_SEARCH.
+ * What it finds comes in the order of RESULTS, one of which is under way at a time.
  */
 #ifndef AIB_REMOTE_PROTOCOL_H
 #define AIB_REMOTE_PROTOCOL_H
@@ -87,6 +89,11 @@ enum remote_op {
 			 */
 	REMOTE_FSYNCDIR,
 	REMOTE_EXEC, /* data: `size` arguments, each with its NUL, and then the environment */
+	/* data: `size` groups of the caller's, 4 bytes each, then what to search for (opaque here).
+	 * `text`: names, with '/' between, that are not gone into */
+	REMOTE_SEARCH,
+	REMOTE_RESULTS, /* `size` bounds its data; none: the end */
+	REMOTE_END_SEARCH,
 	REMOTE_N_OPS,
 };
 
@@ -95,8 +102,10 @@ enum {
 	REMOTE_CAN_PASS_FDS = 1 << 0,	/* HELLO; its answer only where the request had it */
 	REMOTE_HAS_FLUSH = 1 << 1,	/* HELLO's answer: close has something to tell */
 	REMOTE_CAN_EXEC = 1 << 2,	/* HELLO's answer */
+	REMOTE_CAN_SEARCH = 1 << 3,	/* HELLO; its answer only where the request had it */
 	REMOTE_HAS_FD = 1 << 0,		/* answers to OPEN, CREATE and EXEC: it is beside it */
 	REMOTE_WITH_ENV = 1 << 0,	/* EXEC: not the server's own environment */
+	REMOTE_AS_ROOT = 1 << 0,	/* SEARCH: modes do not count */
 	REMOTE_WITH_NODES = 1 << 0,	/* OPENDIR, READDIR: look each entry up */
 	REMOTE_LAST = 1 << 0,		/* their answers: nothing comes after it */
 	REMOTE_DATASYNC = 1 << 0,	/* FSYNC, FSYNCDIR */
@@ -120,6 +129,7 @@ struct remote_msg {
 	uint64_t node, node2;
 	uint64_t file; /* of OPEN, CREATE */
 	uint64_t dir;  /* of OPENDIR */
+	uint64_t search;
 	const char *name, *name2;
 	const char *text; /* at most PATH_MAX - 1 bytes */
 	uint32_t magic, version;

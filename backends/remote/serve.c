@@ -159,6 +159,7 @@ static int check_order(struct server *s, const struct server_call *c)
 	if (s->inflight > c->in.inflight)
 		s->inflight = c->in.inflight;
 	s->passes_fds = s->stream.local && c->in.flags & REMOTE_CAN_PASS_FDS;
+	s->searches = s->conf.search && c->in.flags & REMOTE_CAN_SEARCH;
 	s->greeted = true;
 	return 0;
 }

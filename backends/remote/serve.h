@@ -16,7 +16,14 @@ struct remote_serve_conf {
 	 * NULL: no commands; there are none either where descriptors do not pass.
 	 */
 	int (*exec)(void *ctx, const char *const *argv, const char *const *env, int *ret_fd);
-	void *ctx;
+	/*
+	 * bk_ops.search of a directory of BK, which has none itself. Called on any of the threads;
+	 * its results are read on any of them, and `read` is to return 0 bytes at the end only, and
+	 * -EINTR where it is cancelled. NULL: nothing is searched here.
+	 */
+	int (*search)(void *ctx, struct bk_req *, struct bk_node *dir, const struct bk_search *,
+		      struct bk_results **ret);
+	void *ctx; /* of both */
 };
 
 /*

@@ -15,11 +15,12 @@
 #define SERVER_MAX_NODES (1 << 22)
 #define SERVER_MAX_FILES (1 << 16)
 
-/* An open file of the client's: its id holds a reference, and each call that uses it. */
+/* What the client has open: its id holds a reference, and each call that uses it. */
 struct server_file {
-	struct bk_file *file;
-	unsigned refs; /* guarded by server.lock */
-	bool dir;
+	enum server_file_kind { SERVER_FILE, SERVER_DIR, SERVER_SEARCH } kind;
+	struct bk_file *file;	    /* of the first two */
+	struct bk_results *results; /* of a search */
+	unsigned refs;		    /* guarded by server.lock */
 };
 
 struct server {
@@ -31,8 +32,8 @@ struct server {
 	/* An epoll(7): the stream, which is told to one thread and then has to be armed again, and
 	 * `over`, an eventfd that is set at the end. */
 	int input, over;
-	bool greeted;	 /* by the client; of the thread that has the turn */
-	bool passes_fds; /* set with it */
+	bool greeted;		   /* by the client; of the thread that has the turn */
+	bool passes_fds, searches; /* set with it */
 
 	pthread_mutex_t sending; /* guards the order of frames out */
 
@@ -53,7 +54,7 @@ struct server_call {
 	struct bk_req req;
 	struct remote_msg in, out;
 	struct bk_node *node, *node2; /* references; what in.node and in.node2 are */
-	struct server_file *file;     /* a reference; what in.file or in.dir is */
+	struct server_file *file;     /* a reference; what in.file, in.dir or in.search is */
 	uint8_t *payload;	      /* REMOTE_MAX_PAYLOAD bytes */
 	uint8_t *data;		      /* REMOTE_MAX_DATA bytes, for the answer's */
 	int fd;			      /* beside the answer; owned, -1 for none */
@@ -66,7 +67,8 @@ void serve_end(struct server *s, int result);
 
 /* Count NODE (a reference, taken whatever happens) once for the client. 0, -ENFILE or -ENOMEM. */
 int serve_node_id(struct server *s, struct bk_node *node, uint64_t *ret_id);
-int serve_file_id(struct server *s, struct bk_file *file, bool dir, uint64_t *ret_id);
+/* OPENED's file or results are taken whatever happens. */
+int serve_file_id(struct server *s, const struct server_file *opened, uint64_t *ret_id);
 /* Find what C's ids mean, with references; the id of a file that is released is given up at once.
  * -EPROTO where one means nothing. */
 int serve_resolve(struct server_call *c);
@@ -85,5 +87,10 @@ int serve_run(struct server_call *c);
 /* ---- serve_exec.c ---- */
 
 int serve_exec(struct server_call *c);
+
+/* ---- serve_search.c ---- */
+
+int serve_search(struct server_call *c);
+int serve_results(struct server_call *c);
 
 #endif

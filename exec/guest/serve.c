@@ -4,6 +4,8 @@
  * judged where they are followed. It ends with its stream and leaves nothing but the commands that
  * it was told to start, which do not end with it.
  *
+ * What is to be searched in the tree is searched here (ops/far.h).
+ *
  * With --direct it offers a socket beside the stream (remote/offer.h). The daemon takes one of
  * both; then the stream is only the line that its life hangs on. Over the socket alone it starts
  * commands, always with itself as the program: their arguments begin with its name and a verb.
@@ -11,6 +13,7 @@
 #include "guest.h"
 
 #include "host/host.h"
+#include "ops/far.h"
 #include "remote/offer.h"
 #include "remote/serve.h"
 
@@ -214,9 +217,8 @@ static void *watch_life(void *arg)
 	return NULL;
 }
 
-static int serve_direct(struct bk *bk, int in, int socket)
+static int serve_direct(struct bk *bk, struct remote_serve_conf conf, int in, int socket)
 {
-	struct remote_serve_conf conf = {.threads = 0};
 	static struct life life;
 	pthread_t thread;
 	int e;
@@ -237,17 +239,30 @@ static int serve_direct(struct bk *bk, int in, int socket)
 /* What a pipe holds at once; an engine's copies from one to the next are woken for each filling. */
 #define PIPE_SIZE (1 << 20)
 
-static int serve_either(struct bk *bk, int in, int out)
+static int serve_either(struct bk *bk, const struct remote_serve_conf *conf, int in, int out)
 {
 	int pair[2], r = offer_socket(out, pair);
 	bool direct = r == 0 && is_direct(in, pair[0]);
 
 	closep(&pair[1]);
 	if (direct)
-		return serve_direct(bk, in, pair[0]);
+		return serve_direct(bk, *conf, in, pair[0]);
 	closep(&pair[0]);
 	(void)fcntl(out, F_SETPIPE_SZ, PIPE_SIZE);
-	return r < 0 ? r : remote_serve(bk, in, out, NULL);
+	return r < 0 ? r : remote_serve(bk, in, out, conf);
+}
+
+static int serve(struct bk *bk, bool direct, int in, int out)
+{
+	struct remote_serve_conf conf = {.search = far_server_search};
+	struct far_server *searches = NULL;
+	int r = far_server_new(bk, &searches);
+
+	conf.ctx = searches;
+	if (r == 0)
+		r = direct ? serve_either(bk, &conf, in, out) : remote_serve(bk, in, out, &conf);
+	far_server_free(searches);
+	return r;
 }
 
 int guest_serve(int argc, char **argv)
@@ -274,7 +289,7 @@ int guest_serve(int argc, char **argv)
 		fprintf(stderr, "aib-guest serve: %s\n", err.text);
 		return 1;
 	}
-	r = direct ? serve_either(bk, in, out) : remote_serve(bk, in, out, NULL);
+	r = serve(bk, direct, in, out);
 	bk_free(bk);
 	return r < 0;
 }
