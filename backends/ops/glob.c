@@ -2,7 +2,7 @@
  * glob: the files of a tree whose paths match, sorted by path as the walk meets them, or by time,
  * and then they are gathered first.
  */
-#include "pattern.h"
+#include "base/pattern.h"
 #include "scan.h"
 
 #include <dirent.h>

@@ -4,9 +4,9 @@
 #ifndef AIB_OPS_GREP_H
 #define AIB_OPS_GREP_H
 
+#include "base/pattern.h"
 #include "internal.h"
 #include "match.h"
-#include "pattern.h"
 
 #include <limits.h>
 

@@ -1,6 +1,6 @@
 /* Patterns of paths and of lines: tables, and what no pattern may do. */
 #include "ops/match.h"
-#include "ops/pattern.h"
+#include "base/pattern.h"
 #include "test.h"
 
 #include <errno.h>

@@ -2,10 +2,10 @@
  * Patterns of paths: `*` and `?` within a name, classes `[a-z]` and `[!a]`, `**` for any number of
  * directories, none included, `{a,b}` for either. A backslash takes the next character as it is.
  */
-#ifndef AIB_OPS_PATTERN_H
-#define AIB_OPS_PATTERN_H
+#ifndef AIB_BASE_PATTERN_H
+#define AIB_BASE_PATTERN_H
 
-#include "base/err.h"
+#include "err.h"
 
 #include <stdbool.h>
 #include <stdint.h>
