@@ -27,7 +27,7 @@ struct config_options {
 	uint64_t deadline_ms; /* of an operation without progress */
 	uint64_t prepare_timeout_ms;
 	uint64_t threads, pool_threads, pool_queue, pool_idle_ms, max_open, max_nodes;
-	uint64_t max_operations; /* of aib read, grep…, at once on one route */
+	uint64_t max_operations;   /* of aib read, grep…, at once on one route */
 	char *pull;		   /* missing, always, never: for routes that do not say */
 	char *build_network;	   /* of the builds of runtimes; NULL: the engine's default */
 	uint64_t build_timeout_ms; /* without a line of output */
@@ -46,6 +46,7 @@ struct config_route {
 	cJSON *options; /* for type->make */
 	char *exec;	/* path of the route in whose sandbox its commands run, or NULL */
 	bool readonly, nofail, host_exec;
+	cJSON *rules; /* resolved, for rules_parse; or NULL */
 };
 
 struct config {
@@ -104,6 +105,11 @@ int config_normalise(const char *path, char **ret, struct err *err);
 /* -EINVAL with a suggestion where OBJ has a key that neither table has; either may be NULL. */
 int config_check_keys(const cJSON *obj, const struct option *table, const struct option *more,
 		      struct err *err);
+
+/* Let presets of the route's rules be what they stand for. */
+int config_resolve_rules(struct config_route *route, struct err *err);
+/* -EINVAL where there is another way to files of a route with rules. */
+int config_check_rules(const struct config *c, struct err *err);
 
 enum { CONFIG_LAYER_DEFAULT, CONFIG_LAYER_FILE, CONFIG_LAYER_FLAG };
 

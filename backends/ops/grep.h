@@ -35,7 +35,7 @@ struct batch {
 	struct buf ends; /* size_t: where each result ends in `out`; only with a maximum */
 	uint64_t results;
 	struct err error; /* the first */
-	uint64_t errors;
+	uint64_t errors, denied;
 	int fatal;
 	bool done; /* guarded by the lock */
 };
@@ -61,6 +61,7 @@ struct grep {
 
 	/* The holder of the head's. */
 	uint64_t results, errors;
+	uint64_t denied; /* files that a rule of their route kept from being searched */
 	struct err error;
 	bool truncated;
 	int fatal;

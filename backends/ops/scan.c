@@ -158,7 +158,11 @@ static int scan_dir(struct scan *s, struct scan_dir *d)
 	struct ignore *own = NULL;
 	struct ops_list list;
 	int r = ops_list(s->o, &s->o->req, d->place, &list);
+	const char *rule;
 
+	/* What a rule denies is left out. */
+	if (r == -EACCES && d->parent && bk_rule(d->place->node, NULL, &rule) == -EACCES)
+		return 0;
 	if (r < 0)
 		return failed(s, d->shown, r);
 	if (s->gitignore && has_name(&list, ".gitignore"))
