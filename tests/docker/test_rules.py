@@ -6,6 +6,7 @@ import os
 import pytest
 
 IMAGE = "aib-test:busybox"
+pytestmark = pytest.mark.usefixtures("engine")
 
 
 @pytest.mark.parametrize("rules", ["rules=read-only", "rules=deny:x,rules=read-only,rules=readonly:y"])
@@ -38,6 +39,6 @@ def test_a_directory_without_rules_is_writable_in_the_sandbox(mount, world):
         ["/p=sessions,image={image},rules=secrets-hidden"],
     ],
 )
-def test_what_commands_would_pass_is_not_mounted(engine, mount, world, routes):
+def test_what_commands_would_pass_is_not_mounted(mount, world, routes):
     with pytest.raises(AssertionError, match="rules: "):
         mount(*(r.format(src=world.dir / "src", image=IMAGE) for r in routes))

@@ -14,9 +14,11 @@ static struct rules *parse(const char *json)
 	struct err err = {""};
 	struct rules *r;
 
-	if (rules_parse(v, &r, &err) < 0)
+	int e = rules_parse(v, &r, &err);
+
+	if (e < 0)
 		fprintf(stderr, "%s\n", err.text);
-	CHECK_EQ(rules_parse(v, &r, &err), 0);
+	CHECK_EQ(e, 0);
 	cJSON_Delete(v);
 	return r;
 }
