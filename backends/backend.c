@@ -268,6 +268,13 @@ struct bk *bk_serving(struct bk_node *node, const char *name)
 	return node->bk;
 }
 
+int bk_rule(struct bk_node *node, const char *name, const char **ret)
+{
+	if (resolve(&node, name) < 0 || !node->bk->ops->rule)
+		return 0;
+	return node->bk->ops->rule(node, name, ret);
+}
+
 #define OPS(n) ((n)->bk->ops)
 
 /* The end of every call that answers with a node: its inode number made unique. */
@@ -496,7 +503,7 @@ int bk_removexattr(struct bk_req *req, struct bk_node *node, const char *name)
 
 /* ---- Files ---- */
 
-static bool writes(int flags)
+bool bk_writes(int flags)
 {
 	return (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
 }
@@ -519,7 +526,7 @@ static int counted(int r, struct bk_file *const *file)
 
 int bk_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_file **ret)
 {
-	if (node->bk->readonly && writes(flags))
+	if (node->bk->readonly && bk_writes(flags))
 		return -EROFS;
 	if (!OPS(node)->open)
 		return -EOPNOTSUPP;

@@ -430,6 +430,14 @@ struct bk_ops {
 	 */
 	int (*through)(struct bk_node *node, const char *name, struct bk_node **ret);
 
+	/*
+	 * What the configuration refuses of NODE itself (NAME is NULL) or of NODE's entry NAME: 0;
+	 * -EROFS: changes; -EACCES: to read it, too. Then *RET is the pattern that says so,
+	 * borrowed as long as the backend. To explain an error: the operations themselves hold it.
+	 * Does not block. NULL: nothing.
+	 */
+	int (*rule)(struct bk_node *node, const char *name, const char **ret);
+
 	/* The host directory that the tree is, if it is one; borrowed. NULL: it is not. */
 	const char *(*host_dir)(struct bk *);
 
@@ -520,6 +528,11 @@ uint64_t bk_unique_ino(const struct bk *bk, dev_t dev, uint64_t ino);
  * `blocking` and its pool choose the thread. Never fails: NODE's own where nothing else serves. */
 struct bk *bk_serving(struct bk_node *node, const char *name);
 
+/* The slot `rule` of who serves it. */
+int bk_rule(struct bk_node *node, const char *name, const char **ret);
+/* Whether FLAGS of open(2) change a file, or let it be changed. */
+bool bk_writes(int flags);
+
 /* ---- Making one ---------------------------------------------------------------------------- */
 
 /* The ino_space numbers of a mount that are taken. From any thread. */
@@ -553,11 +566,13 @@ struct bk_mount {
  * A type of route. OPTIONS is the route's JSON object without "type" and the keys that belong to
  * every route (readonly, nofail, exec, host_exec). SOURCE is the part after "TYPE:" of a command
  * line route, NULL for none; it is an option whose name is SOURCE_KEY. BINDS, an object
- * {host directory: place in the sandbox}, are host routes that name this route in `exec`.
+ * {host directory: place in the sandbox, and ":rw" or ":ro"}, are host routes that name this route
+ * in `exec`.
  */
 struct bk_type {
 	const char *name;
 	const char *source_key; /* NULL: takes no source */
+	bool runs;		/* commands run in its routes, which see all of the tree */
 	int (*make)(const struct bk_mount *, const char *route, const cJSON *options,
 		    const cJSON *binds, struct bk **ret, struct err *);
 	/* Options for messages and `--help`; a NULL key ends them. */

@@ -84,6 +84,10 @@ const struct option config_route_table[] = {
      "route of the sandbox in which commands run that start in this host directory"},
     {"host_exec", OPTION_BOOL, ROUTE(host_exec), NULL,
      "files of this sandbox may be executed on the host"},
+    {"rules", OPTION_JSON, ROUTE(rules), NULL,
+     "what may be read and changed: read-only, workspace, secrets-hidden, and "
+     "(allow|deny|readonly):"
+     "PATTERN; the last that matches wins. May repeat"},
     {NULL},
 };
 
@@ -263,6 +267,8 @@ static int route_parse(const cJSON *obj, struct config_route *route, struct err 
 				      err);
 	if (r == 0)
 		r = options_parse(config_route_table, common, route, err);
+	if (r == 0)
+		r = config_resolve_rules(route, err);
 	if (r == 0)
 		r = check_values(route->options, route->type->options, err);
 	return r;
@@ -478,6 +484,8 @@ int config_finish(struct config *c, struct err *err)
 	}
 	if (r == 0)
 		r = check_runtimes(c, err);
+	if (r == 0)
+		r = config_check_rules(c, err);
 	if (r < 0)
 		return r;
 	qsort(c->routes, c->n_routes, sizeof(*c->routes), by_path);

@@ -47,6 +47,7 @@ struct config_route {
 	cJSON *options; /* for type->make */
 	char *exec;	/* path of the route in whose sandbox its commands run, or NULL */
 	bool readonly, nofail, host_exec;
+	cJSON *rules; /* resolved, for rules_parse; or NULL */
 };
 
 struct config {
@@ -105,6 +106,11 @@ int config_normalise(const char *path, char **ret, struct err *err);
 /* -EINVAL with a suggestion where OBJ has a key that neither table has; either may be NULL. */
 int config_check_keys(const cJSON *obj, const struct option *table, const struct option *more,
 		      struct err *err);
+
+/* Let presets of the route's rules be what they stand for. */
+int config_resolve_rules(struct config_route *route, struct err *err);
+/* -EINVAL where there is another way to files of a route with rules. */
+int config_check_rules(const struct config *c, struct err *err);
 
 enum { CONFIG_LAYER_DEFAULT, CONFIG_LAYER_FILE, CONFIG_LAYER_FLAG };
 

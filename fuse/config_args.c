@@ -64,12 +64,17 @@ static int collect(cJSON *obj, const char *key, char separator, char *value, str
 	return cJSON_AddStringToObject(map, value, right) ? 0 : -ENOMEM;
 }
 
-static bool takes_json(const struct bk_type *type, const char *key)
+static bool is_json(const struct option *table, const char *key)
 {
-	for (const struct option *o = type->options; o && o->key; o++)
+	for (const struct option *o = table; o && o->key; o++)
 		if (strcmp(o->key, key) == 0)
 			return o->type == OPTION_JSON;
 	return false;
+}
+
+static bool takes_json(const struct bk_type *type, const char *key)
+{
+	return is_json(type->options, key) || is_json(config_route_table, key);
 }
 
 /* A key a second time: a list, where the type takes any JSON. */

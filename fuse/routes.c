@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/names.h"
+#include "rules/rules.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -137,6 +138,19 @@ static int resolve_runtime(struct maker *m, const struct config_route *conf, cJS
 	return r < 0 ? r : runtimes_options(&image, conf->options, ret);
 }
 
+/* Put the route's rules before *BK. What fails frees it. */
+static int guard(const struct config_route *conf, struct bk **bk, struct err *err)
+{
+	struct rules *rules;
+	int r = conf->rules ? rules_parse(conf->rules, &rules, err) : 0;
+
+	if (r < 0) {
+		bk_free(TAKE(*bk));
+		return r;
+	}
+	return conf->rules ? rules_wrap(TAKE(*bk), rules, bk) : 0;
+}
+
 static int make(struct maker *m, size_t i, const cJSON *binds)
 {
 	const struct config_route *conf = &m->c->routes[i];
@@ -149,6 +163,8 @@ static int make(struct maker *m, size_t i, const cJSON *binds)
 	if (r == 0)
 		r = conf->type->make(m->mount, conf->path, resolved ? resolved : conf->options,
 				     binds, &bk, m->err);
+	if (r == 0)
+		r = guard(conf, &bk, m->err);
 	if (r < 0 && bk_req_check(m->req) == -EINTR)
 		return err_set(m->err, -EINTR, "interrupted");
 	if (r < 0)
@@ -169,6 +185,21 @@ static int make(struct maker *m, size_t i, const cJSON *binds)
 	return route->name ? 0 : -ENOMEM;
 }
 
+/* Where commands of CONF, which has `exec`, have its directory, as a bind's place: the caller's. */
+static char *place_of(const struct config_route *conf)
+{
+	struct rules *rules = NULL;
+	char *place = NULL;
+
+	if (conf->rules && rules_parse(conf->rules, &rules, &(struct err){""}) < 0)
+		return NULL;
+	if (asprintf(&place, "%s:%s", conf->path,
+		     rules && rules_only_readonly(rules) ? "ro" : "rw") < 0)
+		place = NULL;
+	rules_free(rules);
+	return place;
+}
+
 /* {host directory: place} of the routes that say `exec` = TARGET; the caller's. */
 static int binds_of(struct maker *m, const char *target, cJSON **ret)
 {
@@ -177,12 +208,14 @@ static int binds_of(struct maker *m, const char *target, cJSON **ret)
 	for (size_t i = 0; i < m->r->n; i++) {
 		const struct config_route *conf = &m->c->routes[i];
 		struct bk *bk = m->r->list[i].bk;
+		_cleanup_free_ char *place = NULL;
 
 		if (!conf->exec || strcmp(conf->exec, target) != 0 || !bk)
 			continue;
 		if (!binds)
 			binds = cJSON_CreateObject();
-		if (!cJSON_AddStringToObject(binds, bk->ops->host_dir(bk), conf->path))
+		place = place_of(conf);
+		if (!place || !cJSON_AddStringToObject(binds, bk->ops->host_dir(bk), place))
 			return -ENOMEM;
 	}
 	*ret = TAKE(binds);

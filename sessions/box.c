@@ -79,9 +79,13 @@ static int add_volume(const struct session *s, cJSON *options, struct err *err)
 /* Where its workspace comes from: a directory that is bound in, or a volume. */
 static int add_workspace(const struct session *s, cJSON *options, cJSON *binds, struct err *err)
 {
+	_cleanup_free_ char *place = NULL;
+
 	if (session_has_volume(s))
 		return add_volume(s, options, err);
-	return add_text(binds, s->workspace->ops->host_dir(s->workspace), s->workdir) ? 0 : -ENOMEM;
+	if (asprintf(&place, "%s:rw", s->workdir) < 0)
+		return -ENOMEM;
+	return add_text(binds, s->workspace->ops->host_dir(s->workspace), place) ? 0 : -ENOMEM;
 }
 
 int session_make_box(struct bk_req *req, struct session *s, struct bk **ret, struct err *err)

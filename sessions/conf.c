@@ -9,14 +9,18 @@
 
 /* Keys that are the container's: they are kept for it whatever they say, and checked by its type.
  */
-#define BOX(n, key, help)                                                                          \
+#define BOX(n, key, ...)                                                                           \
 	{                                                                                          \
-		key, OPTION_JSON, AT(given[n]), NULL, help                                         \
+		key, OPTION_JSON, AT(given[n]), NULL, __VA_ARGS__                                  \
 	}
 
 #define COMMON_OPTIONS                                                                             \
-	{"workspace_root", OPTION_STRING, AT(workspace_root), NULL,                                \
-	 "where sessions are kept (/var/lib/aib, or ~/.local/state/aib)"},                         \
+	{"workspace_root",                                                                         \
+	 OPTION_STRING,                                                                            \
+	 AT(workspace_root),                                                                       \
+	 NULL,                                                                                     \
+	 "where sessions are kept (/var/lib/aib, or ~/.local/state/aib)",                          \
+	 true},                                                                                    \
 	    {"runtime", OPTION_STRING, AT(runtime), NULL, "recipe of the image, by name"},         \
 	    {"owner", OPTION_STRING, AT(owner), NULL,                                              \
 	     "user of new sessions, name or number (who makes one, or the mount's owner)"},        \
@@ -39,8 +43,8 @@
 	    BOX(0, "image", "image of the sandbox"), BOX(1, "pull", "missing, always or never"),   \
 	    BOX(2, "engine", "name of an engine of the config, or its URL"),                       \
 	    BOX(3, "workdir", "where the workspace is in the sandbox (/workspace)"),               \
-	    BOX(4, "volumes", "{\"/host/dir\": \"/in/sandbox[:ro]\"}"),                            \
-	    BOX(5, "volume", "/host/dir:/in/sandbox[:ro]"),                                        \
+	    BOX(4, "volumes", "{\"/host/dir\": \"/in/sandbox[:ro]\"}", true),                      \
+	    BOX(5, "volume", "/host/dir:/in/sandbox[:ro]", true),                                  \
 	    BOX(6, "network", "none, bridge or a network's name (none)"),                          \
 	    BOX(7, "memory", "memory and swap together (2G)"), BOX(8, "cpus", "processors (2)"),   \
 	    BOX(9, "pids", "processes and threads (512)"),                                         \

@@ -281,6 +281,7 @@ extern const struct bk_type sessions_type, session_type;
 const struct bk_type sessions_type = {
     .name = "sessions",
     .make = make_sessions,
+    .runs = true,
     .options = sessions_options,
 };
 
@@ -288,5 +289,6 @@ const struct bk_type session_type = {
     .name = "session",
     .source_key = "name",
     .make = make_session,
+    .runs = true,
     .options = session_options,
 };

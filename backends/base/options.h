@@ -9,6 +9,7 @@
 #include "err.h"
 
 #include <cjson/cJSON.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum option_type {
@@ -27,6 +28,9 @@ struct option {
 	size_t offset;	     /* of the field in the struct that options_parse fills */
 	const char *choices; /* for strings: "a|b|c", NULL for any */
 	const char *help;    /* one line for `--help` and messages */
+	/* The value names directories of this machine: a path, or as JSON {"/dir": …}, "/dir:/…" or
+	 * a list of these. */
+	bool dirs;
 };
 
 /*

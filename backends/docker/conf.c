@@ -43,8 +43,8 @@ const struct option docker_options[] = {
     {"runtime", OPTION_STRING, AT(runtime), NULL, "runtime to make it of, in place of an image"},
     {"name", OPTION_STRING, AT(name), NULL, "name of the container (aib-MOUNT-ROUTE)"},
     {"pull", OPTION_STRING, AT(pull), "missing|always|never", "when to pull the image"},
-    {"volumes", OPTION_JSON, AT(volumes_json), NULL, "{\"/host/dir\": \"/in/sandbox[:ro]\"}"},
-    {"volume", OPTION_JSON, AT(volume_json), NULL, "/host/dir:/in/sandbox[:ro]"},
+    {"volumes", OPTION_JSON, AT(volumes_json), NULL, "{\"/host/dir\": \"/in/sandbox[:ro]\"}", true},
+    {"volume", OPTION_JSON, AT(volume_json), NULL, "/host/dir:/in/sandbox[:ro]", true},
     {"network", OPTION_STRING, AT(network), NULL, "none, bridge or a network's name (none)"},
     {"memory", OPTION_SIZE, AT(memory), NULL, "memory and swap together (2G)"},
     {"cpus", OPTION_DOUBLE, AT(cpus), NULL, "processors (2)"},
@@ -166,7 +166,7 @@ static int add_volume(struct docker_conf *c, const char *host, const char *place
 }
 
 /* PLACE may end in ":ro" or ":rw". */
-static int add_volume_place(struct docker_conf *c, const char *host, const char *place,
+static int add_volume_place(struct docker_conf *c, const char *host, const char *place, bool route,
 			    struct err *err)
 {
 	_cleanup_free_ char *copy = strdup(place);
@@ -182,7 +182,7 @@ static int add_volume_place(struct docker_conf *c, const char *host, const char 
 	if (host[0] != '/')
 		return err_set(err, -EINVAL, "volume %s: must be an absolute path of this machine",
 			       host);
-	return add_volume(c, host, copy, readonly, false, err);
+	return add_volume(c, host, copy, readonly, route, err);
 }
 
 /* "/host:/place[:ro]" */
@@ -198,7 +198,7 @@ static int add_volume_text(struct docker_conf *c, const char *text, struct err *
 		return err_set(err, -EINVAL, "volume \"%s\": expected /host/dir:/in/sandbox[:ro]",
 			       text);
 	*colon = '\0';
-	return add_volume_place(c, host, colon + 1, err);
+	return add_volume_place(c, host, colon + 1, false, err);
 }
 
 static int add_volumes(struct docker_conf *c, const cJSON *v, struct err *err)
@@ -213,7 +213,7 @@ static int add_volumes(struct docker_conf *c, const cJSON *v, struct err *err)
 	cJSON_ArrayForEach (i, v) {
 		if (!cJSON_IsString(i))
 			return err_set(err, -EINVAL, "\"volumes\": a value is not a string");
-		r = cJSON_IsObject(v) ? add_volume_place(c, i->string, i->valuestring, err)
+		r = cJSON_IsObject(v) ? add_volume_place(c, i->string, i->valuestring, false, err)
 				      : add_volume_text(c, i->valuestring, err);
 		if (r < 0)
 			return r;
@@ -236,7 +236,7 @@ static int add_binds(struct docker_conf *c, const cJSON *binds, struct err *err)
 			    !c->volumes[i].route && path_below(b->string, c->volumes[i].host);
 		if (by_volume) /* it is there already, where the user wants it */
 			continue;
-		r = add_volume(c, b->string, b->valuestring, false, true, err);
+		r = add_volume_place(c, b->string, b->valuestring, true, err);
 		if (r < 0)
 			return r;
 	}

@@ -139,6 +139,7 @@ const struct bk_type docker_type = {
     .name = "docker",
     .source_key = "image",
     .make = make_docker,
+    .runs = true,
     .options = docker_options,
 };
 
@@ -147,6 +148,7 @@ const struct bk_type runtime_type = {
     .name = "runtime",
     .source_key = "runtime",
     .make = make_docker,
+    .runs = true,
     .options = docker_options,
 };
 
@@ -154,5 +156,6 @@ const struct bk_type container_type = {
     .name = "container",
     .source_key = "container",
     .make = make_container,
+    .runs = true,
     .options = container_options,
 };

@@ -9,7 +9,8 @@
 #include <string.h>
 
 static const struct option host_options[] = {
-    {"path", OPTION_STRING, offsetof(struct host_conf, path), NULL, "the directory, absolute"},
+    {"path", OPTION_STRING, offsetof(struct host_conf, path), NULL, "the directory, absolute",
+     true},
     {"symlinks", OPTION_STRING, offsetof(struct host_conf, symlinks), "contain|verbatim",
      "contain: a link that leads out answers EPERM; verbatim: trust the directory"},
     {"entry_timeout", OPTION_DURATION, offsetof(struct host_conf, entry_timeout), NULL,

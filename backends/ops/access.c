@@ -31,11 +31,6 @@ int ops_may(const struct ops *o, const struct stat *st, int want)
 	return (mode & want) == (mode_t)want ? 0 : -EACCES;
 }
 
-bool ops_may_far(const struct ops *o, const struct ops_place *dir)
-{
-	return true;
-}
-
 int ops_may_enter(const struct ops *o)
 {
 	_cleanup_free_ char *path = strdup(o->tree->mountpoint);

@@ -2,8 +2,8 @@
  * glob: the files of a tree whose paths match, sorted by path as the walk meets them, or by time,
  * and then they are gathered first.
  */
+#include "base/pattern.h"
 #include "far.h"
-#include "pattern.h"
 #include "scan.h"
 
 #include <dirent.h>

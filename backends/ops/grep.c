@@ -167,8 +167,8 @@ static int report(struct grep *g)
 	if (!o->args.json && g->errors > 0)
 		ops_say(o, g->error.text);
 	if (o->args.json) {
-		(void)buf_addf(
-		    &out, "], \"truncated\": %s, \"error\": ", g->truncated ? "true" : "false");
+		(void)buf_addf(&out, "], \"truncated\": %s, \"denied\": %llu, \"error\": ",
+			       g->truncated ? "true" : "false", (unsigned long long)g->denied);
 		if (g->errors > 0)
 			(void)ops_json_string(&out, g->error.text, strlen(g->error.text));
 		else
@@ -183,6 +183,7 @@ static int run(struct grep *g)
 {
 	_cleanup_found_ struct ops_found f = {0};
 	struct err err = {""};
+	const char *rule;
 	int r = prepare(g, &err);
 
 	if (r < 0) {
@@ -192,6 +193,8 @@ static int run(struct grep *g)
 	r = ops_resolve_arg(g->o, false, &f);
 	if (r == 0 && !f.node)
 		r = -ENOENT;
+	if (r == 0 && bk_rule(f.node, NULL, &rule) == -EACCES)
+		r = -EACCES;
 	if (r < 0) {
 		if (r == -ENOENT)
 			ops_fail(g->o, "Error: File '%s' not found", g->o->args.path);

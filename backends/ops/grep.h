@@ -5,9 +5,9 @@
 #ifndef AIB_OPS_GREP_H
 #define AIB_OPS_GREP_H
 
+#include "base/pattern.h"
 #include "internal.h"
 #include "match.h"
-#include "pattern.h"
 
 #include <limits.h>
 
@@ -42,7 +42,7 @@ struct batch {
 	struct buf errors_at; /* uint64_t: results before each error; only with a maximum */
 	uint64_t results;
 	struct err error; /* the first */
-	uint64_t errors;
+	uint64_t errors, denied;
 	int fatal;
 	bool done; /* guarded by the lock */
 };
@@ -68,6 +68,7 @@ struct grep {
 
 	/* The holder of the head's. */
 	uint64_t results, errors;
+	uint64_t denied; /* files that a rule of their route kept from being searched */
 	struct err error;
 	bool truncated;
 	int fatal;

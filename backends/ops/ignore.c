@@ -1,7 +1,7 @@
 /* See ignore.h. A rule without a slash looks at names alone, which is most of them. */
 #include "ignore.h"
 
-#include "pattern.h"
+#include "base/pattern.h"
 
 #include <string.h>
 

@@ -96,9 +96,6 @@ struct ops_place;
 /* Whether the caller may do WANT (R_OK, W_OK, X_OK) with a file of ST: 0 or -EACCES, as the kernel
  * with default_permissions. */
 int ops_may(const struct ops *o, const struct stat *st, int want);
-/* Whether what is below DIR may be searched at its far end, which knows modes as ops_may does and
- * no other rule: false where one may forbid anything there. It is walked here, then. */
-bool ops_may_far(const struct ops *o, const struct ops_place *dir);
 /* Whether it may use the mount at all, and reach it: 0 or -EACCES. */
 int ops_may_enter(const struct ops *o);
 /* Whether it may put another file in the place of FILE (NULL: none is there) in a directory of DIR.

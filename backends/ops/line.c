@@ -78,7 +78,8 @@ static void take_errors(struct grep *g, struct batch *b)
 	if (b->errors > 0 && g->errors == 0)
 		g->error = b->error;
 	g->errors += b->errors;
-	b->errors = 0;
+	g->denied += b->denied;
+	b->errors = b->denied = 0;
 	if (b->fatal) {
 		g->fatal = g->fatal ? g->fatal : b->fatal;
 		atomic_store(&g->stop, true);

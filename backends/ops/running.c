@@ -144,10 +144,32 @@ int ops_fail(struct ops *o, const char *fmt, ...)
 	return 1;
 }
 
+/* Whether a rule of the route is why the operation's path answered R: which one, in ROUTE and RULE.
+ * The walk that failed is made again. */
+static bool is_ruled(struct ops *o, int r, char **route, char **rule)
+{
+	_cleanup_found_ struct ops_found f = {0};
+	const char *pattern;
+	struct bk_node *node;
+
+	if (ops_resolve_arg(o, true, &f) < 0)
+		return false;
+	node = f.node ? f.node : f.dir->node;
+	if (bk_rule(node, f.node ? NULL : f.name, &pattern) != r)
+		return false;
+	*route = strdup(bk_serving(node, NULL)->route);
+	*rule = strdup(pattern);
+	return *route && *rule;
+}
+
 int ops_fail_errno(struct ops *o, int r)
 {
+	_cleanup_free_ char *route = NULL, *rule = NULL;
 	const char *path = o->args.path;
 
+	if ((r == -EACCES || r == -EROFS) && is_ruled(o, r, &route, &rule))
+		return ops_fail(o, "Error: '%s': %s by the rule \"%s\" of route %s", path,
+				r == -EROFS ? "readonly" : "denied", rule, route);
 	switch (r) {
 	case -EINTR:
 	case -EPIPE: /* nobody is there to read it */

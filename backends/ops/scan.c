@@ -208,7 +208,7 @@ static int search_far(struct scan *s, const struct scan_dir *d)
 	struct bk_results *results;
 	int r;
 
-	if (!s->v->far || !ops_may_far(s->o, d->place))
+	if (!s->v->far)
 		return 0;
 	r = far_begin(s->o, s->v->kind, d, &results);
 	if (r == -EOPNOTSUPP)
@@ -222,7 +222,11 @@ static int walk(struct scan *s, struct scan_dir *d)
 	struct ignore *own = NULL;
 	struct ops_list list;
 	int r = ops_list(s->o, &s->o->req, d->place, &list);
+	const char *rule;
 
+	/* What a rule denies is left out. */
+	if (r == -EACCES && d->parent && bk_rule(d->place->node, NULL, &rule) == -EACCES)
+		return 0;
 	if (r < 0)
 		return failed(s, d->shown, r);
 	if (s->gitignore && has_name(&list, ".gitignore"))

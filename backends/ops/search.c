@@ -220,6 +220,7 @@ static void search_name(struct search *s, struct batch *b, const char *name)
 {
 	_cleanup_buf_ struct buf path = BUF_INIT(OPS_MAX_PATH);
 	struct bk_file *file = NULL;
+	const char *rule;
 	struct stat st;
 	int r = ops_join(&path, b->shown, name, strlen(name));
 
@@ -229,6 +230,10 @@ static void search_name(struct search *s, struct batch *b, const char *name)
 		r = ops_may(s->grep->o, &b->dir->st, X_OK);
 	if (r == 0)
 		r = bk_peek(&s->req.req, b->dir->node, name, &file, &st);
+	if (r == -EACCES && bk_rule(b->dir->node, name, &rule) == -EACCES) {
+		b->denied++;
+		return;
+	}
 	/* Another thing than it was when it was listed. */
 	if (r == -ELOOP || r == -EISDIR || r == -ENXIO)
 		return;

@@ -1,6 +1,6 @@
 /* A pattern and a path: a walk of the path, name by name, comes to what the whole path says. */
+#include "base/pattern.h"
 #include "fuzz.h"
-#include "ops/pattern.h"
 
 #define FLAGS (PATTERN_BRACES | PATTERN_HIDDEN)
 

@@ -1,6 +1,6 @@
 /* Patterns of paths and of lines: tables, and what no pattern may do. */
+#include "base/pattern.h"
 #include "ops/match.h"
-#include "ops/pattern.h"
 #include "test.h"
 
 #include <errno.h>
@@ -72,6 +72,79 @@ static void paths_match(void)
 		CHECK_EQ(pattern_matches(p, cases[i].path), cases[i].want);
 		pattern_free(p);
 	}
+}
+
+/* The state after the names of PATH; NULL: nothing matches below. */
+static struct pattern_state *walk(const struct pattern *p, const char *path)
+{
+	struct pattern_state *s, *next;
+	char name[64];
+
+	CHECK_EQ(pattern_begin(p, &s), 0);
+	for (size_t n; s && *path; path += n + (path[n] == '/')) {
+		n = strcspn(path, "/");
+		snprintf(name, sizeof(name), "%.*s", (int)n, path);
+		CHECK_EQ(pattern_step(p, s, name, &next), 0);
+		free(s);
+		s = next;
+	}
+	return s;
+}
+
+/* Of several texts that are gone through together, the last one that matches; -1 for none. */
+static void the_last_text_that_matches_is_told(void)
+{
+	static const char *const texts[] = {"**/*.key", "a/**", "{x,y}/b", "**/pub.key", "/"};
+	static const struct {
+		const char *path;
+		int want;
+	} cases[] = {{"", 4},	  {"k.key", 0},	 {"a", -1},	   {"a/k.key", 1},
+		     {"x/b", 2},  {"y/b", 2},	 {"a/pub.key", 3}, {"q/pub.key", 3},
+		     {"y/c", -1}, {"x/b/c", -1}, {"a/b/c/d", 1},   {"pub.key/x", -1}};
+	struct pattern *p;
+
+	CHECK_EQ(pattern_new(texts[0], PATTERN_BRACES | PATTERN_HIDDEN, &p, NULL), 0);
+	for (size_t i = 1; i < ARRAY_SIZE(texts); i++)
+		CHECK_EQ(pattern_add(p, texts[i], NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct pattern_state *s = walk(p, cases[i].path);
+
+		if ((s ? pattern_which(p, s) : -1) != cases[i].want)
+			fprintf(stderr, "%s\n", cases[i].path);
+		CHECK_EQ(s ? pattern_which(p, s) : -1, cases[i].want);
+		free(s);
+	}
+	pattern_free(p);
+}
+
+/* More positions than bits of a word, and places where the same matches below. */
+static void places_are_compared(void)
+{
+	struct pattern_state *a, *b, *c;
+	char text[16];
+	struct pattern *p;
+
+	CHECK_EQ(pattern_new("**/x", PATTERN_HIDDEN, &p, NULL), 0);
+	for (int i = 0; i < 100; i++) {
+		snprintf(text, sizeof(text), "d/e%d/f", i);
+		CHECK_EQ(pattern_add(p, text, NULL), 0);
+	}
+	a = walk(p, "d/e77");
+	b = walk(p, "d/e78");
+	c = walk(p, "q");
+	CHECK(!pattern_same(a, b));
+	CHECK(!pattern_same(b, c));
+	CHECK(!pattern_same(c, NULL));
+	free(b);
+	b = walk(p, "r/s/t");
+	CHECK(pattern_same(b, c));
+	free(b);
+	b = walk(p, "d/e99/f");
+	CHECK_EQ(pattern_which(p, b), 100);
+	free(a);
+	free(b);
+	free(c);
+	pattern_free(p);
 }
 
 static void patterns_without_end_are_refused(void)
@@ -168,6 +241,8 @@ int main(void)
 {
 	names_match();
 	paths_match();
+	the_last_text_that_matches_is_told();
+	places_are_compared();
 	patterns_without_end_are_refused();
 	lines_match_by_themselves();
 	runaway_patterns_end();

@@ -1,8 +1,9 @@
 /*
  * See pattern.h. Braces are multiplied out first; each alternative is a list of components, and all
  * lists lie in one array, each ended by NULL, so that a position in a pattern is a number. A walk
- * keeps the set of positions that it has reached (there may be several after `**`), so directories
- * below which nothing matches are never opened.
+ * keeps the set of positions that it has reached (there may be several after `**`) as bits, so
+ * directories below which nothing matches are never opened, and two places at which the same will
+ * match are told by comparing.
  */
 #include "pattern.h"
 
@@ -16,6 +17,8 @@ struct pattern {
 	char **parts; /* owned; NULL ends each alternative */
 	size_t n, size;
 	size_t alternatives;
+	size_t *ends; /* of each text: the first position after it */
+	size_t n_texts;
 };
 
 static const char any[] = "**";
@@ -231,6 +234,31 @@ static int expand(struct pattern *p, const char *text, const char *from)
 	return r;
 }
 
+static int add_text(struct pattern *p, const char *text)
+{
+	size_t *more = reallocarray(p->ends, p->n_texts + 1, sizeof(*more));
+	int r;
+
+	if (!more)
+		return -ENOMEM;
+	p->ends = more;
+	r = expand(p, text, text);
+	p->ends[p->n_texts++] = p->n;
+	return r;
+}
+
+int pattern_add(struct pattern *p, const char *text, struct err *err)
+{
+	int r = add_text(p, text);
+
+	if (r == -EINVAL)
+		return err_set(err, r, "Error: Invalid glob pattern: '..' in '%s'", text);
+	if (r == -E2BIG)
+		return err_set(err, -EINVAL,
+			       "Error: Invalid glob pattern: '%s' has too many alternatives", text);
+	return r;
+}
+
 int pattern_new(const char *text, unsigned flags, struct pattern **ret, struct err *err)
 {
 	struct pattern *p = calloc(1, sizeof(*p));
@@ -239,18 +267,13 @@ int pattern_new(const char *text, unsigned flags, struct pattern **ret, struct e
 	if (!p)
 		return -ENOMEM;
 	p->flags = flags;
-	r = expand(p, text, text);
-	if (r == 0) {
-		*ret = p;
-		return 0;
+	r = pattern_add(p, text, err);
+	if (r < 0) {
+		pattern_free(p);
+		return r;
 	}
-	pattern_free(p);
-	if (r == -EINVAL)
-		return err_set(err, r, "Error: Invalid glob pattern: '..' in '%s'", text);
-	if (r == -E2BIG)
-		return err_set(err, -EINVAL,
-			       "Error: Invalid glob pattern: '%s' has too many alternatives", text);
-	return r;
+	*ret = p;
+	return 0;
 }
 
 void pattern_free(struct pattern *p)
@@ -260,6 +283,7 @@ void pattern_free(struct pattern *p)
 	for (size_t i = 0; i < p->n; i++)
 		free(p->parts[i]);
 	free(p->parts);
+	free(p->ends);
 	free(p);
 }
 
@@ -319,86 +343,104 @@ bool pattern_matches(const struct pattern *p, const char *path)
 
 /* ---- Walks ---- */
 
-struct set {
-	struct pattern_state *state;
-	size_t size;
-};
-
-static int reach(const struct pattern *p, struct set *s, uint32_t at)
+static bool has(const struct pattern_state *s, size_t at)
 {
-	for (;; at++) {
-		struct pattern_state *more;
-		bool known = false;
+	return s->words[at / 64] >> at % 64 & 1;
+}
 
-		for (size_t i = 0; s->state && i < s->state->n && !known; i++)
-			known = s->state->at[i] == at;
-		if (!known && (!s->state || s->state->n == s->size)) {
-			s->size = s->size ? s->size * 2 : 8;
-			more = realloc(s->state, sizeof(*more) + s->size * sizeof(more->at[0]));
-			if (!more)
-				return -ENOMEM;
-			if (!s->state)
-				more->n = 0;
-			s->state = more;
-		}
-		if (!known)
-			s->state->at[s->state->n++] = at;
-		if (!is_any(p->parts[at]))
-			return 0;
-	}
+/* The next position that is reached, from AT on; P's size where there is none. */
+static size_t next_reached(const struct pattern *p, const struct pattern_state *s, size_t at)
+{
+	while (at < p->n && !has(s, at))
+		at += s->words[at / 64] >> at % 64 ? 1 : 64 - at % 64;
+	return at < p->n ? at : p->n;
+}
+
+static struct pattern_state *new_state(const struct pattern *p)
+{
+	size_t n = (p->n + 63) / 64;
+	struct pattern_state *s = calloc(1, sizeof(*s) + n * sizeof(s->words[0]));
+
+	if (s)
+		s->n = n;
+	return s;
+}
+
+/* `**` may be no directory at all. */
+static void reach(const struct pattern *p, struct pattern_state *s, size_t at)
+{
+	do
+		s->words[at / 64] |= 1ULL << at % 64;
+	while (is_any(p->parts[at++]));
 }
 
 int pattern_begin(const struct pattern *p, struct pattern_state **ret)
 {
-	struct set s = {NULL};
-	int r = 0;
+	struct pattern_state *s = new_state(p);
 
-	for (size_t i = 0; i < p->n && r == 0; i++) {
-		r = reach(p, &s, i);
+	for (size_t i = 0; i < p->n && s; i++) {
+		reach(p, s, i);
 		while (p->parts[i])
 			i++;
 	}
-	if (r < 0)
-		free(TAKE(s.state));
-	*ret = s.state;
-	return r;
+	*ret = s;
+	return s ? 0 : -ENOMEM;
 }
 
 int pattern_step(const struct pattern *p, const struct pattern_state *state, const char *name,
 		 struct pattern_state **ret)
 {
-	bool hidden = p->flags & PATTERN_HIDDEN;
-	struct set s = {NULL};
-	int r = 0;
+	struct pattern_state *s = new_state(p);
+	bool hidden = p->flags & PATTERN_HIDDEN, any_reached = false;
 
-	for (size_t i = 0; i < state->n && r == 0; i++) {
-		const char *part = p->parts[state->at[i]];
+	*ret = NULL;
+	if (!s)
+		return -ENOMEM;
+	for (size_t at = 0; (at = next_reached(p, state, at)) < p->n; at++) {
+		const char *part = p->parts[at];
+		bool stays = is_any(part);
 
-		if (!part)
+		if (!part || !(stays ? hidden || *name != '.' : pattern_name(part, name, hidden)))
 			continue;
-		if (is_any(part) && (hidden || *name != '.'))
-			r = reach(p, &s, state->at[i]);
-		else if (!is_any(part) && pattern_name(part, name, hidden))
-			r = reach(p, &s, state->at[i] + 1);
+		reach(p, s, stays ? at : at + 1);
+		any_reached = true;
 	}
-	if (r < 0)
-		free(TAKE(s.state));
-	*ret = s.state;
-	return r;
+	if (any_reached)
+		*ret = s;
+	else
+		free(s);
+	return 0;
+}
+
+int pattern_which(const struct pattern *p, const struct pattern_state *s)
+{
+	int which = -1, text = 0;
+
+	for (size_t at = 0; (at = next_reached(p, s, at)) < p->n; at++) {
+		while (at >= p->ends[text])
+			text++;
+		if (!p->parts[at])
+			which = text;
+	}
+	return which;
 }
 
 bool pattern_ends(const struct pattern *p, const struct pattern_state *s)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (!p->parts[s->at[i]])
-			return true;
-	return false;
+	return pattern_which(p, s) >= 0;
 }
 
 bool pattern_goes_on(const struct pattern *p, const struct pattern_state *s)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (p->parts[s->at[i]])
+	for (size_t at = 0; (at = next_reached(p, s, at)) < p->n; at++)
+		if (p->parts[at])
 			return true;
 	return false;
+}
+
+bool pattern_same(const struct pattern_state *a, const struct pattern_state *b)
+{
+	if (!a || !b)
+		return a == b;
+	return memcmp(a->words, b->words, a->n * sizeof(a->words[0])) == 0;
 }
