@@ -237,6 +237,12 @@ static int serve_direct(struct bk *bk, int in, int socket)
 /* What a pipe holds at once; an engine's copies from one to the next are woken for each filling. */
 #define PIPE_SIZE (1 << 20)
 
+static int serve_stream(struct bk *bk, int in, int out)
+{
+	(void)fcntl(out, F_SETPIPE_SZ, PIPE_SIZE);
+	return remote_serve(bk, in, out, NULL);
+}
+
 static int serve_either(struct bk *bk, int in, int out)
 {
 	int pair[2], r = offer_socket(out, pair);
@@ -246,8 +252,7 @@ static int serve_either(struct bk *bk, int in, int out)
 	if (direct)
 		return serve_direct(bk, in, pair[0]);
 	closep(&pair[0]);
-	(void)fcntl(out, F_SETPIPE_SZ, PIPE_SIZE);
-	return r < 0 ? r : remote_serve(bk, in, out, NULL);
+	return r < 0 ? r : serve_stream(bk, in, out);
 }
 
 int guest_serve(int argc, char **argv)
@@ -274,7 +279,7 @@ int guest_serve(int argc, char **argv)
 		fprintf(stderr, "aib-guest serve: %s\n", err.text);
 		return 1;
 	}
-	r = direct ? serve_either(bk, in, out) : remote_serve(bk, in, out, NULL);
+	r = direct ? serve_either(bk, in, out) : serve_stream(bk, in, out);
 	bk_free(bk);
 	return r < 0;
 }
