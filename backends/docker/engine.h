@@ -145,13 +145,17 @@ struct engine_exec {
 /*
  * Start a command with all three streams attached, without a terminal. The stream's read gives the
  * command's standard output, demultiplexed (both the 8-byte framed form and, for engines that do
- * so, raw); standard error is logged at debug level, the newest 4 KiB kept for engine_exec_stderr.
- * TLS too. Closing the stream closes the connection.
+ * so, raw); standard error is logged at debug level, the newest 4 KiB kept for engine_exec_text.
+ * TLS too. One thread may read while another writes. Closing the stream closes the connection.
  */
 int engine_exec_start(struct bk_req *, struct engine *, const char *id, const struct engine_exec *,
 		      struct bk_stream **ret, char **ret_exec_id, struct err *);
-/* Text of the command's standard error so far; valid until the next call on the stream. */
-const char *engine_exec_stderr(struct bk_stream *stream);
+/*
+ * What the command has said to people, in RET (SIZE bytes, with the NUL): its standard error, or,
+ * where its output began with a line of text, that line (an engine says so that it could not start
+ * it). Printable, without a newline; empty for nothing. Nobody may be reading of the stream.
+ */
+void engine_exec_text(struct bk_stream *stream, char *ret, size_t size);
 /* Exit status and, where not NULL, the host pid (set also with -EBUSY; 0 before the engine has
  * started the process). -EBUSY while it runs. */
 int engine_exec_inspect(struct bk_req *, struct engine *, const char *exec_id, int *ret_status,

@@ -2,14 +2,12 @@
 #include "guest.h"
 
 #include "direct.h"
-#include "relay.h"
 #include "spec.h"
 
 #include "../remote/remote.h"
 
 #include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
 
 /* How often who waits for the guest's first word looks whether that is still wanted. */
 #define LOOK_MS 20
@@ -18,10 +16,9 @@
 #define PID_PAUSE_MS 10
 
 struct guest {
-	struct relay *relay;
+	struct bk_stream *stream; /* the exec's; held and silent where the way is direct */
 	struct bk *bk;
-	struct direct *direct; /* NULL: over the exec's stream */
-	int life;	       /* then, the end of that stream: it is held, and silent; else -1 */
+	struct direct *direct; /* NULL: over the stream */
 	char way[160];
 };
 
@@ -54,24 +51,22 @@ static int start(struct bk_req *req, struct sandbox *sb, bool direct, struct bk_
 
 /* ---- The direct way ---- */
 
-static int read_offer(struct bk_req *req, int fd, struct remote_offer *ret)
+static int read_offer(struct bk_req *req, struct bk_stream *s, struct remote_offer *ret)
 {
 	uint8_t bytes[REMOTE_OFFER_SIZE];
 	size_t got = 0;
 
 	while (got < sizeof(bytes)) {
-		struct pollfd p = {.fd = fd, .events = POLLIN};
+		struct pollfd p = {.fd = s->ops->fd(s), .events = POLLIN};
 		int r = bk_req_check(req);
 		ssize_t n;
 
 		if (r < 0)
 			return r;
-		(void)poll(&p, 1, bk_req_left_ms(req, LOOK_MS));
-		n = recv(fd, bytes + got, sizeof(bytes) - got, MSG_DONTWAIT);
-		if (n == 0)
-			return -EIO;
-		if (n < 0 && errno != EAGAIN && errno != EINTR)
-			return -errno;
+		(void)poll(&p, 1, s->ops->pending(s) ? 0 : bk_req_left_ms(req, LOOK_MS));
+		n = s->ops->read(s, bytes + got, sizeof(bytes) - got);
+		if (n <= 0 && n != -EAGAIN)
+			return n < 0 ? n : -EIO;
 		got += n > 0 ? n : 0;
 	}
 	return remote_offer_get(bytes, ret);
@@ -117,12 +112,11 @@ static int take_offer(struct bk_req *req, struct sandbox *sb, const char *exec_i
 /* ---- Connecting ---- */
 
 /* The guest said no hello: what it said instead, or what became of it. */
-static int no_answer(struct sandbox *sb, struct relay *relay, int r, struct err *err)
+static int no_answer(struct sandbox *sb, const struct guest *g, int r, struct err *err)
 {
-	const char *text;
+	char text[1024];
 
-	relay_stop(relay);
-	text = relay_text(relay);
+	engine_exec_text(g->stream, text, sizeof(text));
 	/* It may be missing, or another one: looked at again before the next try. */
 	if (r == -EIO || r == -EPROTO)
 		sandbox_forget_ready(sb);
@@ -130,20 +124,18 @@ static int no_answer(struct sandbox *sb, struct relay *relay, int r, struct err 
 		       *text ? text : strerror(-r));
 }
 
-/* Choose the way that FD, the stream, or the guest's own socket is: G->direct says which. */
+/* The guest's own socket, *RET_FD, or the stream: G->direct says which. */
 static int choose_way(struct bk_req *req, struct sandbox *sb, const char *exec_id,
-		      enum guest_way way, struct guest *g, int *fd, struct err *err)
+		      enum guest_way way, struct guest *g, int *ret_fd, struct err *err)
 {
 	struct remote_offer offer = {.fd = -1};
 	struct err why = {""};
-	int direct = -1, r = read_offer(req, *fd, &offer);
+	int r = read_offer(req, g->stream, &offer);
 
 	if (r < 0)
-		return no_answer(sb, g->relay, r, err);
-	r = take_offer(req, sb, exec_id, &offer, &g->direct, &direct, &why);
+		return no_answer(sb, g, r, err);
+	r = take_offer(req, sb, exec_id, &offer, &g->direct, ret_fd, &why);
 	if (r == 0) {
-		g->life = *fd;
-		*fd = direct;
 		snprintf(g->way, sizeof(g->way), "direct");
 		return 0;
 	}
@@ -157,13 +149,11 @@ static int choose_way(struct bk_req *req, struct sandbox *sb, const char *exec_i
 static int connect_over(struct bk_req *req, struct sandbox *sb, struct guest *g, int fd,
 			struct err *err)
 {
-	const struct remote_conf conf = {
-	    .fd_ok = g->direct ? direct_has_file : NULL,
-	    .ctx = g->direct,
-	};
-	int r = remote_new(req, fd, fd, sb->route, &conf, &g->bk, NULL);
+	const struct remote_conf conf = {.fd_ok = direct_has_file, .ctx = g->direct};
+	int r = g->direct ? remote_new(req, fd, fd, sb->route, &conf, &g->bk, NULL)
+			  : remote_new_over(req, g->stream, sb->route, &g->bk, NULL);
 
-	return r < 0 ? no_answer(sb, g->relay, r, err) : 0;
+	return r < 0 ? no_answer(sb, g, r, err) : 0;
 }
 
 static int start_and_connect(struct bk_req *req, struct sandbox *sb, enum guest_way way,
@@ -171,26 +161,16 @@ static int start_and_connect(struct bk_req *req, struct sandbox *sb, enum guest_
 {
 	const char *why = no_way(sb, way);
 	_cleanup_free_ char *exec_id = NULL;
-	struct bk_stream *stream;
-	int fd, r;
+	int fd = -1, r;
 
 	if (why && way == GUEST_DIRECT)
 		return err_set(err, -EOPNOTSUPP, "container %s: no direct way to its guest: %s",
 			       sb->ref, why);
 	snprintf(g->way, sizeof(g->way), "stream (%s)", why ? why : "");
-	r = start(req, sb, !why, &stream, &exec_id, err);
-	if (r < 0)
-		return r;
-	r = relay_start(stream, &g->relay, &fd);
-	if (r < 0)
-		return err_set(err, r, "container %s: %s", sb->ref, strerror(-r));
-	if (!why)
+	r = start(req, sb, !why, &g->stream, &exec_id, err);
+	if (r == 0 && !why)
 		r = choose_way(req, sb, exec_id, way, g, &fd, err);
-	if (r < 0) {
-		closep(&fd);
-		return r;
-	}
-	return connect_over(req, sb, g, fd, err);
+	return r < 0 ? r : connect_over(req, sb, g, fd, err);
 }
 
 int guest_connect(struct bk_req *req, struct sandbox *sb, enum guest_way way, struct guest **ret,
@@ -201,7 +181,6 @@ int guest_connect(struct bk_req *req, struct sandbox *sb, enum guest_way way, st
 
 	if (!g)
 		return err_set(err, -ENOMEM, "container %s: %s", sb->ref, strerror(ENOMEM));
-	g->life = -1;
 	r = start_and_connect(req, sb, way, g, err);
 	if (r < 0)
 		guest_close(g);
@@ -230,8 +209,8 @@ void guest_close(struct guest *g)
 	if (!g)
 		return;
 	bk_free(g->bk);
-	relay_free(g->relay);
-	closep(&g->life);
+	if (g->stream)
+		g->stream->ops->free(g->stream);
 	direct_free(g->direct);
 	free(g);
 }

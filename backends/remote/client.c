@@ -142,32 +142,65 @@ static const struct bk_ops remote_ops = {REMOTE_OPS};
 /* Only where close(2) has something to tell there is it worth a request. */
 static const struct bk_ops remote_flush_ops = {REMOTE_OPS, .flush = remote_flush};
 
-int remote_new(struct bk_req *req, int in, int out, const char *route,
-	       const struct remote_conf *conf, struct bk **ret, struct err *err)
+/* A client that knows nothing of its stream yet. */
+static int client_new(const char *route, struct remote **ret)
 {
 	struct remote *r = calloc(1, sizeof(*r));
 	int e = r ? bk_init(&r->bk, &remote_ops, route) : -ENOMEM;
 
 	if (e < 0) {
 		free(r);
+		return e;
+	}
+	init(r);
+	*ret = r;
+	return 0;
+}
+
+/* R (taken) has its stream: begin. */
+static int client_start(struct bk_req *req, struct remote *r, struct bk **ret, struct err *err)
+{
+	int e = remote_conn_start(r);
+
+	if (e == 0)
+		e = say_hello(req, r);
+	if (e < 0) {
+		err_set(err, e, "route %s: no answer from its server: %s", r->bk.route,
+			strerror(-e));
+		remote_destroy(&r->bk);
+		return e;
+	}
+	*ret = &r->bk;
+	return 0;
+}
+
+int remote_new(struct bk_req *req, int in, int out, const char *route,
+	       const struct remote_conf *conf, struct bk **ret, struct err *err)
+{
+	struct remote *r;
+	int e = client_new(route, &r);
+
+	if (e < 0) {
 		if (out != in)
 			closep(&out);
 		closep(&in);
 		return e;
 	}
-	init(r);
 	remote_stream_init(&r->stream, in, out);
 	if (conf)
 		r->conf = *conf;
 	r->stream.takes_fds = r->conf.fd_ok && r->stream.local;
-	e = remote_conn_start(r);
-	if (e == 0)
-		e = say_hello(req, r);
-	if (e < 0) {
-		remote_destroy(&r->bk);
-		return err_set(err, e, "route %s: no answer from its server: %s", route,
-			       strerror(-e));
-	}
-	*ret = &r->bk;
-	return 0;
+	return client_start(req, r, ret, err);
+}
+
+int remote_new_over(struct bk_req *req, struct bk_stream *over, const char *route, struct bk **ret,
+		    struct err *err)
+{
+	struct remote *r;
+	int e = client_new(route, &r);
+
+	if (e < 0)
+		return e;
+	remote_stream_init_via(&r->stream, over);
+	return client_start(req, r, ret, err);
 }

@@ -121,17 +121,21 @@ static int flush_forgets_locked(struct remote *r)
 
 static int flush_out_locked(struct remote *r)
 {
-	while (r->out_pos < r->out.len) {
-		const struct iovec iov = {r->out.data + r->out_pos, r->out.len - r->out_pos};
-		ssize_t n = remote_stream_send(&r->stream, &iov, 1);
+	ssize_t n = 0;
 
-		if (n < 0)
-			return n == -EAGAIN ? 0 : n;
-		r->out_pos += n;
+	while (r->out_pos < r->out.len && n >= 0) {
+		const struct iovec iov = {r->out.data + r->out_pos, r->out.len - r->out_pos};
+
+		n = remote_stream_send(&r->stream, &iov, 1);
+		if (n > 0)
+			r->out_pos += n;
 	}
-	buf_consume(&r->out, r->out.len);
-	r->out_pos = 0;
-	return 0;
+	/* What was sent is never more than what waits, which it is moved over. */
+	if (r->out_pos >= r->out.len - r->out_pos) {
+		buf_consume(&r->out, r->out_pos);
+		r->out_pos = 0;
+	}
+	return n == -EAGAIN || n > 0 ? 0 : n;
 }
 
 static int sent(struct remote *r, int e)
@@ -251,8 +255,10 @@ static int wait_for_input(struct remote *r, struct bk_req *req)
 	struct pollfd p[] = {{.fd = r->stream.in, .events = POLLIN},
 			     {.fd = r->nudge, .events = POLLIN}};
 	uint64_t left = bk_req_left_ms(req, 60000);
+	bool pending = remote_stream_pending(&r->stream);
 
-	if (poll(p, ARRAY_SIZE(p), left) == 0)
+	/* A stream that always has something is not waited for any longer than a silent one. */
+	if (left == 0 || (poll(p, ARRAY_SIZE(p), pending ? 0 : left) == 0 && !pending))
 		return -ETIMEDOUT;
 	if (!p[1].revents)
 		return 0;
@@ -332,7 +338,7 @@ static void end_receiving(struct remote *r)
 static int turn(struct remote *r, uint64_t *forgets_at)
 {
 	struct waiting w = what_waits(r);
-	bool mine = begin_receiving(r), due;
+	bool mine = begin_receiving(r), due, more;
 	struct pollfd p[] = {
 	    {.fd = mine ? r->stream.in : -1, .events = POLLIN},
 	    {.fd = r->wake, .events = POLLIN},
@@ -340,6 +346,7 @@ static int turn(struct remote *r, uint64_t *forgets_at)
 	};
 	int e = mine ? receive(r) : 0; /* what is here already */
 
+	more = mine && remote_input_pending(&r->input, &r->stream);
 	if (!w.forgets)
 		*forgets_at = 0;
 	else if (*forgets_at == 0)
@@ -347,13 +354,13 @@ static int turn(struct remote *r, uint64_t *forgets_at)
 	due = *forgets_at && clock_ms() >= *forgets_at;
 	if (e == 0)
 		(void)poll(p, ARRAY_SIZE(p),
-			   due	       ? 0
+			   due || more ? 0
 			   : !mine     ? IDLE_MS
 			   : w.forgets ? FORGET_MS
 				       : -1);
 	if (p[1].revents)
 		clear_event(r->wake);
-	if (e == 0 && p[0].revents)
+	if (e == 0 && (p[0].revents || more))
 		e = receive(r);
 	if (mine)
 		end_receiving(r);
@@ -379,7 +386,7 @@ int remote_conn_start(struct remote *r)
 {
 	int e;
 
-	r->out.cap = MAX_OUT;
+	r->out.cap = 2 * MAX_OUT; /* with what was sent */
 	r->forgets.cap = FORGETS * REMOTE_FORGET_SIZE;
 	r->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r->nudge = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -29,6 +29,11 @@ struct remote_conf {
 int remote_new(struct bk_req *req, int in, int out, const char *route,
 	       const struct remote_conf *conf, struct bk **ret, struct err *err);
 
+/* The same over OVER, which stays the caller's, until bk_free at least; no descriptors pass. One
+ * thread reads of it while another writes to it. */
+int remote_new_over(struct bk_req *req, struct bk_stream *over, const char *route, struct bk **ret,
+		    struct err *err);
+
 /*
  * Start the command ARGV where the server of BK runs, ENV its whole environment (NULL: the
  * server's), both NULL-terminated; what argv[0] means is the server's. *RET is the socket that is

@@ -41,8 +41,17 @@ void remote_stream_init(struct remote_stream *s, int in, int out)
 	set_nonblocking(out);
 }
 
+void remote_stream_init_via(struct remote_stream *s, struct bk_stream *via)
+{
+	int fd = via->ops->fd(via);
+
+	*s = (struct remote_stream){.via = via, .in = fd, .out = fd, .socket = true};
+}
+
 void remote_stream_done(struct remote_stream *s)
 {
+	if (s->via)
+		return;
 	if (s->out != s->in)
 		closep(&s->out);
 	closep(&s->in);
@@ -119,7 +128,14 @@ static ssize_t recv_flags(struct remote_stream *s, void *data, size_t size, int 
 
 ssize_t remote_stream_recv(struct remote_stream *s, void *data, size_t size, int *ret_fd)
 {
+	if (s->via)
+		return s->via->ops->read(s->via, data, size);
 	return recv_flags(s, data, size, MSG_DONTWAIT, ret_fd);
+}
+
+bool remote_stream_pending(const struct remote_stream *s)
+{
+	return s->via && s->via->ops->pending(s->via);
 }
 
 /*
@@ -171,8 +187,27 @@ static ssize_t send_fd(struct remote_stream *s, const struct iovec *iov, int n, 
 	return r < 0 ? -errno : r;
 }
 
+/* The bytes that VIA took, or why it took none. */
+static ssize_t send_via(struct bk_stream *via, const struct iovec *iov, int n)
+{
+	size_t done = 0;
+
+	for (int i = 0; i < n; i++) {
+		ssize_t r = via->ops->write(via, iov[i].iov_base, iov[i].iov_len);
+
+		if (r < 0)
+			return done > 0 ? (ssize_t)done : r;
+		done += r;
+		if ((size_t)r < iov[i].iov_len)
+			break;
+	}
+	return done;
+}
+
 ssize_t remote_stream_send(struct remote_stream *s, const struct iovec *iov, int n)
 {
+	if (s->via)
+		return send_via(s->via, iov, n);
 	return send_fd(s, iov, n, -1);
 }
 
@@ -262,6 +297,11 @@ static ssize_t receive(struct remote_input *in, struct remote_stream *s, void *d
 int remote_input_take_fd(struct remote_input *in)
 {
 	return in->fd >= 0 && in->fd_at <= in->taken ? TAKE_FD(in->fd) : -1;
+}
+
+bool remote_input_pending(const struct remote_input *in, const struct remote_stream *s)
+{
+	return in->pos < in->len || remote_stream_pending(s);
 }
 
 int remote_input_fill(struct remote_input *in, struct remote_stream *s, void *data, size_t size,

@@ -1,7 +1,8 @@
 /*
- * A connected stream of bytes: one socket, or two pipes (the standard input and output of an exec).
- * All that either end reads or writes passes here, and here alone descriptors pass beside the bytes
- * (SCM_RIGHTS over a Unix socket, see unix(7)). Pipes give SIGPIPE, which the program ignores.
+ * A connected stream of bytes: one socket, two pipes (the standard input and output of an exec), or
+ * a struct bk_stream (the other end of those, taken out of what an engine sends). All that either
+ * end reads or writes passes here, and here alone descriptors pass beside the bytes (SCM_RIGHTS
+ * over a Unix socket, see unix(7)). Pipes give SIGPIPE, which the program ignores.
  *
  * A descriptor goes with the first byte of its frame, in a sendmsg(2) that has nothing of another.
  * A recvmsg(2) that brings one may begin with bytes of frames before, but ends within the bytes it
@@ -15,7 +16,8 @@
 #include <sys/uio.h>
 
 struct remote_stream {
-	int in, out; /* the same one for a socket */
+	struct bk_stream *via; /* borrowed; NULL where the descriptors are the stream itself */
+	int in, out;	       /* the same one for a socket; via's, to poll */
 	bool socket;
 	bool local;	  /* a Unix socket: descriptors can pass */
 	bool takes_fds;	  /* where not, one that comes is a violation; set before anything comes */
@@ -24,6 +26,8 @@ struct remote_stream {
 
 /* Takes the descriptors, which become non-blocking where they are pipes. */
 void remote_stream_init(struct remote_stream *s, int in, int out);
+/* VIA stays the caller's. One thread reads of it while another writes to it. */
+void remote_stream_init_via(struct remote_stream *s, struct bk_stream *via);
 void remote_stream_done(struct remote_stream *s);
 
 /* Neither waits. Bytes taken, -EAGAIN, or -errno. */
@@ -34,6 +38,8 @@ ssize_t remote_stream_send(struct remote_stream *s, const struct iovec *iov, int
  * caller's, which closes at exec. -1 too where one came and this process may have no more.
  */
 ssize_t remote_stream_recv(struct remote_stream *s, void *data, size_t size, int *ret_fd);
+/* Whether that would give bytes of which poll(2) on `in` knows nothing. */
+bool remote_stream_pending(const struct remote_stream *s);
 /* For who has nothing else to do: they wait, until the stream is shut down at the latest. */
 /* All SIZE bytes, or fewer at the end; or -errno: -EPROTO where a descriptor came. */
 ssize_t remote_stream_read(struct remote_stream *s, void *data, size_t size);
@@ -43,7 +49,7 @@ ssize_t remote_stream_read(struct remote_stream *s, void *data, size_t size);
  * nothing was written.
  */
 int remote_stream_write(struct remote_stream *s, struct iovec *iov, int n, int fd);
-/* Both ends see the end of a socket; who waits here is woken. */
+/* Both ends see the end of a socket, also of VIA's; who waits here is woken. */
 void remote_stream_shutdown(struct remote_stream *s);
 
 /* Bytes that were received before anyone asked for them, and a descriptor that came beside. */
@@ -67,5 +73,7 @@ int remote_input_fill(struct remote_input *in, struct remote_stream *s, void *da
 		      size_t *got);
 /* After the last byte of a frame: its descriptor, which is the caller's, or -1. */
 int remote_input_take_fd(struct remote_input *in);
+/* Whether there are bytes without waiting for `in` of S. */
+bool remote_input_pending(const struct remote_input *in, const struct remote_stream *s);
 
 #endif

@@ -239,6 +239,12 @@ static int serve_direct(struct bk *bk, struct remote_serve_conf conf, int in, in
 /* What a pipe holds at once; an engine's copies from one to the next are woken for each filling. */
 #define PIPE_SIZE (1 << 20)
 
+static int serve_stream(struct bk *bk, const struct remote_serve_conf *conf, int in, int out)
+{
+	(void)fcntl(out, F_SETPIPE_SZ, PIPE_SIZE);
+	return remote_serve(bk, in, out, conf);
+}
+
 static int serve_either(struct bk *bk, const struct remote_serve_conf *conf, int in, int out)
 {
 	int pair[2], r = offer_socket(out, pair);
@@ -248,8 +254,7 @@ static int serve_either(struct bk *bk, const struct remote_serve_conf *conf, int
 	if (direct)
 		return serve_direct(bk, *conf, in, pair[0]);
 	closep(&pair[0]);
-	(void)fcntl(out, F_SETPIPE_SZ, PIPE_SIZE);
-	return r < 0 ? r : remote_serve(bk, in, out, conf);
+	return r < 0 ? r : serve_stream(bk, conf, in, out);
 }
 
 static int serve(struct bk *bk, bool direct, int in, int out)
@@ -260,7 +265,7 @@ static int serve(struct bk *bk, bool direct, int in, int out)
 
 	conf.ctx = searches;
 	if (r == 0)
-		r = direct ? serve_either(bk, &conf, in, out) : remote_serve(bk, in, out, &conf);
+		r = direct ? serve_either(bk, &conf, in, out) : serve_stream(bk, &conf, in, out);
 	far_server_free(searches);
 	return r;
 }

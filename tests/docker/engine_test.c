@@ -180,7 +180,7 @@ static void test_exec_stream(void)
 	};
 	_cleanup_buf_ struct buf got = BUF_INIT(4 << 20);
 	struct bk_stream *s;
-	char *id, data[8192];
+	char *id, data[8192], text[64];
 	int status, pid;
 	size_t sent = 0;
 	ssize_t n;
@@ -210,7 +210,8 @@ static void test_exec_stream(void)
 	}
 	CHECK(strncmp(got.data, "b /tmp\n", 7) == 0);
 	CHECK_EQ(strspn(got.data + 7, "x"), 2000000);
-	CHECK_STR(engine_exec_stderr(s), "oops\n");
+	engine_exec_text(s, text, sizeof(text));
+	CHECK_STR(text, "oops");
 	/* The end of the connection is the end of the command's input. */
 	s->ops->free(s);
 	for (int i = 0;

@@ -1,160 +1,16 @@
 /*
- * Commands: exec create and start (two round trips), their stream taken apart, their end.
+ * Commands: exec create and start (two round trips), and their end.
  */
 #include "client.h"
 
 #include "../../base/clock.h"
-#include "../../base/log.h"
-#include "demux.h"
+#include "exec_stream.h"
 
 #include <poll.h>
 #include <string.h>
 
-#define IN_BUFFER (64 << 10)
-#define ERRORS_KEPT 4096
 #define SILENCE_MS 1000	  /* after that long without output, ask whether the command still runs */
 #define EXIT_WAIT_MS 5000 /* the exit status may come some time after the end of the output */
-
-struct exec_stream {
-	struct bk_stream stream;
-	struct http_conn *conn;
-	struct demux demux;
-	char in[IN_BUFFER];
-	size_t at, len;
-	struct demux_run run; /* of output, not yet given */
-	bool ended;
-	int failed;
-	/* Standard error goes to SINK where it is set, else its newest bytes are kept. */
-	struct buf *sink;
-	char errors[ERRORS_KEPT + 1];
-	size_t errors_len;
-};
-
-/* ---- The stream ---- */
-
-static void keep_errors(struct exec_stream *s, const char *data, size_t n)
-{
-	if (s->sink) {
-		size_t room = s->sink->cap - s->sink->len;
-
-		(void)buf_add(s->sink, data, n < room ? n : room);
-		return;
-	}
-	log_debug("exec: %.*s", (int)(n < 1024 ? n : 1024), data);
-	if (n > ERRORS_KEPT) {
-		data += n - ERRORS_KEPT;
-		n = ERRORS_KEPT;
-	}
-	if (s->errors_len + n > ERRORS_KEPT) {
-		size_t drop = s->errors_len + n - ERRORS_KEPT;
-
-		memmove(s->errors, s->errors + drop, s->errors_len - drop);
-		s->errors_len -= drop;
-	}
-	memcpy(s->errors + s->errors_len, data, n);
-	s->errors_len += n;
-	s->errors[s->errors_len] = '\0';
-}
-
-static void take_run(struct exec_stream *s, const struct demux_run *run)
-{
-	if (run->which == 2)
-		keep_errors(s, run->data, run->len);
-	else
-		s->run = *run;
-}
-
-/* Until there is a run of output: 1; 0 at the end; -EAGAIN or -errno. */
-static int fill(struct exec_stream *s)
-{
-	struct demux_run run = {0};
-	ssize_t n;
-
-	while (s->run.len == 0) {
-		if (s->ended)
-			return 0;
-		/* With no input left too: it may hold a run that came out of the header. */
-		n = demux_next(&s->demux, s->in + s->at, s->len - s->at, &run);
-		if (n < 0)
-			return -EIO;
-		s->at += n;
-		take_run(s, &run);
-		if (n > 0 || run.len > 0)
-			continue;
-		n = http_conn_recv(s->conn, s->in, sizeof(s->in));
-		if (n < 0)
-			return n;
-		s->at = 0;
-		s->len = n;
-		if (n > 0)
-			continue;
-		n = demux_end(&s->demux, &run);
-		if (n < 0)
-			return -EIO;
-		s->ended = true;
-		if (n > 0)
-			take_run(s, &run);
-	}
-	return 1;
-}
-
-static ssize_t stream_read(struct bk_stream *stream, void *data, size_t size)
-{
-	struct exec_stream *s = (struct exec_stream *)stream;
-	int r;
-
-	if (s->failed)
-		return s->failed;
-	r = fill(s);
-	if (r < 0 && r != -EAGAIN)
-		s->failed = r;
-	if (r <= 0)
-		return r;
-	if (size > s->run.len)
-		size = s->run.len;
-	memcpy(data, s->run.data, size);
-	s->run.data = (const char *)s->run.data + size;
-	s->run.len -= size;
-	return size;
-}
-
-static ssize_t stream_write(struct bk_stream *stream, const void *data, size_t size)
-{
-	return http_conn_send(((struct exec_stream *)stream)->conn, data, size);
-}
-
-static int stream_fd(struct bk_stream *stream)
-{
-	return http_conn_fd(((struct exec_stream *)stream)->conn);
-}
-
-static bool stream_pending(struct bk_stream *stream)
-{
-	struct exec_stream *s = (struct exec_stream *)stream;
-
-	return s->run.len > 0 || s->at < s->len || http_conn_pending(s->conn);
-}
-
-static void stream_free(struct bk_stream *stream)
-{
-	struct exec_stream *s = (struct exec_stream *)stream;
-
-	http_conn_close(s->conn);
-	free(s);
-}
-
-static const struct bk_stream_ops stream_ops = {
-    .fd = stream_fd,
-    .pending = stream_pending,
-    .read = stream_read,
-    .write = stream_write,
-    .free = stream_free,
-};
-
-const char *engine_exec_stderr(struct bk_stream *stream)
-{
-	return ((struct exec_stream *)stream)->errors;
-}
 
 /* ---- Starting ---- */
 
@@ -246,12 +102,11 @@ static int exec_start(struct bk_req *req, struct engine *e, const char *id,
 		      char **ret_exec_id, struct err *err)
 {
 	_cleanup_free_ char *exec_id = NULL;
-	_cleanup_free_ struct exec_stream *s = calloc(1, sizeof(*s));
+	_cleanup_(exec_stream_freep) struct exec_stream *s = exec_stream_new();
 	int r;
 
 	if (!s)
 		return err_set(err, -ENOMEM, "engine %s: out of memory", engine_host(e));
-	s->stream.ops = &stream_ops;
 	r = exec_create(req, e, id, x, input, &exec_id, err);
 	if (r == 0)
 		r = exec_attach(req, e, exec_id, s, err);
@@ -336,7 +191,7 @@ static int drain(struct run *x)
 	char data[16384];
 	ssize_t n;
 
-	while ((n = stream_read(&x->s->stream, data, sizeof(data))) > 0) {
+	while ((n = exec_stream_read(x->s, data, sizeof(data))) > 0) {
 		size_t room = x->out ? x->out->cap - x->out->len : 0;
 		int r = room ? buf_add(x->out, data, (size_t)n < room ? (size_t)n : room) : 0;
 
@@ -411,6 +266,6 @@ int engine_exec_run(struct bk_req *req, struct engine *e, const char *id,
 	r = pump(req, e, exec_id, &run, err);
 	if (r == 0)
 		r = exit_status(req, e, exec_id, &run, err);
-	stream_free(&run.s->stream);
+	exec_stream_free(run.s);
 	return r;
 }

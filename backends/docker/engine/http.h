@@ -71,8 +71,8 @@ int http_path(struct buf *b, const char *fmt, ...);
 
 /* ---- Upgraded connections (upgrade.c) ---- */
 
-/* A connection that an endpoint gave up to us. Not thread-safe; nothing blocks but what takes a
- * request. */
+/* A connection that an endpoint gave up to us. Not thread-safe, but that one thread may receive
+ * while another sends; nothing blocks but what takes a request. */
 struct http_conn;
 
 /* POST BODY (JSON) with "Upgrade: tcp". On success the stream's bytes begin with the next recv;

@@ -1,6 +1,6 @@
 /*
- * Upgraded ("hijacked") connections. libcurl connects, with TLS where that is asked for, and then
- * only carries bytes; the one request and the head of its answer are ours.
+ * Upgraded ("hijacked") connections. libcurl connects, and then only carries bytes where that is
+ * by TLS; without, they are the socket's. The one request and the head of its answer are ours.
  */
 #include "endpoint.h"
 
@@ -22,7 +22,8 @@ struct http_conn {
 	bool added;
 	int fd;
 	bool tls;
-	bool drained; /* the newest recv found nothing */
+	pthread_mutex_t lock; /* a leaf: of libcurl's calls after the answer's head, where TLS is */
+	bool drained;	      /* the newest recv found nothing */
 	bool eof;
 	struct http_line line;
 	struct buf in; /* came with the answer's head */
@@ -40,6 +41,7 @@ void http_conn_close(struct http_conn *c)
 		curl_multi_remove_handle(c->multi, c->easy);
 	curl_easy_cleanup(c->easy);
 	curl_multi_cleanup(c->multi);
+	pthread_mutex_destroy(&c->lock);
 	buf_done(&c->in);
 	free(c);
 }
@@ -54,10 +56,30 @@ bool http_conn_pending(const struct http_conn *c)
 	return c->in.len > 0 || c->eof || (c->tls && !c->drained);
 }
 
-ssize_t http_conn_recv(struct http_conn *c, void *data, size_t size)
+static ssize_t recv_plain(struct http_conn *c, void *data, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = recv(c->fd, data, size, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	return n >= 0 ? n : errno == EAGAIN ? -EAGAIN : -EIO;
+}
+
+static ssize_t recv_tls(struct http_conn *c, void *data, size_t size)
 {
 	CURLcode code;
 	size_t n;
+
+	pthread_mutex_lock(&c->lock);
+	code = curl_easy_recv(c->easy, data, size, &n);
+	pthread_mutex_unlock(&c->lock);
+	return code == CURLE_OK ? (ssize_t)n : code == CURLE_AGAIN ? -EAGAIN : -EIO;
+}
+
+ssize_t http_conn_recv(struct http_conn *c, void *data, size_t size)
+{
+	ssize_t n;
 
 	if (c->in.len > 0) {
 		n = size < c->in.len ? size : c->in.len;
@@ -67,14 +89,20 @@ ssize_t http_conn_recv(struct http_conn *c, void *data, size_t size)
 	}
 	if (c->eof)
 		return 0;
-	code = curl_easy_recv(c->easy, data, size, &n);
-	c->drained = code == CURLE_AGAIN;
-	if (code == CURLE_AGAIN)
-		return -EAGAIN;
-	if (code != CURLE_OK)
-		return -EIO;
+	n = c->tls ? recv_tls(c, data, size) : recv_plain(c, data, size);
+	c->drained = n == -EAGAIN;
 	c->eof = n == 0;
 	return n;
+}
+
+static ssize_t send_plain(struct http_conn *c, const void *data, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = send(c->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n >= 0 ? n : errno == EAGAIN ? -EAGAIN : -EPIPE;
 }
 
 static ssize_t send_tls(struct http_conn *c, const void *data, size_t size)
@@ -88,7 +116,9 @@ static ssize_t send_tls(struct http_conn *c, const void *data, size_t size)
 	} else if (size < c->retry_len) {
 		return -EINVAL;
 	}
+	pthread_mutex_lock(&c->lock);
 	code = curl_easy_send(c->easy, c->retry, c->retry_len, &n);
+	pthread_mutex_unlock(&c->lock);
 	if (code == CURLE_AGAIN)
 		return -EAGAIN;
 	c->retry_len = 0;
@@ -97,17 +127,9 @@ static ssize_t send_tls(struct http_conn *c, const void *data, size_t size)
 
 ssize_t http_conn_send(struct http_conn *c, const void *data, size_t size)
 {
-	CURLcode code;
-	size_t n;
-
 	if (size == 0)
 		return 0;
-	if (c->tls)
-		return send_tls(c, data, size);
-	code = curl_easy_send(c->easy, data, size, &n);
-	if (code == CURLE_AGAIN)
-		return -EAGAIN;
-	return code == CURLE_OK ? (ssize_t)n : -EPIPE;
+	return c->tls ? send_tls(c, data, size) : send_plain(c, data, size);
 }
 
 int http_conn_shutdown(struct http_conn *c)
@@ -128,6 +150,9 @@ int http_conn_wait(struct bk_req *req, struct http_conn *c, short events, uint64
 	uint64_t ms = bk_req_left_ms(req, max_ms);
 	int r;
 
+	/* What TLS has read already, poll(2) does not know of. */
+	if (events & POLLIN && c->tls && !c->drained)
+		ms = 0;
 	/* Asking for nothing is a sleep: then the peer's hang-up must not end it. */
 	fd.events =
 	    (events & POLLIN ? CURL_WAIT_POLLIN : 0) | (events & POLLOUT ? CURL_WAIT_POLLOUT : 0);
@@ -138,7 +163,7 @@ int http_conn_wait(struct bk_req *req, struct http_conn *c, short events, uint64
 	bk_req_on_cancel(req, NULL, NULL);
 	if (r == 0)
 		r = bk_req_check(req);
-	return r < 0 ? r : fd.revents != 0;
+	return r < 0 ? r : fd.revents != 0 || ms == 0;
 }
 
 /* Wait, at most the endpoint's time without progress. */
@@ -207,6 +232,7 @@ static int conn_open(struct bk_req *req, struct http *h, const char *base, struc
 
 	if (!c)
 		return -ENOMEM;
+	pthread_mutex_init(&c->lock, NULL);
 	c->http = h;
 	c->in = BUF_INIT(MAX_HEAD + MAX_BODY);
 	c->tls = strncmp(base, "https", 5) == 0;
