@@ -120,6 +120,10 @@ struct bk {
 	bool readonly;	   /* wrappers answer EROFS for every change */
 	bool no_host_exec; /* its files may not be executed on the host (EACCES) */
 	bool direct_io;	   /* sizes are not known before the read: bypass the page cache */
+	/* All of it changes through the mount's own kernel, but for names that the front end is
+	 * told of, and an open file of it is as good as another: where the mount is of this backend
+	 * alone, the kernel opens files by itself and gathers what is written to them. */
+	bool unshared;
 	/* How long the kernel may remember; may change at any time. */
 	_Atomic uint32_t entry_ttl_ms, attr_ttl_ms, negative_ttl_ms;
 	/* All of that can become void at once (bk_sandbox_ops.changed): it holds only where the
@@ -159,6 +163,7 @@ enum {
 	BK_SET_ATIME_NOW = 1 << 6,
 	BK_SET_MTIME_NOW = 1 << 7,
 	BK_SET_KILL_SUIDGID = 1 << 8, /* with SIZE: clear setuid and setgid as write(2) would */
+	BK_SET_CTIME = 1 << 9,	      /* of an `unshared` one: the kernel knows when it changed */
 };
 
 struct bk_setattr {
@@ -167,7 +172,7 @@ struct bk_setattr {
 	uid_t uid;
 	gid_t gid;
 	uint64_t size;
-	struct timespec atime, mtime;
+	struct timespec atime, mtime, ctime;
 };
 
 /*

@@ -3,10 +3,12 @@
 
 #include "park.h"
 #include "reply.h"
+#include "uring.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 /* ---- Making and dropping ---- */
@@ -15,6 +17,7 @@ void call_init(struct call *c, fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
+	uring_enter();
 	c->fs = fuse_req_userdata(req);
 	c->fuse = req;
 	c->recalls = atomic_load(&c->fs->recall.count);
@@ -34,11 +37,41 @@ bool call_begin(struct call *c, fuse_req_t req, fuse_ino_t ino)
 	return false;
 }
 
-void call_begin_file(struct call *c, fuse_req_t req, const struct fuse_file_info *fi)
+/* An open file of the call's own, for what the kernel opened by itself. */
+static int open_anew(struct call *c)
 {
+	struct bk_file *file;
+	int r = bk_open(&c->req, c->node, O_RDWR, &file);
+
+	if (r == -EISDIR)
+		r = bk_opendir(&c->req, c->node, &file);
+	if (r < 0)
+		return r;
+	r = handle_new(&c->fs->handles, file, 0, &c->handle);
+	if (r < 0)
+		bk_release(file);
+	return r;
+}
+
+bool call_begin_file(struct call *c, fuse_req_t req, fuse_ino_t ino,
+		     const struct fuse_file_info *fi)
+{
+	int r;
+
+	if (!fi->fh) {
+		if (!call_begin(c, req, ino))
+			return false;
+		r = open_anew(c);
+		if (r == 0)
+			return true;
+		reply_err(c, r);
+		call_done(c);
+		return false;
+	}
 	call_init(c, req);
 	c->handle = handle_ref((struct handle *)(uintptr_t)fi->fh);
 	c->node = bk_node_ref(c->handle->file->node);
+	return true;
 }
 
 bool call_also(struct call *c, fuse_ino_t ino)
@@ -197,6 +230,16 @@ void call_go(struct call *c, void (*run)(struct call *))
 	} else {
 		run(c);
 	}
+	call_done(c);
+}
+
+void call_go_open(struct call *c, void (*run)(struct call *))
+{
+	if (!c->fs->unshared) {
+		call_go(c, run);
+		return;
+	}
+	reply_err(c, -ENOSYS);
 	call_done(c);
 }
 

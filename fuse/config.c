@@ -40,6 +40,9 @@ const struct option config_option_table[] = {
     {"passthrough", OPTION_STRING, OPT(passthrough), "auto|no",
      "the kernel reads and writes files itself, where it can and the daemon is root (default "
      "auto)"},
+    {"io_uring", OPTION_STRING, OPT(io_uring), "auto|yes|no",
+     "requests come over io_uring: where the kernel has it enabled and no route may wait (default), "
+     "always or never"},
     {"max_open", OPTION_UINT, OPT(max_open), NULL, "open files and directories"},
     {"max_nodes", OPTION_UINT, OPT(max_nodes), NULL, "files that the kernel may remember"},
     {"max_operations", OPTION_UINT, OPT(max_operations), NULL,
@@ -109,6 +112,7 @@ int config_init(struct config *c)
 	    .log_level = strdup("info"),
 	    .spool = strdup("/var/tmp"),
 	    .passthrough = strdup("auto"),
+	    .io_uring = strdup("auto"),
 	    .deadline_ms = 30 * 1000,
 	    .prepare_timeout_ms = 60 * 60 * 1000,
 	    .max_operations = 16,
@@ -116,7 +120,8 @@ int config_init(struct config *c)
 	    .restarts = 10,
 	    .build_timeout_ms = 15 * 60 * 1000,
 	};
-	if (c->opt.control && c->opt.pull && c->opt.log_level && c->opt.spool && c->opt.passthrough)
+	if (c->opt.control && c->opt.pull && c->opt.log_level && c->opt.spool &&
+	    c->opt.passthrough && c->opt.io_uring)
 		return 0;
 	config_done(c);
 	return -ENOMEM;

@@ -27,7 +27,7 @@ void dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct call c = {0};
 
 	if (call_begin(&c, req, ino))
-		call_go(&c, run_open);
+		call_go_open(&c, run_open);
 }
 
 static void run_fsync(struct call *c)
@@ -39,8 +39,8 @@ void dir_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 {
 	struct call c = {.flags = datasync};
 
-	call_begin_file(&c, req, fi);
-	call_go(&c, run_fsync);
+	if (call_begin_file(&c, req, ino, fi))
+		call_go(&c, run_fsync);
 }
 
 /* ---- Names only ---- */
@@ -84,7 +84,8 @@ static void start_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	struct call c = {.size = size < MAX_LISTING ? size : MAX_LISTING, .off = off};
 
-	call_begin_file(&c, req, fi);
+	if (!call_begin_file(&c, req, ino, fi))
+		return;
 	settle_listed(&c.fs->settle, &c.handle->listing);
 	c.inode.number = ino;
 	call_go(&c, run);

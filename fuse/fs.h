@@ -23,6 +23,7 @@ struct fs {
 	struct bk *root;
 	struct fs_conf conf;
 	struct fuse_session *se; /* NULL until mounted */
+	bool unshared;		 /* one `unshared` backend serves all, and the kernel knows how */
 	int ended;		 /* eventfd: fs_exit, or the kernel closed the connection */
 	bool stuck;		 /* a call of a backend did not end: free nothing that it uses */
 	atomic_uint readers;	 /* threads that wait for a request */

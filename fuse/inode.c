@@ -5,6 +5,10 @@
 #include "inode.h"
 
 #include <assert.h>
+#include <malloc.h>
+
+/* Fewer nodes than that are not worth a look at the heap. */
+#define TRIM_MIN 8192
 
 static struct inode *slot(struct inode_table *t, uint64_t number)
 {
@@ -61,6 +65,8 @@ static int take_slot_locked(struct inode_table *t, uint32_t *ret)
 		*ret = ++t->top;
 	}
 	t->used++;
+	if (t->used > t->high)
+		t->high = t->used;
 	return 0;
 }
 
@@ -181,9 +187,18 @@ struct bk_node *inode_get(struct inode_table *t, uint64_t number)
 	return node;
 }
 
+static bool wants_trim_locked(struct inode_table *t)
+{
+	if (t->high < TRIM_MIN || t->used > t->high / 2)
+		return false;
+	t->high = t->used;
+	return true;
+}
+
 void inode_forget(struct inode_table *t, uint64_t number, uint64_t n)
 {
 	struct bk_node *gone = NULL;
+	bool trim = false;
 	struct inode *i;
 
 	pthread_mutex_lock(&t->lock);
@@ -197,9 +212,12 @@ void inode_forget(struct inode_table *t, uint64_t number, uint64_t n)
 		i->lookups = t->free;
 		t->free = number;
 		t->used--;
+		trim = wants_trim_locked(t);
 	}
 	pthread_mutex_unlock(&t->lock);
 	bk_node_unref(gone);
+	if (trim)
+		malloc_trim(0);
 }
 
 size_t inode_list(struct inode_table *t, const struct bk *bk, uint64_t *at, uint64_t *numbers,

@@ -4,7 +4,8 @@
  * keeps one reference on a node while the kernel's lookup count is above 0. Numbers are reused with
  * another generation; a node of another era than the kernel was told of gets one too, at which the
  * kernel makes the inode that it has bad and a new one, and forgets both under the one number. The
- * lock is a leaf: nothing is called while it is held.
+ * lock is a leaf: nothing is called while it is held. When half of the nodes have gone, the heap gives
+ * its free pages back to the machine.
  */
 #ifndef AIB_FUSE_INODE_H
 #define AIB_FUSE_INODE_H
@@ -30,6 +31,7 @@ struct inode_table {
 	uint32_t free;	       /* first free number, 0 for none */
 	uint32_t top;	       /* numbers above it were never used */
 	uint32_t used, max;
+	uint32_t high; /* the most that were used since the heap was last trimmed */
 };
 
 struct inode_id {

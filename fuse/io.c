@@ -70,7 +70,7 @@ void io_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		call_done(&c);
 		return;
 	}
-	call_go(&c, run_open);
+	call_go_open(&c, run_open);
 }
 
 static void run_create(struct call *c)
@@ -90,7 +90,7 @@ void io_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct call c = {.name = name, .mode = mode, .flags = fi->flags};
 
 	if (call_begin(&c, req, parent))
-		call_go(&c, run_create);
+		call_go_open(&c, run_create);
 }
 
 static void run_release(struct call *c)
@@ -103,7 +103,8 @@ void io_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct call c = {0};
 
-	call_begin_file(&c, req, fi);
+	if (!call_begin_file(&c, req, ino, fi))
+		return;
 	/* Now, not when the file is released: the kernel's inode may be opened otherwise already.
 	 */
 	backing_close(&c.fs->backings, TAKE(c.handle->backing));
@@ -132,8 +133,8 @@ void io_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 {
 	struct call c = {.size = size < MAX_READ ? size : MAX_READ, .off = off};
 
-	call_begin_file(&c, req, fi);
-	call_go(&c, run_read);
+	if (call_begin_file(&c, req, ino, fi))
+		call_go(&c, run_read);
 }
 
 static void run_write(struct call *c)
@@ -151,7 +152,8 @@ void io_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 {
 	struct call c = {.data = data, .size = size, .off = off, .kill_suidgid = kills_suidgid(fi)};
 
-	call_begin_file(&c, req, fi);
+	if (!call_begin_file(&c, req, ino, fi))
+		return;
 	c.req.writeback = fi->writepage;
 	call_go(&c, run_write);
 }
@@ -165,8 +167,8 @@ void io_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct call c = {0};
 
-	call_begin_file(&c, req, fi);
-	call_go(&c, run_flush);
+	if (call_begin_file(&c, req, ino, fi))
+		call_go_open(&c, run_flush);
 }
 
 static void run_fsync(struct call *c)
@@ -178,8 +180,8 @@ void io_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 {
 	struct call c = {.flags = datasync};
 
-	call_begin_file(&c, req, fi);
-	call_go(&c, run_fsync);
+	if (call_begin_file(&c, req, ino, fi))
+		call_go(&c, run_fsync);
 }
 
 /* ---- Holes ---- */
@@ -193,8 +195,8 @@ void io_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse
 {
 	struct call c = {.off = off, .flags = whence};
 
-	call_begin_file(&c, req, fi);
-	call_go(&c, run_lseek);
+	if (call_begin_file(&c, req, ino, fi))
+		call_go_open(&c, run_lseek);
 }
 
 static void run_fallocate(struct call *c)
@@ -209,6 +211,6 @@ void io_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 {
 	struct call c = {.off = off, .len = len, .flags = mode};
 
-	call_begin_file(&c, req, fi);
-	call_go(&c, run_fallocate);
+	if (call_begin_file(&c, req, ino, fi))
+		call_go(&c, run_fallocate);
 }

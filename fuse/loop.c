@@ -1,6 +1,8 @@
 /* See loop.h. */
 #include "loop.h"
 
+#include "uring.h"
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -180,6 +182,8 @@ int loop_run(struct fs *fs)
 		fuse_session_exit(fs->se);
 		if (!join_all(l))
 			return -ETIMEDOUT; /* what its threads use is left behind */
+		if (fs->conf.io_uring)
+			uring_stop(fs->se);
 	}
 	loop_free(l);
 	return r;

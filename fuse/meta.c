@@ -63,10 +63,7 @@ static void run_getattr(struct call *c)
 static bool begin_maybe_file(struct call *c, fuse_req_t req, fuse_ino_t ino,
 			     const struct fuse_file_info *fi)
 {
-	if (!fi)
-		return call_begin(c, req, ino);
-	call_begin_file(c, req, fi);
-	return true;
+	return fi && fi->fh ? call_begin_file(c, req, ino, fi) : call_begin(c, req, ino);
 }
 
 void meta_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -121,6 +118,7 @@ static const struct {
     {FUSE_SET_ATTR_MTIME, BK_SET_MTIME},
     {FUSE_SET_ATTR_ATIME_NOW, BK_SET_ATIME_NOW},
     {FUSE_SET_ATTR_MTIME_NOW, BK_SET_MTIME_NOW},
+    {FUSE_SET_ATTR_CTIME, BK_SET_CTIME},
     {FUSE_SET_ATTR_KILL_SUID, BK_SET_KILL_SUIDGID},
 };
 
@@ -140,7 +138,8 @@ void meta_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
 				 .gid = st->st_gid,
 				 .size = st->st_size,
 				 .atime = st->st_atim,
-				 .mtime = st->st_mtim}};
+				 .mtime = st->st_mtim,
+				 .ctime = st->st_ctim}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(set_flags); i++)
 		if (to_set & set_flags[i].fuse)

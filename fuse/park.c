@@ -3,6 +3,7 @@
 #include "park.h"
 
 #include "reply.h"
+#include "uring.h"
 
 static void wait_op(struct call *c, bool remove)
 {
@@ -64,6 +65,10 @@ void park(struct call *c)
 {
 	struct call *k = c;
 
+	if (uring_is(c->fuse)) {
+		reply_err(c, -EAGAIN);
+		return;
+	}
 	if (c->kept)
 		call_ref(k);
 	else

@@ -112,4 +112,6 @@ void fs_replaced(struct fs *fs, const struct bk_node *dir, const char *name)
 		return;
 	atomic_fetch_add(&fs->recall.count, 1);
 	(void)fuse_lowlevel_notify_inval_entry(fs->se, id.number, name, strlen(name));
+	/* Which says nothing of the directory where the kernel does not know the name. */
+	drop_attributes(fs, &id.number, 1);
 }

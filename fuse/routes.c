@@ -359,6 +359,17 @@ int routes_add(struct routes *r, struct bk_spaces *spaces, const char *path, con
 	return 0;
 }
 
+const struct route *routes_waiting(const struct routes *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		const struct bk *bk = r->list[i].bk;
+
+		if (bk && (bk->blocking || bk->ops->sandbox || bk->ops->enter))
+			return &r->list[i];
+	}
+	return NULL;
+}
+
 /* ---- The end ---- */
 
 static void *destroy(void *bk)

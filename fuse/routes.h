@@ -22,6 +22,8 @@ struct routes {
  */
 int routes_new(const struct config *c, const struct bk_mount *mount, struct runtimes *runtimes,
 	       struct bk_req *req, struct progress *progress, struct routes *ret, struct err *err);
+/* One of which a request may have to wait for a machine, a process or a command; NULL: none. */
+const struct route *routes_waiting(const struct routes *r);
 /* Destroy the backends, the last made first, those that may wait all at once; SAY gets a line for
  * each of these. */
 void routes_stop(struct routes *r, void (*say)(void *ctx, const char *text), void *ctx);

@@ -44,6 +44,7 @@ struct daemon {
 	struct server *server;
 	struct bk *composite;
 	struct ops_tree tree; /* what operations work on */
+	bool io_uring;
 
 	pthread_mutex_t lock; /* guards the two below */
 	struct fs *fs;
@@ -116,6 +117,24 @@ static int make_routes(struct daemon *d, struct err *err)
 	return r < 0 ? r
 		     : routes_new(d->c, &d->mount, d->runtimes, &d->preparing, &progress,
 				  &d->routes, err);
+}
+
+/* Whether the session's requests come over io_uring. Of the control tree none waits where no route
+ * has commands, so it is asked before that is there. */
+static int choose_io_uring(struct daemon *d, struct err *err)
+{
+	const char *wanted = d->c->opt.io_uring;
+	const struct route *waiting = routes_waiting(&d->routes);
+	const char *refused = waiting ? "requests of a route may wait" : fs_uring_refused();
+
+	if (strcmp(wanted, "no") == 0)
+		refused = "it is not wanted";
+	if (refused && strcmp(wanted, "yes") == 0)
+		return err_set(err, -EOPNOTSUPP, "io_uring=yes: %s%s%s", refused,
+			       waiting ? ": " : "", waiting ? waiting->path : "");
+	log_info("io_uring: %s%s", refused ? "off: " : "on", refused ? refused : "");
+	d->io_uring = !refused;
+	return 0;
 }
 
 /* Nothing before the session is there. */
@@ -324,6 +343,7 @@ static int make_session(struct daemon *d)
 	conf.alive = alive;
 	conf.ctx = d;
 	conf.alive_ms = d->by ? o->watchdog_ms / 4 : lifecycle_alive_ms();
+	conf.io_uring = d->io_uring;
 	r = fs_new(d->composite, &conf, &fs);
 	if (r < 0)
 		return r;
@@ -402,6 +422,8 @@ static int start(struct daemon *d, struct err *err)
 		return -ENOMEM;
 	}
 	r = make_routes(d, err);
+	if (r == 0)
+		r = choose_io_uring(d, err);
 	if (r == 0)
 		r = sessions_control_init(&d->sessions, d->routes.list, d->routes.n);
 	if (r == 0)

@@ -52,6 +52,8 @@ static const char *start_passthrough(struct fs *fs, struct fuse_conn_info *conn)
 {
 #ifdef HAVE_PASSTHROUGH
 	want(conn, FUSE_CAP_PASSTHROUGH, false);
+	if (fs->unshared)
+		return "the kernel keeps files of memory itself";
 	if (!fs->conf.passthrough)
 		return "it is not wanted";
 	if (!(conn->capable & FUSE_CAP_PASSTHROUGH))
@@ -76,21 +78,33 @@ static void start_recall(struct fs *fs, const struct fuse_conn_info *conn)
 	atomic_store(&fs->recall.ready, true);
 }
 
+/* Where nobody else changes the files, the kernel opens them by itself, and its pages and times are
+ * the newest. With ATOMIC_O_TRUNC it would ask for truncation in an open that it does not send. */
+static void start_unshared(struct fs *fs, struct fuse_conn_info *conn)
+{
+	const uint64_t needs =
+	    FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT;
+
+	fs->unshared = fs->unshared && (conn->capable & needs) == needs;
+	want(conn, FUSE_CAP_WRITEBACK_CACHE, fs->unshared);
+	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, !fs->unshared);
+}
+
 static void session_init(void *userdata, struct fuse_conn_info *conn)
 {
-	const char *why = start_passthrough(userdata, conn);
+	const char *why;
 
+	start_unshared(userdata, conn);
+	why = start_passthrough(userdata, conn);
 	start_recall(userdata, conn);
 	log_info("passthrough: %s%s", why ? "off: " : "on", why ? why : "");
 	want(conn, FUSE_CAP_ASYNC_READ, true);
 	want(conn, FUSE_CAP_ASYNC_DIO, true);
-	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, true);
 	want(conn, FUSE_CAP_AUTO_INVAL_DATA, true);
 	want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
 	want(conn, FUSE_CAP_READDIRPLUS, true);
 	want(conn, FUSE_CAP_READDIRPLUS_AUTO, true);
 	want(conn, FUSE_CAP_HANDLE_KILLPRIV, false);
-	want(conn, FUSE_CAP_WRITEBACK_CACHE, false);
 	want(conn, FUSE_CAP_SPLICE_READ, false);
 #ifdef HAVE_KILL_SUIDGID
 	want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2, true);
@@ -145,6 +159,7 @@ int fs_new(struct bk *root, const struct fs_conf *conf, struct fs **ret)
 {
 	struct fs *fs = calloc(1, sizeof(*fs));
 	struct bk_node *node = bk_root(root);
+	bool unshared = node && node->bk->unshared && !node->bk->readonly;
 	struct pool_conf pool = {
 	    .threads = conf->pool_threads,
 	    .queue = conf->pool_queue,
@@ -156,6 +171,7 @@ int fs_new(struct bk *root, const struct fs_conf *conf, struct fs **ret)
 		if (fs->ended >= 0 && inode_init(&fs->inodes, TAKE(node), conf->max_nodes) == 0) {
 			fs->root = root;
 			fs->conf = *conf;
+			fs->unshared = unshared;
 			handle_init(&fs->handles, conf->max_open);
 			backing_init(&fs->backings);
 			recall_init(&fs->recall);
@@ -196,8 +212,9 @@ static int copy_args(const struct fs *fs, const struct fuse_args *args, struct f
 
 	/* What the user says comes last, and wins. */
 	snprintf(ours, sizeof(ours),
-		 "-odefault_permissions,nosuid,nodev,fsname=aib,subtype=aibfs%s%s",
-		 fs->conf.allow_other ? ",allow_other" : "", fs->conf.debug ? ",debug" : "");
+		 "-odefault_permissions,nosuid,nodev,fsname=aib,subtype=aibfs%s%s%s",
+		 fs->conf.allow_other ? ",allow_other" : "", fs->conf.debug ? ",debug" : "",
+		 fs->conf.io_uring ? ",io_uring" : "");
 	if (r == 0)
 		r = fuse_opt_add_arg(ret, ours);
 	for (int i = 1; args && i < args->argc && r == 0; i++)

@@ -22,6 +22,10 @@ struct fs_conf {
 	unsigned max_nodes;    /* files that the kernel may remember at once; beyond it ENFILE */
 	bool allow_other;      /* other users than the daemon's may use the mount */
 	bool passthrough;      /* the kernel reads and writes files itself where it can */
+	/* Requests come over io_uring: only where fs_uring_refused says NULL and no backend is
+	 * `blocking` or answers a read with EAGAIN that has to be woken (such a read is answered so).
+	 */
+	bool io_uring;
 	bool debug;	       /* libfuse prints every request to standard error */
 	/* Called every ALIVE_MS while requests are taken from the kernel and ended at their
 	 * deadlines, on the thread that ends them: it must not wait. 0: never. */
@@ -31,6 +35,9 @@ struct fs_conf {
 };
 
 extern const struct fs_conf fs_conf_default;
+
+/* Why requests cannot come over io_uring on this machine, in a few words; NULL where they can. */
+const char *fs_uring_refused(void);
 
 /*
  * A session that serves ROOT, the backend that owns the mount's root directory. ROOT is borrowed,

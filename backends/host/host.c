@@ -174,7 +174,7 @@ static void configure(struct host *h, struct host_conf *conf)
 	h->conf = *conf;
 	*conf = (struct host_conf){.path = NULL};
 	h->contain = strcmp(h->conf.symlinks, "contain") == 0;
-	h->bk.entry_ttl_ms = h->conf.entry_timeout;
+	h->bk.entry_ttl_ms = h->bk.negative_ttl_ms = h->conf.entry_timeout;
 	h->bk.attr_ttl_ms = h->conf.attr_timeout;
 }
 

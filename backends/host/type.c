@@ -14,7 +14,7 @@ static const struct option host_options[] = {
     {"symlinks", OPTION_STRING, offsetof(struct host_conf, symlinks), "contain|verbatim",
      "contain: a link that leads out answers EPERM; verbatim: trust the directory"},
     {"entry_timeout", OPTION_DURATION, offsetof(struct host_conf, entry_timeout), NULL,
-     "how long the kernel may remember names (1s)"},
+     "how long the kernel may remember names, missing ones too (1s)"},
     {"attr_timeout", OPTION_DURATION, offsetof(struct host_conf, attr_timeout), NULL,
      "how long the kernel may remember attributes (1s)"},
     {"blocking", OPTION_STRING, offsetof(struct host_conf, blocking), "auto|yes|no",

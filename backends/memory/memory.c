@@ -211,6 +211,7 @@ static int mem_make(const struct bk_mount *mount, const char *route, const cJSON
 	for (size_t i = 0; i < MEM_LOCKS; i++)
 		pthread_rwlock_init(&m->locks[i], NULL);
 	/* Every change comes through this mount's kernel: it may remember without end. */
+	m->bk.unshared = true;
 	m->bk.entry_ttl_ms = m->bk.attr_ttl_ms = m->bk.negative_ttl_ms = UINT32_MAX;
 
 	r = options_parse(options, obj, &conf, err);

@@ -139,7 +139,7 @@ static void set_times(struct mem_node *n, const struct bk_setattr *attr, struct 
 		n->atime = now;
 	if (attr->mask & BK_SET_MTIME_NOW)
 		n->mtime = now;
-	n->ctime = now;
+	n->ctime = attr->mask & BK_SET_CTIME ? attr->ctime : now;
 }
 
 static int setattr_locked(struct mem_node *n, const struct bk_setattr *attr)

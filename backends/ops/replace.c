@@ -125,6 +125,8 @@ void replace_abort(struct replacement *x)
 	bk_release(TAKE(x->file));
 	(void)bk_unlink(&req, x->dir->node, x->temp);
 	bk_req_done(&req);
+	if (x->ops->tree->replaced)
+		x->ops->tree->replaced(x->ops->tree->ctx, x->dir->node, x->temp);
 	done(x);
 }
 

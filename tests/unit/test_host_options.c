@@ -90,7 +90,7 @@ static void defaults_and_settings_arrive(void)
 	CHECK_EQ(make("{\"path\": \"/tmp\"}", "/m", &bk, &err), 0);
 	CHECK_EQ(bk->entry_ttl_ms, 1000);
 	CHECK_EQ(bk->attr_ttl_ms, 1000);
-	CHECK_EQ(bk->negative_ttl_ms, 0);
+	CHECK_EQ(bk->negative_ttl_ms, bk->entry_ttl_ms);
 	CHECK(!bk->blocking);
 	CHECK(!bk->ops->flush);
 	bk_free(bk);
