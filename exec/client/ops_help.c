@@ -66,6 +66,6 @@ const char ops_help_grep[] =
     "  --mode MODE    content: lines; files: paths only; count: lines of each file\n"
     "  --max N        at most N results\n"
     "  --gitignore    leave out what git ignores\n"
-    "  --json         matches: path, line_number, line\n"
+    "  --json         matches: path, line_number, line; denied: files that a rule keeps from it\n"
     "\n"
     "Ends with 0 where something was found, 1 where nothing was, 2 for an error.\n";

@@ -123,7 +123,8 @@ static const struct tool tools[] = {
 	       "\"items\": {\"type\": \"object\", \"properties\": {\"path\": {\"type\": "
 	       "\"string\"}, \"line_number\": {\"type\": \"integer\"}, \"line\": {\"type\": "
 	       "\"string\"}, \"count\": {\"type\": \"integer\"}}, \"required\": [\"path\"]}}, "
-	       "\"truncated\": {\"type\": \"boolean\"}, " ERROR "}, \"required\": [\"matches\"]}",
+	       "\"denied\": {\"type\": \"integer\"}, \"truncated\": {\"type\": \"boolean\"}, " ERROR
+	       "}, \"required\": [\"matches\"]}",
      .args = {{"pattern", ARG_TEXT, true, .help = "a regular expression"},
 	      {"path", ARG_TEXT, .help = "the file or directory to look in; " PATH_ARG},
 	      {"glob", ARG_TEXT,

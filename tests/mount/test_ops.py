@@ -472,9 +472,9 @@ def test_grep_modes_globs_and_maximum(place):
     assert good("grep", "--glob", "src/*.{py,js}", "--mode", "files", "[ab]\\.", cwd=place).splitlines() == ["src/a.py", "src/b.js"]
     assert good("grep", "--max", "2", "py", cwd=place).splitlines() == good("grep", "py", cwd=place).splitlines()[:2]
     doc = json.loads(good("grep", "--json", "--max", "1", "hit", cwd=place))
-    assert doc == {"matches": [{"path": "many", "line_number": 1, "line": "hit"}], "truncated": True, "error": None}
+    assert doc == {"matches": [{"path": "many", "line_number": 1, "line": "hit"}], "truncated": True, "denied": 0, "error": None}
     assert json.loads(good("grep", "--json", "--mode", "count", "hit", cwd=place))["matches"] == [{"path": "many", "count": 2}]
-    assert json.loads(aib("grep", "--json", "no such", cwd=place).stdout) == {"matches": [], "truncated": False, "error": None}
+    assert json.loads(aib("grep", "--json", "no such", cwd=place).stdout) == {"matches": [], "truncated": False, "denied": 0, "error": None}
 
 
 def test_grep_errors_are_errors(place):
