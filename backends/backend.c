@@ -432,6 +432,15 @@ int bk_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 	return 0;
 }
 
+int bk_born(struct bk_req *req, struct bk_node *node, struct bk_file *file, struct timespec *ret)
+{
+	int r = resolve(&node, NULL);
+
+	if (r < 0 || !OPS(node)->born)
+		return -EOPNOTSUPP;
+	return checked(node->bk, "born", OPS(node)->born(req, node, file, ret), 0);
+}
+
 int bk_readlink(struct bk_req *req, struct bk_node *node, char *buf)
 {
 	if (!OPS(node)->readlink)
@@ -596,6 +605,19 @@ int bk_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_t 
 	else
 		r = create_by_mknod(req, dir, name, mode, flags, ret_node, ret_file, ret_st);
 	return counted(new_node(dir->bk, "create", r, ret_node, ret_st), ret_file);
+}
+
+int bk_tmpfile(struct bk_req *req, struct bk_node *dir, mode_t mode, int flags,
+	       struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st)
+{
+	int r = resolve_change(&dir, NULL);
+
+	if (r < 0)
+		return r;
+	if (!OPS(dir)->tmpfile)
+		return -EOPNOTSUPP;
+	r = OPS(dir)->tmpfile(req, dir, mode & 07777, flags, ret_node, ret_file, ret_st);
+	return counted(new_node(dir->bk, "tmpfile", r, ret_node, ret_st), ret_file);
 }
 
 ssize_t bk_read(struct bk_req *req, struct bk_file *file, void *data, size_t size, off_t off)
