@@ -575,6 +575,8 @@ static int create_by_mknod(struct bk_req *req, struct bk_node *dir, const char *
 	/* Again where it was there, then removed by another: bounded, since a backend may lie. */
 	for (int tries = 0; tries < 10; tries++) {
 		r = OPS(dir)->mknod(req, dir, name, S_IFREG | (mode & 07777), 0, &node, ret_st);
+		if (r == 0)
+			flags &= ~O_TRUNC; /* nothing of a new file is lost */
 		if (r != -EEXIST || flags & O_EXCL)
 			break;
 		r = OPS(dir)->lookup(req, dir, name, &node, ret_st);
@@ -584,12 +586,14 @@ static int create_by_mknod(struct bk_req *req, struct bk_node *dir, const char *
 	if (r < 0)
 		return r;
 	r = OPS(node)->open(req, node, flags & ~(O_CREAT | O_EXCL), ret_file);
-	if (r < 0)
-		return r;
-	if (flags & O_TRUNC)
-		ret_st->st_size = ret_st->st_blocks = 0;
-	*ret_node = TAKE(node);
-	return 0;
+	if (r == 0 && flags & O_TRUNC) {
+		r = OPS(node)->getattr(req, node, *ret_file, ret_st);
+		if (r < 0)
+			bk_release(*ret_file);
+	}
+	if (r == 0)
+		*ret_node = TAKE(node);
+	return r;
 }
 
 int bk_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode, int flags,

@@ -1,5 +1,4 @@
 /* One actor: its open files, its mappings, and the calls that are made through them. */
-#define _GNU_SOURCE
 #include "differ.h"
 
 #include <errno.h>

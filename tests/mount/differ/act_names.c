@@ -1,5 +1,4 @@
 /* The calls of names and attributes. */
-#define _GNU_SOURCE
 #include "differ.h"
 
 #include <dirent.h>

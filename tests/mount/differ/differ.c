@@ -5,7 +5,6 @@
  * what each answers and what can be seen of the trees between. On a difference, print the
  * shortest sequence that was found to show it, and return 1. Both directories are left empty.
  */
-#define _GNU_SOURCE
 #include "differ.h"
 
 #include <err.h>

@@ -1,6 +1,5 @@
 /* Calls from a seed. Few names, so that calls meet; some that are at the edge of what is allowed.
  */
-#define _GNU_SOURCE
 #include "differ.h"
 
 #include <fcntl.h>

@@ -2,7 +2,6 @@
  * A tree as text: a line for each name. Numbers that differ by nature (inodes) show as relations: a
  * hard link as the first name of its file, a time that is not of the past as changed or not.
  */
-#define _GNU_SOURCE
 #include "differ.h"
 
 #include <dirent.h>
