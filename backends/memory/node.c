@@ -141,11 +141,11 @@ static void set_times(struct mem_node *n, const struct bk_setattr *attr, struct 
 	n->ctime = now;
 }
 
-/* truncate(2) by name to the size that is there is no change, ftruncate(2) is one. */
+/* truncate(2) by name of an empty file to nothing is no change, ftruncate(2) is one: as tmpfs. */
 static int set_size(struct mem_node *n, const struct bk_setattr *attr, bool by_file,
 		    struct timespec now)
 {
-	bool changes = by_file || attr->size != n->size;
+	bool changes = by_file || attr->size != n->size || n->n_pages > 0;
 	int r = n->type == DT_REG ? mem_resize_locked(n, attr->size)
 		: mem_is_dir(n)	  ? -EISDIR
 				  : -EINVAL;
@@ -186,11 +186,11 @@ static int setattr_locked(struct bk_req *req, struct mem_node *n, const struct b
 	}
 	if (attr->mask & BK_SET_KILL_SUIDGID)
 		kill_suidgid(req, n, now);
-	if (attr->mask & (BK_SET_UID | BK_SET_GID))
+	/* An empty change is a chown(2) of nothing, which touches the file. */
+	if (attr->mask & (BK_SET_UID | BK_SET_GID) || !attr->mask)
 		set_owner(req, n, attr);
 	if (attr->mask & BK_SET_MODE)
 		set_mode(n, attr->mode, now);
-	/* An empty change is a chown(2) of nothing, which touches the file. */
 	if (attr->mask & ~sizes || !attr->mask)
 		set_times(n, attr, now);
 	return 0;
