@@ -420,6 +420,18 @@ int bk_getattr(struct bk_req *req, struct bk_node *node, struct bk_file *file, s
 	return r;
 }
 
+/* chown(2) of nothing is anybody's, but where it would take setuid bits: only the owner's then. The
+ * kernel, which leaves these bits to us, does not check. */
+static int check_touch(struct bk_req *req, struct bk_node *node, struct bk_file *file)
+{
+	struct stat st;
+	int r = OPS(node)->getattr(req, node, file, &st);
+
+	if (r < 0 || !req || req->uid == 0 || req->uid == st.st_uid || !S_ISREG(st.st_mode))
+		return r;
+	return bk_mode_written(req, st.st_mode, st.st_gid) == st.st_mode ? 0 : -EPERM;
+}
+
 int bk_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 	       const struct bk_setattr *attr, struct stat *ret_st)
 {
@@ -430,6 +442,9 @@ int bk_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 		return r;
 	if (!OPS(node)->setattr)
 		return -EROFS;
+	r = attr->mask ? 0 : check_touch(req, node, file);
+	if (r < 0)
+		return r;
 	r = checked(node->bk, "setattr", OPS(node)->setattr(req, node, file, attr, ret_st), 0);
 	if (r < 0)
 		return r;
@@ -437,6 +452,15 @@ int bk_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 		return bk_getattr(req, shown, NULL, ret_st);
 	fix_stat(node->bk, ret_st);
 	return 0;
+}
+
+int bk_born(struct bk_req *req, struct bk_node *node, struct bk_file *file, struct timespec *ret)
+{
+	int r = resolve(&node, NULL);
+
+	if (r < 0 || !OPS(node)->born)
+		return -EOPNOTSUPP;
+	return checked(node->bk, "born", OPS(node)->born(req, node, file, ret), 0);
 }
 
 int bk_readlink(struct bk_req *req, struct bk_node *node, char *buf)
@@ -573,6 +597,8 @@ static int create_by_mknod(struct bk_req *req, struct bk_node *dir, const char *
 	/* Again where it was there, then removed by another: bounded, since a backend may lie. */
 	for (int tries = 0; tries < 10; tries++) {
 		r = OPS(dir)->mknod(req, dir, name, S_IFREG | (mode & 07777), 0, &node, ret_st);
+		if (r == 0)
+			flags &= ~O_TRUNC; /* nothing of a new file is lost */
 		if (r != -EEXIST || flags & O_EXCL)
 			break;
 		r = OPS(dir)->lookup(req, dir, name, &node, ret_st);
@@ -582,12 +608,14 @@ static int create_by_mknod(struct bk_req *req, struct bk_node *dir, const char *
 	if (r < 0)
 		return r;
 	r = OPS(node)->open(req, node, flags & ~(O_CREAT | O_EXCL), ret_file);
-	if (r < 0)
-		return r;
-	if (flags & O_TRUNC)
-		ret_st->st_size = ret_st->st_blocks = 0;
-	*ret_node = TAKE(node);
-	return 0;
+	if (r == 0 && flags & O_TRUNC) {
+		r = OPS(node)->getattr(req, node, *ret_file, ret_st);
+		if (r < 0)
+			bk_release(*ret_file);
+	}
+	if (r == 0)
+		*ret_node = TAKE(node);
+	return r;
 }
 
 int bk_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode, int flags,
@@ -603,6 +631,19 @@ int bk_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_t 
 	else
 		r = create_by_mknod(req, dir, name, mode, flags, ret_node, ret_file, ret_st);
 	return counted(new_node(dir->bk, "create", r, ret_node, ret_st), ret_file);
+}
+
+int bk_tmpfile(struct bk_req *req, struct bk_node *dir, mode_t mode, int flags,
+	       struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st)
+{
+	int r = resolve_change(&dir, NULL);
+
+	if (r < 0)
+		return r;
+	if (!OPS(dir)->tmpfile)
+		return -EOPNOTSUPP;
+	r = OPS(dir)->tmpfile(req, dir, mode & 07777, flags, ret_node, ret_file, ret_st);
+	return counted(new_node(dir->bk, "tmpfile", r, ret_node, ret_st), ret_file);
 }
 
 ssize_t bk_read(struct bk_req *req, struct bk_file *file, void *data, size_t size, off_t off)

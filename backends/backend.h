@@ -75,6 +75,15 @@ void bk_req_extend(struct bk_req *req, uint64_t ms);
  */
 void bk_req_on_cancel(struct bk_req *req, void (*wake)(void *), void *arg);
 
+/* Whether the caller is root or of group GID. May read /proc; REQ may be NULL: the daemon itself. */
+bool bk_req_in_group(const struct bk_req *req, gid_t gid);
+/*
+ * What is left of MODE, that of a regular file of group GID, after its data was written by REQ's
+ * caller who is not root, or its owner changed by anybody: no setuid; setgid only where the group
+ * may not execute it (it is a mark for locks then) and the caller is of that group.
+ */
+mode_t bk_mode_written(const struct bk_req *req, mode_t mode, gid_t gid);
+
 /* ---- Nodes and open files ---------------------------------------------------------------- */
 
 /*
@@ -353,6 +362,8 @@ struct bk_ops {
 	int (*getattr)(struct bk_req *, struct bk_node *, struct bk_file *, struct stat *ret_st);
 	int (*setattr)(struct bk_req *, struct bk_node *, struct bk_file *,
 		       const struct bk_setattr *, struct stat *ret_st);
+	/* When the file was made (statx's birth time). -EOPNOTSUPP where nobody knows; so is NULL. */
+	int (*born)(struct bk_req *, struct bk_node *, struct bk_file *, struct timespec *ret);
 	/* The target as the mount shows it (contained where the route says so): bytes written to
 	 * BUF, which has room for PATH_MAX; not terminated. */
 	int (*readlink)(struct bk_req *, struct bk_node *, char *buf);
@@ -380,6 +391,10 @@ struct bk_ops {
 	int (*create)(struct bk_req *, struct bk_node *dir, const char *name, mode_t mode,
 		      int flags, struct bk_node **ret_node, struct bk_file **ret_file,
 		      struct stat *ret_st);
+	/* A new regular file of DIR's file system without a name (O_TMPFILE), open: `link` may give
+	 * it one. */
+	int (*tmpfile)(struct bk_req *, struct bk_node *dir, mode_t mode, int flags,
+		       struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st);
 	/* As pread(2), pwrite(2): a short read is the end of the file; a short write is allowed. */
 	ssize_t (*read)(struct bk_req *, struct bk_file *, void *data, size_t size, off_t off);
 	ssize_t (*write)(struct bk_req *, struct bk_file *, const void *data, size_t size,
@@ -494,6 +509,7 @@ int bk_rename(struct bk_req *, struct bk_node *dir, const char *name, struct bk_
 int bk_getattr(struct bk_req *, struct bk_node *, struct bk_file *, struct stat *ret_st);
 int bk_setattr(struct bk_req *, struct bk_node *, struct bk_file *, const struct bk_setattr *,
 	       struct stat *ret_st);
+int bk_born(struct bk_req *, struct bk_node *, struct bk_file *, struct timespec *ret);
 int bk_readlink(struct bk_req *, struct bk_node *, char *buf);
 int bk_statfs(struct bk_req *, struct bk_node *, struct statvfs *ret);
 ssize_t bk_getxattr(struct bk_req *, struct bk_node *, const char *name, void *value, size_t size);
@@ -506,6 +522,8 @@ int bk_peek(struct bk_req *, struct bk_node *dir, const char *name, struct bk_fi
 	    struct stat *ret_st);
 int bk_create(struct bk_req *, struct bk_node *dir, const char *name, mode_t mode, int flags,
 	      struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st);
+int bk_tmpfile(struct bk_req *, struct bk_node *dir, mode_t mode, int flags,
+	       struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st);
 ssize_t bk_read(struct bk_req *, struct bk_file *, void *data, size_t size, off_t off);
 ssize_t bk_write(struct bk_req *, struct bk_file *, const void *data, size_t size, off_t off);
 int bk_flush(struct bk_req *, struct bk_file *);

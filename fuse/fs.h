@@ -43,6 +43,7 @@ void meta_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void meta_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n);
 void meta_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
 void meta_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void meta_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_file_info *fi);
 void meta_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
 		  struct fuse_file_info *fi);
 void meta_readlink(fuse_req_t req, fuse_ino_t ino);
@@ -74,6 +75,7 @@ void dir_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 void io_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void io_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	       struct fuse_file_info *fi);
+void io_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file_info *fi);
 void io_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void io_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
 	      struct fuse_file_info *fi);

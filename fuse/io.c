@@ -18,17 +18,16 @@
 static int kill_suidgid(struct call *c, struct bk_file *file)
 {
 	struct bk_setattr set = {.mask = BK_SET_MODE};
-	mode_t drop = S_ISUID;
 	struct stat st;
+	mode_t left;
 	int r = bk_getattr(&c->req, c->node, file, &st);
 
 	if (r < 0)
 		return r;
-	if (st.st_mode & S_IXGRP)
-		drop |= S_ISGID;
-	if (!(st.st_mode & drop))
+	left = bk_mode_written(&c->req, st.st_mode, st.st_gid);
+	if (left == st.st_mode)
 		return 0;
-	set.mode = st.st_mode & 07777 & ~drop;
+	set.mode = left & 07777;
 	return bk_setattr(&c->req, c->node, file, &set, &st);
 }
 
@@ -92,6 +91,27 @@ void io_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	if (call_begin(&c, req, parent))
 		call_go_open(&c, run_create);
 }
+
+#ifdef HAVE_TMPFILE
+static void run_tmpfile(struct call *c)
+{
+	struct bk_node *node = NULL;
+	struct bk_file *file = NULL;
+	struct stat st;
+	int flags = c->flags & ~(OPEN_NOT_OURS & ~O_EXCL);
+	int r = bk_tmpfile(&c->req, c->node, c->mode, flags, &node, &file, &st);
+
+	reply_create(c, r, node, file, &st);
+}
+
+void io_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file_info *fi)
+{
+	struct call c = {.mode = mode, .flags = fi->flags & ~O_TMPFILE};
+
+	if (call_begin(&c, req, parent))
+		call_go(&c, run_tmpfile);
+}
+#endif
 
 static void run_release(struct call *c)
 {

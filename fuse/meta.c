@@ -74,6 +74,26 @@ void meta_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		call_go(&c, run_getattr);
 }
 
+#ifdef HAVE_STATX
+static void run_statx(struct call *c)
+{
+	struct timespec born;
+	struct stat st;
+	int r = bk_getattr(&c->req, c->node, open_file(c), &st);
+	bool known = r == 0 && bk_born(&c->req, c->node, open_file(c), &born) == 0;
+
+	reply_statx(c, r, &st, known ? &born : NULL);
+}
+
+void meta_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_file_info *fi)
+{
+	struct call c = {.flags = flags};
+
+	if (begin_maybe_file(&c, req, ino, fi))
+		call_go(&c, run_statx);
+}
+#endif
+
 static void run_readlink(struct call *c)
 {
 	char target[PATH_MAX + 1];

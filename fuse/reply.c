@@ -3,6 +3,8 @@
 
 #include "base/log.h"
 
+#include <sys/sysmacros.h>
+
 static double seconds(uint32_t ms)
 {
 	return ms / 1000.0;
@@ -98,6 +100,43 @@ void reply_attr(struct call *c, int r, const struct stat *st)
 	else if (call_claim(c))
 		(void)fuse_reply_attr(c->fuse, st, seconds(ms));
 }
+
+#ifdef HAVE_STATX
+static struct statx_timestamp stamp(struct timespec t)
+{
+	return (struct statx_timestamp){.tv_sec = t.tv_sec, .tv_nsec = t.tv_nsec};
+}
+
+void reply_statx(struct call *c, int r, const struct stat *st, const struct timespec *born)
+{
+	uint32_t ms = r < 0 ? 0 : attr_holds_ms(c, c->node, c->inode.number, st);
+	struct statx x;
+
+	if (r < 0) {
+		reply_err(c, r);
+		return;
+	}
+	x = (struct statx){
+	    .stx_mask = STATX_BASIC_STATS | (born ? STATX_BTIME : 0),
+	    .stx_blksize = st->st_blksize,
+	    .stx_nlink = st->st_nlink,
+	    .stx_uid = st->st_uid,
+	    .stx_gid = st->st_gid,
+	    .stx_mode = st->st_mode,
+	    .stx_ino = st->st_ino,
+	    .stx_size = st->st_size,
+	    .stx_blocks = st->st_blocks,
+	    .stx_atime = stamp(st->st_atim),
+	    .stx_btime = stamp(born ? *born : (struct timespec){.tv_sec = 0}),
+	    .stx_ctime = stamp(st->st_ctim),
+	    .stx_mtime = stamp(st->st_mtim),
+	    .stx_rdev_major = major(st->st_rdev),
+	    .stx_rdev_minor = minor(st->st_rdev),
+	};
+	if (call_claim(c))
+		(void)fuse_reply_statx(c->fuse, 0, &x, seconds(ms));
+}
+#endif
 
 /* ---- Open files ---- */
 

@@ -17,6 +17,8 @@ void reply_entry(struct call *c, int r, struct bk_node *node, const struct stat 
 void reply_negative(struct call *c, int r);
 /* Of the call's node. */
 void reply_attr(struct call *c, int r, const struct stat *st);
+/* The same, with when it was made: NULL where that is not known. */
+void reply_statx(struct call *c, int r, const struct stat *st, const struct timespec *born);
 /* FILE is taken where R is 0. INODE is what the kernel opens; NULL for a directory. */
 void reply_open(struct call *c, int r, struct bk_file *file, const struct inode_id *inode);
 void reply_create(struct call *c, int r, struct bk_node *node, struct bk_file *file,

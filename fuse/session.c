@@ -124,6 +124,9 @@ static const struct fuse_lowlevel_ops handlers = {
     .forget_multi = meta_forget_multi,
     .getattr = meta_getattr,
     .setattr = meta_setattr,
+#ifdef HAVE_STATX
+    .statx = meta_statx,
+#endif
     .readlink = meta_readlink,
     .statfs = meta_statfs,
     .mknod = meta_mknod,
@@ -144,6 +147,9 @@ static const struct fuse_lowlevel_ops handlers = {
     .releasedir = io_release,
     .open = io_open,
     .create = io_create,
+#ifdef HAVE_TMPFILE
+    .tmpfile = io_tmpfile,
+#endif
     .read = io_read,
     .write = io_write,
     .flush = io_flush,

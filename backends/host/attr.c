@@ -38,6 +38,14 @@ int host_getattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 	return r < 0 ? r : host_fstat(fd, ret_st);
 }
 
+int host_born(struct bk_req *req, struct bk_node *node, struct bk_file *file, struct timespec *ret)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	int fd = -1, r = attr_fd(node, file, &pin, &fd);
+
+	return r < 0 ? r : host_birth(fd, ret);
+}
+
 /* ---- setattr ---- */
 
 static int set_size(const struct host_node *n, const struct bk_file *file, int fd, uint64_t size)
@@ -56,19 +64,17 @@ static int set_size(const struct host_node *n, const struct bk_file *file, int f
 }
 
 /* As write(2) by another than root would. Where the kernel did it already, nothing is left. */
-static int kill_suidgid(int fd)
+static int kill_suidgid(struct bk_req *req, int fd)
 {
 	struct stat st;
-	mode_t mode;
+	mode_t left;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	mode = st.st_mode & ~S_ISUID & 07777;
-	if (mode & S_IXGRP)
-		mode &= ~S_ISGID;
-	if (mode == (st.st_mode & 07777))
+	left = bk_mode_written(req, st.st_mode, st.st_gid);
+	if (left == st.st_mode)
 		return 0;
-	return chmod(host_proc_path(fd).path, mode) < 0 ? -errno : 0;
+	return chmod(host_proc_path(fd).path, left & 07777) < 0 ? -errno : 0;
 }
 
 static int set_owner(int fd, const struct bk_setattr *a)
@@ -104,7 +110,7 @@ static int set_times(int fd, const struct bk_setattr *a)
 }
 
 /* The owner before the mode, since chown(2) clears setuid. */
-static int change(const struct host_node *n, const struct bk_file *file, int fd,
+static int change(struct bk_req *req, const struct host_node *n, const struct bk_file *file, int fd,
 		  const struct bk_setattr *a)
 {
 	int r = 0;
@@ -112,8 +118,9 @@ static int change(const struct host_node *n, const struct bk_file *file, int fd,
 	if (a->mask & BK_SET_SIZE)
 		r = set_size(n, file, fd, a->size);
 	if (r == 0 && a->mask & BK_SET_KILL_SUIDGID)
-		r = kill_suidgid(fd);
-	if (r == 0 && a->mask & (BK_SET_UID | BK_SET_GID))
+		r = kill_suidgid(req, fd);
+	/* An empty change is a chown(2) of nothing, which touches the file. */
+	if (r == 0 && (a->mask & (BK_SET_UID | BK_SET_GID) || !a->mask))
 		r = set_owner(fd, a);
 	if (r == 0 && a->mask & BK_SET_MODE)
 		r = set_mode(n, fd, a->mode);
@@ -131,9 +138,9 @@ int host_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 
 	/* The kernel has checked a new mode's setgid bit against the caller's groups. */
 	if (r == 0 && !(attr->mask & BK_SET_MODE))
-		r = host_as_writer(HOST_OF(node), req, &as);
+		r = host_as_writer(HOST_OF(node), req, fd, &as);
 	if (r == 0)
-		r = change(NODE_OF(node), file, fd, attr);
+		r = change(req, NODE_OF(node), file, fd, attr);
 	return r < 0 ? r : host_fstat(fd, ret_st);
 }
 
@@ -324,7 +331,7 @@ int host_setxattr(struct bk_req *req, struct bk_node *node, const char *name, co
 	int r = host_pin(node, &pin);
 
 	if (r == 0)
-		r = host_as_writer(HOST_OF(node), req, &as);
+		r = host_as_writer(HOST_OF(node), req, pin.fd, &as);
 	if (r < 0)
 		return r;
 	return setxattr(host_proc_path(pin.fd).path, name, value, size, flags) < 0 ? -errno : 0;

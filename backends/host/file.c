@@ -49,7 +49,7 @@ int host_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_fil
 		return NODE_OF(node)->type == S_IFDIR ? -EISDIR : -EACCES;
 	r = host_pin(node, &pin);
 	if (r == 0 && wanted & O_TRUNC)
-		r = host_as_writer(h, req, &as);
+		r = host_as_writer(h, req, pin.fd, &as);
 	if (r < 0)
 		return r;
 	do {
@@ -171,6 +171,49 @@ int host_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_
 	return r;
 }
 
+static int open_unnamed(struct bk_req *req, struct host *h, const struct host_pin *dir, mode_t mode,
+			int flags)
+{
+	_cleanup_as_ struct host_as as = {.host = NULL};
+	int fd = host_as_caller(h, req, &as);
+
+	if (fd < 0)
+		return fd;
+	do
+		fd =
+		    host_openat(h, dir->fd, ".", (flags & (FILE_FLAGS | O_EXCL)) | O_TMPFILE, mode);
+	while (fd == -EMFILE && host_fds_shrink(h));
+	return fd;
+}
+
+int host_tmpfile(struct bk_req *req, struct bk_node *dir, mode_t mode, int flags,
+		 struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	_cleanup_close_ int fd = -1;
+	struct host *h = HOST_OF(dir);
+	struct host_node *n;
+	int path, r = host_pin(dir, &pin);
+
+	if (r == 0)
+		r = fd = open_unnamed(req, h, &pin, mode, flags);
+	if (r < 0)
+		return r;
+	/* Nothing but a descriptor reaches it until it has a name. */
+	path = open(host_proc_path(fd).path, O_PATH | O_CLOEXEC);
+	if (path < 0)
+		return -errno;
+	r = host_node_for(h, NULL, NULL, path, &n, ret_st);
+	if (r < 0)
+		return r;
+	r = file_new(&n->base, flags, TAKE_FD(fd), ret_file);
+	if (r < 0)
+		host_node_unref(n);
+	else
+		*ret_node = &n->base;
+	return r;
+}
+
 /* ---- Data ---- */
 
 ssize_t host_read(struct bk_req *req, struct bk_file *file, void *data, size_t size, off_t off)
@@ -198,7 +241,7 @@ ssize_t host_write(struct bk_req *req, struct bk_file *file, const void *data, s
 	_cleanup_as_ struct host_as as = {.host = NULL};
 	int fd = FILE_OF(file)->fd;
 	int append = file->flags & O_APPEND && !(req && req->writeback) ? RWF_APPEND : 0;
-	ssize_t r = host_as_writer(HOST_OF(file->node), req, &as);
+	ssize_t r = host_as_writer(HOST_OF(file->node), req, fd, &as);
 	size_t done = 0;
 
 	if (r < 0)
@@ -261,11 +304,12 @@ off_t host_lseek(struct bk_req *req, struct bk_file *file, off_t off, int whence
 int host_fallocate(struct bk_req *req, struct bk_file *file, int mode, off_t off, off_t len)
 {
 	_cleanup_as_ struct host_as as = {.host = NULL};
-	int r = host_as_writer(HOST_OF(file->node), req, &as);
+	int fd = FILE_OF(file)->fd;
+	int r = host_as_writer(HOST_OF(file->node), req, fd, &as);
 
 	if (r < 0)
 		return r;
-	return fallocate(FILE_OF(file)->fd, mode, off, len) < 0 ? -errno : 0;
+	return fallocate(fd, mode, off, len) < 0 ? -errno : 0;
 }
 
 int host_backing_fd(struct bk_file *file)

@@ -155,13 +155,13 @@ static const char *host_dir_path(struct bk *bk)
 	.node_free = host_node_free, .lookup = host_lookup, .mknod = host_mknod,                   \
 	.mkdir = host_mkdir, .symlink = host_symlink, .link = host_link, .unlink = host_unlink,    \
 	.rmdir = host_rmdir, .rename = host_rename, .getattr = host_getattr,                       \
-	.setattr = host_setattr, .readlink = host_readlink, .statfs = host_statfs,                 \
-	.getxattr = host_getxattr, .listxattr = host_listxattr, .setxattr = host_setxattr,         \
-	.removexattr = host_removexattr, .open = host_open, .peek = host_peek,                     \
-	.create = host_create, .read = host_read, .write = host_write, .fsync = host_fsync,        \
-	.release = host_release, .lseek = host_lseek, .fallocate = host_fallocate,                 \
-	.backing_fd = host_backing_fd, .opendir = host_opendir, .readdir = host_readdir,           \
-	.fsyncdir = host_fsync, .host_dir = host_dir_path
+	.setattr = host_setattr, .born = host_born, .readlink = host_readlink,                     \
+	.statfs = host_statfs, .getxattr = host_getxattr, .listxattr = host_listxattr,             \
+	.setxattr = host_setxattr, .removexattr = host_removexattr, .open = host_open,             \
+	.peek = host_peek, .create = host_create, .tmpfile = host_tmpfile, .read = host_read,      \
+	.write = host_write, .fsync = host_fsync, .release = host_release, .lseek = host_lseek,    \
+	.fallocate = host_fallocate, .backing_fd = host_backing_fd, .opendir = host_opendir,       \
+	.readdir = host_readdir, .fsyncdir = host_fsync, .host_dir = host_dir_path
 
 static const struct bk_ops host_ops = {HOST_OPS};
 /* Only a file system that is elsewhere has anything to tell at close(2). */

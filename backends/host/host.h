@@ -143,6 +143,8 @@ ssize_t host_pwritev2(int fd, const struct iovec *iov, off_t off, int flags);
 /* 0 or -errno. */
 int host_renameat2(int dirfd, const char *name, int new_dirfd, const char *new_name,
 		   unsigned flags);
+/* When the file of FD was made: 0, -EOPNOTSUPP where its file system does not know. */
+int host_birth(int fd, struct timespec *ret);
 /* Who the file of FD (whose stat is ST) is. */
 int host_identify(struct host *h, int fd, const struct stat *st, struct host_id *ret);
 /* An O_PATH descriptor by the identity's handle. */
@@ -151,15 +153,15 @@ int host_open_handle(int mount_fd, const unsigned char *id, unsigned len);
 /*
  * What this thread is for one call; host_as_done gives it back. host_as_caller: new files are the
  * caller's, while permission (which the kernel has checked, with the caller's groups) is still
- * the daemon's. host_as_writer: only the right to keep setuid bits is given up. Nothing happens
- * where the daemon is not root, or the caller is.
+ * the daemon's. host_as_writer, for a change of the file of FD: only the right to keep setuid bits
+ * is given up. Nothing happens where the daemon is not root, or the caller is.
  */
 struct host_as {
 	const struct host *host;
 	bool ids, caps;
 };
 int host_as_caller(const struct host *h, const struct bk_req *req, struct host_as *ret);
-int host_as_writer(const struct host *h, const struct bk_req *req, struct host_as *ret);
+int host_as_writer(const struct host *h, const struct bk_req *req, int fd, struct host_as *ret);
 void host_as_done(struct host_as *as);
 #define _cleanup_as_ _cleanup_(host_as_done)
 
@@ -246,6 +248,7 @@ int host_rename(struct bk_req *, struct bk_node *, const char *, struct bk_node 
 int host_getattr(struct bk_req *, struct bk_node *, struct bk_file *, struct stat *);
 int host_setattr(struct bk_req *, struct bk_node *, struct bk_file *, const struct bk_setattr *,
 		 struct stat *);
+int host_born(struct bk_req *, struct bk_node *, struct bk_file *, struct timespec *);
 /* outside.c: what is shown of TARGET (LEN bytes, in place, room for PATH_MAX), which leads out of
  * the tree from a directory DEPTH levels below its root: the length, or -EPERM. */
 int host_show_outside(const struct host *h, char *target, size_t len, size_t depth);
@@ -260,6 +263,8 @@ int host_open(struct bk_req *, struct bk_node *, int, struct bk_file **);
 int host_peek(struct bk_req *, struct bk_node *, const char *, struct bk_file **, struct stat *);
 int host_create(struct bk_req *, struct bk_node *, const char *, mode_t, int, struct bk_node **,
 		struct bk_file **, struct stat *);
+int host_tmpfile(struct bk_req *, struct bk_node *, mode_t, int, struct bk_node **,
+		 struct bk_file **, struct stat *);
 ssize_t host_read(struct bk_req *, struct bk_file *, void *, size_t, off_t);
 ssize_t host_write(struct bk_req *, struct bk_file *, const void *, size_t, off_t);
 int host_flush(struct bk_req *, struct bk_file *);

@@ -14,9 +14,10 @@
 
 static int openat2_once(int dirfd, const char *name, int flags, mode_t mode)
 {
+	bool makes = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE;
 	struct open_how how = {
 	    .flags = (unsigned)flags,
-	    .mode = flags & O_CREAT ? mode : 0,
+	    .mode = makes ? mode : 0,
 	    .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
 	};
 	int fd = syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
@@ -71,6 +72,18 @@ struct host_proc host_proc_path(int fd)
 int host_fstat(int fd, struct stat *ret)
 {
 	return fstat(fd, ret) < 0 ? -errno : 0;
+}
+
+int host_birth(int fd, struct timespec *ret)
+{
+	struct statx stx;
+
+	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_BTIME, &stx) < 0)
+		return -errno;
+	if (!(stx.stx_mask & STATX_BTIME))
+		return -EOPNOTSUPP;
+	*ret = (struct timespec){stx.stx_btime.tv_sec, stx.stx_btime.tv_nsec};
+	return 0;
 }
 
 bool host_is_remote(int fd)
@@ -217,14 +230,25 @@ static bool is_other(const struct host *h, const struct bk_req *req)
 	return h->switch_user && req && req->uid != 0;
 }
 
-int host_as_writer(const struct host *h, const struct bk_req *req, struct host_as *ret)
+/* Be of the group of FD's file exactly where the caller is, so that the bit which marks the file
+ * for locks stays when it would for him. */
+static void join_group(const struct bk_req *req, int fd, struct host_as *as)
 {
-	int r = 0;
+	struct stat st;
 
+	if (fstat(fd, &st) < 0 || (st.st_mode & (S_ISGID | S_IXGRP)) != S_ISGID)
+		return;
+	as->ids = true;
+	syscall(SYS_setfsgid, bk_req_in_group(req, st.st_gid) ? st.st_gid : req->gid);
+}
+
+int host_as_writer(const struct host *h, const struct bk_req *req, int fd, struct host_as *ret)
+{
 	*ret = (struct host_as){.host = h, .caps = is_other(h, req)};
-	if (ret->caps)
-		r = set_caps(h, false);
-	return r;
+	if (!ret->caps)
+		return 0;
+	join_group(req, fd, ret);
+	return set_caps(h, false);
 }
 
 int host_as_caller(const struct host *h, const struct bk_req *req, struct host_as *ret)

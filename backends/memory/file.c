@@ -85,6 +85,25 @@ int mem_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_file
 	return 0;
 }
 
+int mem_tmpfile(struct bk_req *req, struct bk_node *dir, mode_t mode, int flags,
+		struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st)
+{
+	struct mem_node *d = mem_node_of(dir), *n;
+	int r = mem_node_new(mem_of(d), req, d, S_IFREG | mode, &n);
+
+	if (r < 0)
+		return r;
+	n->unnamed = true; /* nobody else knows it yet */
+	r = mem_open(req, &n->node, flags, ret_file);
+	if (r < 0) {
+		bk_node_unref(&n->node);
+		return r;
+	}
+	mem_node_stat(n, ret_st);
+	*ret_node = &n->node;
+	return 0;
+}
+
 /* relatime(mount(8)): a read is noted where it would be news, or once a day. */
 static bool wants_atime(const struct mem_node *n, struct timespec now)
 {

@@ -43,7 +43,8 @@ struct mem_node {
 	uint32_t nlink; /* 0 for a removed directory: nothing may be made in it */
 	uid_t uid;
 	gid_t gid;
-	struct timespec atime, mtime, ctime;
+	bool unnamed; /* made without a name, which it may still be given; guarded by mem.tree */
+	struct timespec atime, mtime, ctime, born;
 	uint64_t size;
 	uint64_t n_pages;
 	union {
@@ -110,12 +111,14 @@ void mem_node_written_locked(struct mem_node *n, struct bk_req *req);
 int mem_getattr(struct bk_req *, struct bk_node *, struct bk_file *, struct stat *ret_st);
 int mem_setattr(struct bk_req *, struct bk_node *, struct bk_file *, const struct bk_setattr *,
 		struct stat *ret_st);
+int mem_born(struct bk_req *, struct bk_node *, struct bk_file *, struct timespec *ret);
 int mem_readlink(struct bk_req *, struct bk_node *, char *buf);
 
 /* ---- xattr.c ---- */
 
 void mem_xattrs_free(struct mem_node *n);
-void mem_xattr_drop_locked(struct mem_node *n, const char *name);
+/* The capabilities that a program has by its file. */
+void mem_capability_drop_locked(struct mem_node *n);
 ssize_t mem_getxattr(struct bk_req *, struct bk_node *, const char *name, void *value, size_t size);
 ssize_t mem_listxattr(struct bk_req *, struct bk_node *, char *list, size_t size);
 int mem_setxattr(struct bk_req *, struct bk_node *, const char *name, const void *value,
@@ -191,6 +194,8 @@ bool mem_pages_next(const struct mem_node *n, uint64_t index, uint64_t *ret);
 /* ---- file.c ---- */
 
 int mem_open(struct bk_req *, struct bk_node *, int flags, struct bk_file **ret);
+int mem_tmpfile(struct bk_req *, struct bk_node *dir, mode_t mode, int flags,
+		struct bk_node **ret_node, struct bk_file **ret_file, struct stat *ret_st);
 ssize_t mem_read(struct bk_req *, struct bk_file *, void *data, size_t size, off_t off);
 ssize_t mem_write(struct bk_req *, struct bk_file *, const void *data, size_t size, off_t off);
 off_t mem_lseek(struct bk_req *, struct bk_file *, off_t off, int whence);

@@ -30,7 +30,7 @@ int mem_node_new(struct mem *m, struct bk_req *req, struct mem_node *dir, mode_t
 	n->mode = mode;
 	n->uid = req ? req->uid : 0;
 	n->gid = req ? req->gid : 0;
-	n->atime = n->mtime = n->ctime = mem_now();
+	n->atime = n->mtime = n->ctime = n->born = mem_now();
 	if (dir) {
 		pthread_rwlock_rdlock(mem_lock(dir));
 		if (dir->mode & S_ISGID) {
@@ -96,19 +96,12 @@ void mem_node_changed(struct mem_node *n, int links, bool content, struct timesp
 	pthread_rwlock_unlock(mem_lock(n));
 }
 
-static void kill_suidgid(struct mem_node *n)
-{
-	n->mode &= ~S_ISUID;
-	if (n->mode & S_IXGRP)
-		n->mode &= ~S_ISGID;
-}
-
 void mem_node_written_locked(struct mem_node *n, struct bk_req *req)
 {
 	n->mtime = n->ctime = mem_now();
 	if (req && req->uid != 0)
-		kill_suidgid(n);
-	mem_xattr_drop_locked(n, "security.capability");
+		n->mode = bk_mode_written(req, n->mode, n->gid);
+	mem_capability_drop_locked(n);
 }
 
 int mem_getattr(struct bk_req *req, struct bk_node *node, struct bk_file *file, struct stat *ret_st)
@@ -117,16 +110,22 @@ int mem_getattr(struct bk_req *req, struct bk_node *node, struct bk_file *file, 
 	return 0;
 }
 
-static void set_owner(struct mem_node *n, const struct bk_setattr *attr)
+int mem_born(struct bk_req *req, struct bk_node *node, struct bk_file *file, struct timespec *ret)
 {
+	*ret = mem_node_of(node)->born; /* it never changes */
+	return 0;
+}
+
+static void set_owner(struct bk_req *req, struct mem_node *n, const struct bk_setattr *attr)
+{
+	if (!mem_is_dir(n)) {
+		n->mode = bk_mode_written(req, n->mode, n->gid);
+		mem_capability_drop_locked(n);
+	}
 	if (attr->mask & BK_SET_UID)
 		n->uid = attr->uid;
 	if (attr->mask & BK_SET_GID)
 		n->gid = attr->gid;
-	if (!mem_is_dir(n)) {
-		kill_suidgid(n);
-		mem_xattr_drop_locked(n, "security.capability");
-	}
 }
 
 static void set_times(struct mem_node *n, const struct bk_setattr *attr, struct timespec now)
@@ -142,27 +141,58 @@ static void set_times(struct mem_node *n, const struct bk_setattr *attr, struct 
 	n->ctime = attr->mask & BK_SET_CTIME ? attr->ctime : now;
 }
 
-static int setattr_locked(struct mem_node *n, const struct bk_setattr *attr)
+/* truncate(2) by name of an empty file to nothing is no change, ftruncate(2) is one: as tmpfs. */
+static int set_size(struct mem_node *n, const struct bk_setattr *attr, bool by_file,
+		    struct timespec now)
 {
+	bool changes = by_file || attr->size != n->size || n->n_pages > 0;
+	int r = n->type == DT_REG ? mem_resize_locked(n, attr->size)
+		: mem_is_dir(n)	  ? -EISDIR
+				  : -EINVAL;
+
+	if (r < 0)
+		return r;
+	if (changes)
+		n->mtime = n->ctime = now;
+	mem_capability_drop_locked(n);
+	return 0;
+}
+
+static void set_mode(struct mem_node *n, mode_t mode, struct timespec now)
+{
+	n->mode = (n->mode & S_IFMT) | (mode & 07777);
+	n->ctime = now;
+}
+
+static void kill_suidgid(struct bk_req *req, struct mem_node *n, struct timespec now)
+{
+	mode_t left = bk_mode_written(req, n->mode, n->gid);
+
+	if (left != n->mode)
+		set_mode(n, left, now);
+}
+
+static int setattr_locked(struct bk_req *req, struct mem_node *n, const struct bk_file *file,
+			  const struct bk_setattr *attr)
+{
+	const unsigned sizes = BK_SET_SIZE | BK_SET_KILL_SUIDGID;
 	struct timespec now = mem_now();
 
 	if (attr->mask & BK_SET_SIZE) {
-		int r = n->type == DT_REG ? mem_resize_locked(n, attr->size)
-			: mem_is_dir(n)	  ? -EISDIR
-					  : -EINVAL;
+		int r = set_size(n, attr, file, now);
 
 		if (r < 0)
 			return r;
-		n->mtime = now;
-		mem_xattr_drop_locked(n, "security.capability");
 	}
 	if (attr->mask & BK_SET_KILL_SUIDGID)
-		kill_suidgid(n);
-	if (attr->mask & (BK_SET_UID | BK_SET_GID))
-		set_owner(n, attr);
+		kill_suidgid(req, n, now);
+	/* An empty change is a chown(2) of nothing, which touches the file. */
+	if (attr->mask & (BK_SET_UID | BK_SET_GID) || !attr->mask)
+		set_owner(req, n, attr);
 	if (attr->mask & BK_SET_MODE)
-		n->mode = (n->mode & S_IFMT) | (attr->mode & 07777);
-	set_times(n, attr, now);
+		set_mode(n, attr->mode, now);
+	if (attr->mask & ~sizes || !attr->mask)
+		set_times(n, attr, now);
 	return 0;
 }
 
@@ -173,7 +203,7 @@ int mem_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 	int r;
 
 	pthread_rwlock_wrlock(mem_lock(n));
-	r = setattr_locked(n, attr);
+	r = setattr_locked(req, n, file, attr);
 	if (r == 0)
 		stat_locked(n, ret_st);
 	pthread_rwlock_unlock(mem_lock(n));

@@ -141,16 +141,18 @@ static int link_locked(struct mem_node *d, const char *name, struct mem_node *n)
 		return r;
 	if (mem_is_dir(n))
 		return -EPERM;
-	if (n->nlink == 0)
+	if (n->nlink == 0 && !n->unnamed)
 		return -ENOENT;
-	r = mem_charge_inode(mem_of(d));
+	r = n->unnamed ? 0 : mem_charge_inode(mem_of(d));
 	if (r < 0)
 		return r;
 	r = mem_dir_add(d->dir, name, n);
 	if (r < 0) {
-		mem_uncharge_inode(mem_of(d));
+		if (!n->unnamed)
+			mem_uncharge_inode(mem_of(d));
 		return r;
 	}
+	n->unnamed = false;
 	ref(n);
 	mem_node_changed(n, 1, false, mem_now());
 	mem_node_changed(d, 0, true, mem_now());

@@ -57,20 +57,23 @@ static int remove_locked(struct mem_node *n, const char *name)
 	return 0;
 }
 
-void mem_xattr_drop_locked(struct mem_node *n, const char *name)
+void mem_capability_drop_locked(struct mem_node *n)
 {
-	if (n->xattrs)
+	static const char name[] = "security.capability";
+	const struct mem_xattr *x = n->xattrs ? *find(n, name) : NULL;
+
+	if (x && x->value_size > 0) /* an empty one gives nothing, and Linux leaves it */
 		(void)remove_locked(n, name);
 }
 
-static bool served(const char *name)
+static int check_name(const char *name)
 {
 	static const char *const spaces[] = {"user.", "trusted.", "security."};
 
 	for (size_t i = 0; i < ARRAY_SIZE(spaces); i++)
 		if (strncmp(name, spaces[i], strlen(spaces[i])) == 0)
-			return name[strlen(spaces[i])] != '\0';
-	return false;
+			return name[strlen(spaces[i])] ? 0 : -EINVAL;
+	return -EOPNOTSUPP;
 }
 
 ssize_t mem_getxattr(struct bk_req *req, struct bk_node *node, const char *name, void *value,
@@ -78,10 +81,10 @@ ssize_t mem_getxattr(struct bk_req *req, struct bk_node *node, const char *name,
 {
 	struct mem_node *n = mem_node_of(node);
 	struct mem_xattr *x;
-	ssize_t r;
+	ssize_t r = check_name(name);
 
-	if (!served(name))
-		return -EOPNOTSUPP;
+	if (r < 0)
+		return r;
 	pthread_rwlock_rdlock(mem_lock(n));
 	x = *find(n, name);
 	r = x ? (ssize_t)x->value_size : -ENODATA;
@@ -168,10 +171,10 @@ int mem_setxattr(struct bk_req *req, struct bk_node *node, const char *name, con
 {
 	struct mem_node *n = mem_node_of(node);
 	struct mem_xattr *new, *old;
-	int r;
+	int r = check_name(name);
 
-	if (!served(name))
-		return -EOPNOTSUPP;
+	if (r < 0)
+		return r;
 	if (strlen(name) > XATTR_NAME_MAX)
 		return -ERANGE;
 	if (size > XATTR_SIZE_MAX)
@@ -190,10 +193,10 @@ int mem_setxattr(struct bk_req *req, struct bk_node *node, const char *name, con
 int mem_removexattr(struct bk_req *req, struct bk_node *node, const char *name)
 {
 	struct mem_node *n = mem_node_of(node);
-	int r;
+	int r = check_name(name);
 
-	if (!served(name))
-		return -EOPNOTSUPP;
+	if (r < 0)
+		return r;
 	pthread_rwlock_wrlock(mem_lock(n));
 	r = remove_locked(n, name);
 	if (r == 0)
