@@ -420,18 +420,6 @@ int bk_getattr(struct bk_req *req, struct bk_node *node, struct bk_file *file, s
 	return r;
 }
 
-/* chown(2) of nothing is anybody's, but where it would take setuid bits: only the owner's then. The
- * kernel, which leaves these bits to us, does not check. */
-static int check_touch(struct bk_req *req, struct bk_node *node, struct bk_file *file)
-{
-	struct stat st;
-	int r = OPS(node)->getattr(req, node, file, &st);
-
-	if (r < 0 || !req || req->uid == 0 || req->uid == st.st_uid || !S_ISREG(st.st_mode))
-		return r;
-	return bk_mode_written(req, st.st_mode, st.st_gid) == st.st_mode ? 0 : -EPERM;
-}
-
 int bk_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 	       const struct bk_setattr *attr, struct stat *ret_st)
 {
@@ -442,9 +430,6 @@ int bk_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 		return r;
 	if (!OPS(node)->setattr)
 		return -EROFS;
-	r = attr->mask ? 0 : check_touch(req, node, file);
-	if (r < 0)
-		return r;
 	r = checked(node->bk, "setattr", OPS(node)->setattr(req, node, file, attr, ret_st), 0);
 	if (r < 0)
 		return r;

@@ -96,8 +96,9 @@ static int make_routes(struct daemon *d, struct err *err)
 	r = places_guest(o->guest, &d->guest, err);
 	if (r < 0)
 		return r;
-	/* Root needs none, and by them it would be of a file's group where a caller is not. */
-	if (geteuid() == 0 && setgroups(0, NULL) < 0)
+	/* Root needs none, and by them it would be of a file's group where a caller is not. A user
+	 * namespace may not let go of them. */
+	if (geteuid() == 0 && setgroups(0, NULL) < 0 && errno != EPERM)
 		return err_set(err, -errno, "cannot drop further groups: %s", strerror(errno));
 	progress_init(&progress);
 	r = bk_spaces_new(&d->spaces);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 /* What is before this was set by a call; what is after it, by the clock. */
@@ -187,6 +188,19 @@ static void walk_dir(struct walk *w, int fd, const char *shown)
 	free(all);
 }
 
+/* File systems tell time by the clock's ticks: what comes is to differ from what was seen. */
+static void wait_for_tick(void)
+{
+	const struct timespec moment = {.tv_nsec = 200000};
+	struct timespec begin, now;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &begin);
+	do {
+		nanosleep(&moment, NULL);
+		clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	} while (now.tv_sec == begin.tv_sec && now.tv_nsec == begin.tv_nsec);
+}
+
 void snapshot_take(const char *dir, const struct setup *setup, const struct snapshot *before,
 		   bool content, struct snapshot *ret)
 {
@@ -199,6 +213,7 @@ void snapshot_take(const char *dir, const struct setup *setup, const struct snap
 	walk_dir(&w, fd, ".");
 	fclose(w.out);
 	close(fd);
+	wait_for_tick();
 }
 
 void snapshot_done(struct snapshot *s)
