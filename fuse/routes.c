@@ -190,11 +190,12 @@ static char *place_of(const struct config_route *conf)
 {
 	struct rules *rules = NULL;
 	char *place = NULL;
+	bool readonly;
 
 	if (conf->rules && rules_parse(conf->rules, &rules, &(struct err){""}) < 0)
 		return NULL;
-	if (asprintf(&place, "%s:%s", conf->path,
-		     rules && rules_only_readonly(rules) ? "ro" : "rw") < 0)
+	readonly = conf->readonly || (rules && rules_only_readonly(rules));
+	if (asprintf(&place, "%s:%s", conf->path, readonly ? "ro" : "rw") < 0)
 		place = NULL;
 	rules_free(rules);
 	return place;

@@ -9,12 +9,12 @@ IMAGE = "aib-test:busybox"
 pytestmark = pytest.mark.usefixtures("engine")
 
 
-@pytest.mark.parametrize("rules", ["rules=read-only", "rules=deny:x,rules=read-only,rules=readonly:y"])
-def test_a_read_only_directory_is_so_in_the_sandbox(mount, world, rules):
+@pytest.mark.parametrize("word", ["readonly", "rules=read-only", "rules=deny:x,rules=read-only,rules=readonly:y"])
+def test_a_read_only_directory_is_so_in_the_sandbox(mount, world, word):
     (world.dir / "src/f").write_text("text\n")
     (world.dir / "src").chmod(0o777)
     (world.dir / "src/f").chmod(0o666)
-    box = mount(f"/p=host:{world.dir}/src,exec=/b,{rules}", f"/b=docker:{IMAGE}")
+    box = mount(f"/p=host:{world.dir}/src,exec=/b,{word}", f"/b=docker:{IMAGE}")
     p = box.exec("cat", "f", cwd="p")
     assert (p.returncode, p.stdout) == (0, "text\n")
     for line in ("echo x >f", "echo x >new", "rm f", "chmod 600 f", "mv f g", "ln f g"):

@@ -27,6 +27,7 @@ static void say_hello(struct guest *g, uint64_t id)
 	const struct remote_msg m = {.magic = REMOTE_MAGIC,
 				     .version = REMOTE_VERSION,
 				     .inflight = 8,
+				     .flags = REMOTE_CAN_SEARCH,
 				     .node = 1,
 				     .st = {.st_mode = S_IFDIR | 0755, .st_ino = 1, .st_nlink = 2}};
 	static uint8_t frame[REMOTE_HEADER + REMOTE_MAX_PAYLOAD];

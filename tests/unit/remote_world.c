@@ -266,6 +266,7 @@ void world_try_all(struct bk_node *root)
 	char target[PATH_MAX];
 	struct bk_node *node;
 	struct bk_file *file;
+	struct bk_results *results;
 	struct statvfs vfs;
 	struct stat st;
 	struct bk_req req;
@@ -280,6 +281,10 @@ void world_try_all(struct bk_node *root)
 		bk_node_unref(node);
 	}
 	bk_statfs(&req, root, &vfs);
+	if (bk_search(&req, root, &(struct bk_search){.what = "", .size = 0}, &results) == 0) {
+		bk_results_read(&req, results, target, sizeof(target));
+		bk_results_free(results);
+	}
 	if (bk_opendir(&req, root, &file) == 0) {
 		bk_readdir(&req, file, 0, count_some, root);
 		bk_release(file);
