@@ -10,6 +10,7 @@ import pytest
 
 from harness import program, run, wait_for
 
+pytestmark = pytest.mark.usefixtures("engine")
 IMAGE = "aib-test:busybox"
 NOBODY = 65534
 COMMANDS = [
