@@ -8,6 +8,7 @@
 #include "registry_paths.h"
 
 #include "base/buf.h"
+#include "base/path.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -29,15 +30,6 @@ void registry_list_free(struct registry_mount *list, size_t n)
 	for (size_t i = 0; i < n; i++)
 		registry_mount_done(&list[i]);
 	free(list);
-}
-
-static bool is_below(const char *path, const char *dir)
-{
-	size_t n = strlen(dir);
-
-	if (strcmp(dir, "/") == 0)
-		return true;
-	return strncmp(path, dir, n) == 0 && (path[n] == '\0' || path[n] == '/');
 }
 
 /* Whether the daemon that wrote FD's file still holds its lock. */
@@ -173,7 +165,7 @@ static int find_mounted(const char *path, struct registry_mount *ret)
 	if (!table)
 		return -ENOENT;
 	while ((e = getmntent(table))) {
-		if (!is_below(path, e->mnt_dir) || strlen(e->mnt_dir) < best)
+		if (!path_below(path, e->mnt_dir) || strlen(e->mnt_dir) < best)
 			continue;
 		best = strlen(e->mnt_dir);
 		ours = strcmp(e->mnt_type, "fuse.aibfs") == 0;
@@ -210,7 +202,7 @@ int registry_find(const char *path, struct registry_mount *ret)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++)
-		if (is_below(path, list[i].mountpoint) &&
+		if (path_below(path, list[i].mountpoint) &&
 		    (!best || strlen(list[i].mountpoint) > strlen(best->mountpoint)))
 			best = &list[i];
 	if (best) {

@@ -4,6 +4,7 @@
  */
 #include "config.h"
 
+#include "base/path.h"
 #include "rules/rules.h"
 
 #include <string.h>
@@ -94,18 +95,11 @@ struct meeting {
 	struct err *err;
 };
 
-static bool is_below(const char *path, const char *dir)
-{
-	size_t n = strcmp(dir, "/") == 0 ? 0 : strlen(dir);
-
-	return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
-}
-
 static int meet(void *ctx, const char *dir)
 {
 	struct meeting *m = ctx;
 
-	if (!is_below(dir, m->dir) && !is_below(m->dir, dir))
+	if (!path_below(dir, m->dir) && !path_below(m->dir, dir))
 		return 0;
 	if (m->same && strcmp(dir, m->dir) == 0)
 		return 0;

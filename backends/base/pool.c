@@ -96,15 +96,7 @@ static void *pool_thread(void *arg)
 
 static bool start_thread(struct pool *p)
 {
-	pthread_attr_t attr;
-	pthread_t id;
-	int r;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	r = thread_start(&id, &attr, pool_thread, p);
-	pthread_attr_destroy(&attr);
-	return r == 0;
+	return thread_start_detached(0, pool_thread, p) == 0;
 }
 
 int pool_submit(struct pool *p, struct work *w, bool must)

@@ -21,6 +21,22 @@ static inline int thread_start(pthread_t *ret, const pthread_attr_t *attr, void 
 	return -e;
 }
 
+/* The same for a thread that nobody joins. STACK_SIZE is bytes, 0: the default. */
+static inline int thread_start_detached(size_t stack_size, void *(*run)(void *), void *arg)
+{
+	pthread_attr_t attr;
+	pthread_t id;
+	int r;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (stack_size)
+		pthread_attr_setstacksize(&attr, stack_size);
+	r = thread_start(&id, &attr, run, arg);
+	pthread_attr_destroy(&attr);
+	return r;
+}
+
 /* A condition whose timed waits are on CLOCK_MONOTONIC (clock.h). */
 static inline void cond_init(pthread_cond_t *cond)
 {

@@ -92,15 +92,6 @@ bool path_is_plain(const char *path)
 	return true;
 }
 
-bool path_below(const char *path, const char *dir)
-{
-	size_t n = strlen(dir);
-
-	if (n == 1)
-		return true;
-	return strncmp(path, dir, n) == 0 && (path[n] == '\0' || path[n] == '/');
-}
-
 /* ---- Volumes ---- */
 
 /* An engine's socket in a sandbox is the machine's root in it. */

@@ -5,6 +5,7 @@
 #define AIB_DOCKER_CONF_H
 
 #include "../backend.h"
+#include "../base/path.h"
 #include "engine.h"
 
 /* A host directory in the container. */
@@ -54,7 +55,5 @@ bool conf_is_owners(const struct docker_conf *conf);
 /* Whether PATH is absolute, without empty components, "." or "..", and without a slash at its end
  * (but "/" itself). */
 bool path_is_plain(const char *path);
-/* Whether PATH is DIR or below it, by components. */
-bool path_below(const char *path, const char *dir);
 
 #endif

@@ -4,6 +4,7 @@
 #include "host.h"
 
 #include "base/log.h"
+#include "base/path.h"
 
 #include <limits.h>
 #include <linux/magic.h>
@@ -14,15 +15,6 @@
 
 /* ---- What prepare finds out ---- */
 
-static bool is_below(const char *path, const char *dir)
-{
-	size_t n = strlen(dir);
-
-	while (n > 0 && dir[n - 1] == '/')
-		n--;
-	return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
-}
-
 static int check_mountpoint(const struct host *h, struct err *err)
 {
 	_cleanup_free_ char *real = realpath(h->conf.path, NULL);
@@ -31,13 +23,13 @@ static int check_mountpoint(const struct host *h, struct err *err)
 		return err_set(err, -errno, "host directory %s: %s", h->conf.path, strerror(errno));
 	if (!h->mountpoint || h->mountpoint[0] != '/')
 		return 0;
-	if (is_below(h->mountpoint, real))
+	if (path_below(h->mountpoint, real))
 		return err_set(
 		    err, -EINVAL,
 		    "host directory %s contains the mount point %s: a host route that contains "
 		    "the mount point deadlocks; mount elsewhere, or choose a directory below",
 		    h->conf.path, h->mountpoint);
-	if (is_below(real, h->mountpoint))
+	if (path_below(real, h->mountpoint))
 		return err_set(
 		    err, -EINVAL,
 		    "host directory %s lies within the mount point %s and would be covered by "

@@ -171,16 +171,10 @@ static void *search_main(void *arg)
 
 static int start_thread(struct far_search *x)
 {
-	pthread_attr_t attr;
-	pthread_t id;
 	int r;
 
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, STACK_SIZE);
 	atomic_fetch_add(&x->refs, 1);
-	r = thread_start(&id, &attr, search_main, x);
-	pthread_attr_destroy(&attr);
+	r = thread_start_detached(STACK_SIZE, search_main, x);
 	if (r < 0)
 		far_unref(x);
 	return r;

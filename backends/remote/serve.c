@@ -200,16 +200,7 @@ static void *thread_main(void *arg);
 
 static bool start_thread(struct server *s)
 {
-	pthread_attr_t attr;
-	pthread_t id;
-	int r;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, STACK_SIZE);
-	r = thread_start(&id, &attr, thread_main, s);
-	pthread_attr_destroy(&attr);
-	return r == 0;
+	return thread_start_detached(STACK_SIZE, thread_main, s) == 0;
 }
 
 /* Let one of the threads that wait for input have it. */

@@ -5,6 +5,8 @@
  */
 #include "aib.h"
 
+#include "base/path.h"
+
 #include "ask.h"
 #include "mounted.h"
 #include "registry.h"
@@ -28,16 +30,15 @@ struct how {
 
 /* ---- Who uses it ---- */
 
-static bool is_below(const char *link, const char *dir)
+static bool leads_below(const char *link, const char *dir)
 {
 	char target[PATH_MAX];
 	ssize_t n = readlink(link, target, sizeof(target) - 1);
-	size_t len = strlen(dir);
 
 	if (n < 0)
 		return false;
 	target[n] = '\0';
-	return strncmp(target, dir, len) == 0 && (target[len] == '\0' || target[len] == '/');
+	return path_below(target, dir);
 }
 
 /* How process PID uses DIR: "working directory", "open file"…, or NULL. */
@@ -53,14 +54,14 @@ static const char *use_of(const char *pid, const char *dir)
 
 	for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
 		snprintf(path, sizeof(path), "/proc/%s/%s", pid, links[i].link);
-		if (is_below(path, dir))
+		if (leads_below(path, dir))
 			return links[i].use;
 	}
 	snprintf(path, sizeof(path), "/proc/%s/fd", pid);
 	fds = opendir(path);
 	while (fds && !use && (e = readdir(fds))) {
 		snprintf(path, sizeof(path), "/proc/%s/fd/%s", pid, e->d_name);
-		if (is_below(path, dir))
+		if (leads_below(path, dir))
 			use = "open file";
 	}
 	if (fds)

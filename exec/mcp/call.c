@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "frames.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -91,26 +92,6 @@ struct call *call_find(struct mcp *m, const cJSON *id)
 
 /* ---- Frames to the daemon ---- */
 
-static int put_frames(struct buf *out, uint8_t type, const char *data, size_t len, bool short_last)
-{
-	uint8_t header[PROTO_HEADER];
-	size_t n;
-	int r = 0;
-
-	do {
-		n = len < PROTO_MAX_PAYLOAD ? len : PROTO_MAX_PAYLOAD;
-		if (n == 0 && !short_last)
-			break;
-		proto_put_header(header, type, n);
-		r = buf_add(out, header, sizeof(header));
-		if (r == 0)
-			r = buf_add(out, data, n);
-		data += n;
-		len -= n;
-	} while (r == 0 && (len > 0 || (short_last && n == PROTO_MAX_PAYLOAD)));
-	return r;
-}
-
 static int put_request(struct call *c)
 {
 	_cleanup_free_ char *text = cJSON_PrintUnformatted(c->want.request);
@@ -119,15 +100,15 @@ static int put_request(struct call *c)
 		return -ENOMEM;
 	if (strlen(text) > PROTO_MAX_REQUEST)
 		return -E2BIG;
-	return put_frames(&c->to, PROTO_REQUEST, text, strlen(text), true);
+	return frames_add_all(&c->to, PROTO_REQUEST, text, strlen(text), true);
 }
 
 static int put_input(struct call *c)
 {
 	const char *input = c->want.input ? c->want.input : "";
-	int r = put_frames(&c->to, PROTO_STDIN, input, strlen(input), false);
+	int r = frames_add_all(&c->to, PROTO_STDIN, input, strlen(input), false);
 
-	return r < 0 ? r : put_frames(&c->to, PROTO_STDIN_EOF, "", 0, true);
+	return r < 0 ? r : frames_add_all(&c->to, PROTO_STDIN_EOF, "", 0, true);
 }
 
 static void connect_to(struct call *c)

@@ -4,6 +4,7 @@
  */
 #include "loop.h"
 
+#include "base/path.h"
 #include "base/std.h"
 #include "base/units.h"
 
@@ -107,13 +108,6 @@ static int parse(int argc, char **argv, struct line *l, struct mcp_limits *limit
 
 /* ---- Where ---- */
 
-static bool is_below(const char *path, const char *dir)
-{
-	size_t n = strlen(dir);
-
-	return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
-}
-
 /* Relative paths of a mount begin at -w, which is to be in it, or at the working directory. */
 static int find_base(const char *workdir, const char *mountpoint, char **ret, struct err *err)
 {
@@ -121,12 +115,12 @@ static int find_base(const char *workdir, const char *mountpoint, char **ret, st
 
 	if (workdir && !base)
 		return err_set(err, -errno, "-w %s: %m", workdir);
-	if (workdir && !is_below(base, mountpoint)) {
+	if (workdir && !path_below(base, mountpoint)) {
 		free(base);
 		return err_set(err, -EXDEV, "-w %s: it is not in the mount %s", workdir,
 			       mountpoint);
 	}
-	if (!base || !is_below(base, mountpoint)) {
+	if (!base || !path_below(base, mountpoint)) {
 		free(base);
 		base = strdup(mountpoint);
 	}

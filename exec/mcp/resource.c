@@ -84,15 +84,21 @@ cJSON *resource_templates(void)
 
 /* ---- Listing ---- */
 
-static cJSON *listing_request(const char *path)
+/* OP of the file at PATH, with the argument FLAG. */
+static cJSON *request_of(const char *op, const char *path, const char *flag)
 {
 	cJSON *o = cJSON_CreateObject();
 
-	cJSON_AddStringToObject(o, "op", "ls");
+	cJSON_AddStringToObject(o, "op", op);
 	cJSON_AddStringToObject(o, "at", path);
 	cJSON_AddStringToObject(o, "path", path);
-	cJSON_AddTrueToObject(o, "json");
+	cJSON_AddTrueToObject(o, flag);
 	return o;
+}
+
+static cJSON *listing_request(const char *path)
+{
+	return request_of("ls", path, "json");
 }
 
 static cJSON *describe(const cJSON *entry)
@@ -243,17 +249,6 @@ static void finish_read(struct call *c)
 	rpc_result_cached(c->mcp, &c->asker, o, 0);
 }
 
-static cJSON *reading_request(const char *path)
-{
-	cJSON *o = cJSON_CreateObject();
-
-	cJSON_AddStringToObject(o, "op", "read");
-	cJSON_AddStringToObject(o, "at", path);
-	cJSON_AddStringToObject(o, "path", path);
-	cJSON_AddTrueToObject(o, "raw");
-	return o;
-}
-
 void resource_read(const struct request *q)
 {
 	const char *uri = json_text(q->params, "uri");
@@ -267,7 +262,7 @@ void resource_read(const struct request *q)
 	}
 	want.uri = strdup(uri);
 	want.request =
-	    path[strlen(path) - 1] == '/' ? listing_request(path) : reading_request(path);
+	    path[strlen(path) - 1] == '/' ? listing_request(path) : request_of("read", path, "raw");
 	if (want.uri)
 		call_start(q, &want);
 	else

@@ -8,6 +8,7 @@
 #include "../../backends/base/log.h"
 #include "../brief.h"
 #include "../collect.h"
+#include "../frames.h"
 #include "../protocol.h"
 
 #include <string.h>
@@ -135,27 +136,6 @@ void collector_close_all(struct server *s)
 
 /* ---- The request ---- */
 
-static int add_frames(struct buf *out, uint8_t type, const char *data, size_t len, bool short_last)
-{
-	int r = 0;
-	size_t n;
-
-	do {
-		uint8_t header[PROTO_HEADER];
-
-		n = len < PROTO_MAX_PAYLOAD ? len : PROTO_MAX_PAYLOAD;
-		if (n == 0 && !short_last)
-			break;
-		proto_put_header(header, type, n);
-		r = buf_add(out, header, sizeof(header));
-		if (r == 0)
-			r = buf_add(out, data, n);
-		data += n;
-		len -= n;
-	} while (r == 0 && (len > 0 || (short_last && n == PROTO_MAX_PAYLOAD)));
-	return r;
-}
-
 static int encode(const struct server *s, const cJSON *in, struct buf *out, struct err *err)
 {
 	const cJSON *input = cJSON_GetObjectItemCaseSensitive(in, "stdin");
@@ -170,12 +150,12 @@ static int encode(const struct server *s, const cJSON *in, struct buf *out, stru
 	cJSON_Delete(request);
 	if (r < 0 || !text)
 		return r < 0 ? r : -ENOMEM;
-	r = add_frames(out, PROTO_REQUEST, text, strlen(text), true);
+	r = frames_add_all(out, PROTO_REQUEST, text, strlen(text), true);
 	if (r == 0 && input)
-		r = add_frames(out, PROTO_STDIN, input->valuestring, strlen(input->valuestring),
-			       false);
+		r = frames_add_all(out, PROTO_STDIN, input->valuestring, strlen(input->valuestring),
+				   false);
 	if (r == 0)
-		r = add_frames(out, PROTO_STDIN_EOF, "", 0, true);
+		r = frames_add_all(out, PROTO_STDIN_EOF, "", 0, true);
 	free(text);
 	return r;
 }

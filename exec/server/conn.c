@@ -16,6 +16,7 @@
 #include "connection.h"
 
 #include "../../backends/base/log.h"
+#include "../frames.h"
 
 #include <string.h>
 #include <sys/epoll.h>
@@ -72,36 +73,16 @@ static void conn_free(struct conn *c)
 	free(c);
 }
 
-static int put_frame(struct buf *out, uint8_t type, const void *data, size_t len)
-{
-	uint8_t header[PROTO_HEADER];
-	int r;
-
-	proto_put_header(header, type, len);
-	r = buf_reserve(out, sizeof(header) + len);
-	if (r < 0)
-		return r;
-	buf_add(out, header, sizeof(header));
-	return buf_add(out, data, len);
-}
-
 int conn_put(struct conn *c, uint8_t type, const void *data, size_t len)
 {
-	return put_frame(&c->out, type, data, len);
+	return frames_add(&c->out, type, data, len);
 }
 
 void conn_end_with(struct conn *c, uint8_t type, const char *text)
 {
-	size_t len = strlen(text);
-
 	conn_stream_close(c);
 	c->out.cap = PROTO_MAX_REQUEST;
-	while (len >= PROTO_MAX_PAYLOAD) {
-		put_frame(&c->out, type, text, PROTO_MAX_PAYLOAD);
-		text += PROTO_MAX_PAYLOAD;
-		len -= PROTO_MAX_PAYLOAD;
-	}
-	put_frame(&c->out, type, text, len);
+	frames_add_all(&c->out, type, text, strlen(text), true);
 	c->state = ENDING;
 }
 
@@ -356,7 +337,7 @@ void conn_progress(struct server *s, const char *text)
 	for (struct conn *c = s->conns, *next; c; c = next) {
 		next = c->next;
 		if (c->state == WAITING) {
-			put_frame(&c->out, PROTO_PROGRESS, text, strlen(text));
+			frames_add(&c->out, PROTO_PROGRESS, text, strlen(text));
 			conn_update(c);
 		}
 	}

@@ -6,6 +6,7 @@
 #include "job.h"
 
 #include "../../backends/base/log.h"
+#include "../frames.h"
 #include "conn.h"
 
 #include <fcntl.h>
@@ -45,15 +46,7 @@ void job_stream_close(struct job *j)
 
 static int put(struct job *j, uint8_t type, const void *data, size_t len)
 {
-	uint8_t header[PROTO_HEADER];
-	int r;
-
-	proto_put_header(header, type, len);
-	r = buf_reserve(&j->out, sizeof(header) + len);
-	if (r < 0)
-		return r;
-	buf_add(&j->out, header, sizeof(header));
-	return buf_add(&j->out, data, len);
+	return frames_add(&j->out, type, data, len);
 }
 
 static void put_stored(struct job *j, uint8_t type, const uint64_t bytes[2])
