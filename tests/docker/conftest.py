@@ -51,7 +51,7 @@ LONG = [
     "test_runtimes.py::*", "test_jobs.py::*[[]stream]", "test_live.py::*[[]archive]",
     "test_sandbox.py::*[[]archive]", "test_sessions.py::test_many_callers_*",
     "test_sessions.py::test_echo_cat_*", "test_session_pool.py::*", "test_harness.py::*",
-    "test_supervise.py::*", "test_mcp.py::*", "test_search.py::*",
+    "test_supervise.py::*",
 ]  # fmt: skip
 
 
