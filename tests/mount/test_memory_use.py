@@ -6,14 +6,14 @@ import pathlib
 
 import pytest
 
-import harness
-from harness import wait_for
+from harness import SLOW, wait_for
 from prometheus_client.parser import text_string_to_metric_families
 
 LONG = os.environ.get("AIB_TEST_LONG") == "1"
 FILES = 1000000 if LONG else 20000
 A_DIRECTORY = 1000
 BYTES = 400  # of the daemon's memory for each
+MEASURED = SLOW == 1  # sanitizers take more, and keep what is freed for a while
 ROUNDS = 10 if LONG else 4
 
 pytestmark = [
@@ -65,7 +65,7 @@ def test_a_walk_takes_little_for_each_file_and_gives_it_back(mount, tree):
     assert walk(box / "h") >= FILES
     # The kernel may have forgotten some of a large tree by the end.
     known = remembered(box)
-    if "AIB_BUILD" not in os.environ:  # sanitizers take more
+    if MEASURED:
         each = (resident(box) - before) / known
         print(f"{each:.0f} bytes for each of {known:.0f}")
         assert each < BYTES
@@ -73,12 +73,13 @@ def test_a_walk_takes_little_for_each_file_and_gives_it_back(mount, tree):
     after = resident(box)
     for _ in range(ROUNDS):
         walk(box / "h")
-    assert resident(box) < after * 1.1 + (4 << 20)
+    if MEASURED:
+        assert resident(box) < after * 1.1 + (4 << 20)
 
     def forgotten():
         forget()
         return remembered(box) < known / 10
 
     wait_for("that the kernel forgets", forgotten, timeout=60)
-    if "AIB_BUILD" not in os.environ:
+    if MEASURED:
         wait_for("memory back", lambda: resident(box) < before + (after - before) / 2 + (2 << 20), timeout=20)

@@ -10,6 +10,14 @@
 #include <linux/falloc.h>
 #include <malloc.h>
 
+#ifdef __has_feature /* clang, which has no macro for it */
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#elif __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MANY 20000
 #define MEASURED 0 /* sanitizers have an allocator of their own */
