@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/printable.h"
 
 #include <string.h>
 #include <sys/ioctl.h>
@@ -30,9 +31,7 @@ static void rewrite(const char *line, const char *end)
 	snprintf(text, sizeof(text), "%s", line);
 	width = size.ws_col < sizeof(text) ? size.ws_col : sizeof(text);
 	text[width - 1] = '\0';
-	for (char *c = text; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = ' ';
+	make_printable(text);
 	fprintf(stderr, "\r\033[K%s%s", text, end);
 	fflush(stderr);
 }

@@ -69,8 +69,8 @@ int engine_info(struct bk_req *req, struct engine *e, cJSON **ret, struct err *e
 /* ---- Images ---- */
 int engine_image_inspect(struct bk_req *, struct engine *, const char *image, cJSON **ret,
 			 struct err *);
-/* Pull IMAGE (a reference; no tag means latest). PROGRESS gets a line for each step, at most a
- * few a second; may be NULL. Credentials of the docker client's configuration are used. */
+/* Pull IMAGE (a reference; no tag means latest). PROGRESS gets a line for each step (printable), at
+ * most a few a second; may be NULL. Credentials of the docker client's configuration are used. */
 int engine_image_pull(struct bk_req *, struct engine *, const char *image,
 		      void (*progress)(void *ctx, const char *text), void *ctx, struct err *);
 /*

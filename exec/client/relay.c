@@ -12,6 +12,8 @@
 #include "pump.h"
 #include "terminal.h"
 
+#include "base/printable.h"
+
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
@@ -152,19 +154,6 @@ static void take_signals(struct relay *r)
 
 /* ---- Frames that come ---- */
 
-/* Words of a sandbox do not control the caller's terminal: neither C0, nor C1 as UTF-8 has it. */
-static void make_printable(char *text)
-{
-	unsigned char *p = (unsigned char *)text;
-
-	for (; *p; p++) {
-		if (*p < ' ' || *p == 0x7f)
-			*p = ' ';
-		else if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
-			p[0] = p[1] = ' ';
-	}
-}
-
 static void end_with_text(struct relay *r, enum relay_end end, const uint8_t *text, size_t len)
 {
 	r->result.end = end;
@@ -174,6 +163,7 @@ static void end_with_text(struct relay *r, enum relay_end end, const uint8_t *te
 	else if (asprintf(&r->result.text, "sandbox %s: %.*s", r->sandbox, (int)len,
 			  (const char *)text) < 0)
 		r->result.text = NULL;
+	/* Words of a sandbox do not control the caller's terminal. */
 	if (r->result.text)
 		make_printable(r->result.text);
 }

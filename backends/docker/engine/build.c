@@ -4,6 +4,8 @@
  */
 #include "messages.h"
 
+#include "../../base/printable.h"
+
 #include <archive.h>
 #include <archive_entry.h>
 #include <string.h>
@@ -163,9 +165,7 @@ static int failed(struct build *b, const char *error, struct err *err)
 
 	end_line(b);
 	snprintf(text, sizeof(text), "%s", error);
-	for (char *c = text; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = ' ';
+	make_printable(text);
 	for (; i > 0 && strlen(kept_line(b, i - 1)) < room; i--)
 		room -= strlen(kept_line(b, i - 1));
 	for (; i < KEPT; i++)

@@ -4,6 +4,7 @@
 #include "messages.h"
 
 #include "../../base/clock.h"
+#include "../../base/printable.h"
 
 #include <string.h>
 
@@ -53,6 +54,7 @@ static int pull_message(void *ctx, const cJSON *json, struct err *err)
 		return 0;
 	snprintf(text, sizeof(text), "%s%s%s%s%s", id ? id : "", id ? ": " : "", status,
 		 bar ? " " : "", bar ? bar : "");
+	make_printable(text);
 	p->progress(p->ctx, text);
 	p->said_ms = now;
 	return 0;
