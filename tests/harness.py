@@ -21,6 +21,7 @@ TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("AIB_BUILD", TOP / "build")).resolve()
 BIN = BUILD / "bin"
 SLOW = int(os.environ.get("AIB_TEST_SLOW", "1"))  # factor on timeouts, for sanitizers
+LONG = os.environ.get("AIB_TEST_LONG") == "1"
 
 # Reports of sanitizers go to files, for a daemon has no terminal.
 SANITIZERS = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS")

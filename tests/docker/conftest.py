@@ -4,6 +4,8 @@ the tests of these tables are left out: the rest is what Podman has to do as Doc
 import fnmatch
 import os
 
+import harness
+
 DOCKER_ONLY = {
     "no engine of the session's is in it": [
         "test_engine.py::test_answer_*", "test_engine.py::test_call_*", "test_engine.py::test_deadline_*",
@@ -45,20 +47,27 @@ DOCKER_ONLY = {
 }  # fmt: skip
 
 
-# Left out without --long: Podman takes minutes for them, and each stands beside one that stays.
+# Left out without --long: Podman takes minutes for them, and each stands beside one that stays or does not
+# depend on the engine's kind.
 LONG = [
     "test_contract.py::*", "test_coherence.py::*", "test_road.py::*", "test_recall.py::*",
-    "test_runtimes.py::*", "test_jobs.py::*[[]stream]", "test_live.py::*[[]archive]",
-    "test_sandbox.py::*[[]archive]", "test_sessions.py::test_many_callers_*",
-    "test_sessions.py::test_echo_cat_*", "test_session_pool.py::*", "test_harness.py::*",
-    "test_supervise.py::*",
+    "test_runtimes.py::*", "test_session_pool.py::*", "test_harness.py::*", "test_supervise.py::*",
+    "test_mcp.py::*", "test_rules.py::*", "test_search.py::*", "test_container_ops.py::*",
+    "test_*::*[[]archive*", "test_jobs.py::*[[]stream]", "test_jobs.py::*[[]engine*", "test_jobs.py::test_fifty_jobs_*",
+    *(
+        f"test_sessions.py::test_{name}*" for name in (
+            "many_callers_", "echo_cat_", "other_ways_to_sleep", "remove_after_", "links_of_a_workspace_", "names_that_are_none",
+            "callers_at_once_", "a_repository_", "control_files_", "leftovers_", "idle_sessions_cost_", "runtimes_of_sessions",
+            "a_pool_goes_on_", "an_engine_elsewhere_", "two_daemons_", "anyone_may_",
+        )
+    ),
 ]  # fmt: skip
 
 
 def is_left_out(item):
     name = item.nodeid.rsplit("/", 1)[-1]
     left_out = [p for patterns in DOCKER_ONLY.values() for p in patterns]
-    if not os.environ.get("AIB_TEST_LONG"):
+    if not harness.LONG:
         left_out += LONG
     return any(fnmatch.fnmatchcase(name, p) for p in left_out)
 

@@ -469,7 +469,7 @@ def test_echo_cat_and_mkdir_alone_with_a_kill_between_any_two(mount, root, engin
     harness.wait_for("containers' end", lambda: not containers(engine, root))
 
 
-COUNT = int(os.environ.get("AIB_TEST_SESSIONS") or (200 if os.environ.get("AIB_TEST_LONG") else 16))
+COUNT = int(os.environ.get("AIB_TEST_SESSIONS") or (200 if harness.LONG else 16))
 
 
 @pytest.mark.timeout(300 + 10 * COUNT)

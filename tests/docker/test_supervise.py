@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from harness import mounts_below, program, run, wait_for
+from harness import LONG, mounts_below, program, run, wait_for
 
-KILLS = int(os.environ.get("AIB_TEST_KILLS") or (200 if os.environ.get("AIB_TEST_LONG") else 5))
+KILLS = int(os.environ.get("AIB_TEST_KILLS") or (200 if LONG else 5))
 
 
 def daemon_of(box):

@@ -27,9 +27,9 @@ import time
 
 import pytest
 
-from harness import BUILD, SLOW
+from harness import BUILD, LONG, SLOW
 
-SECONDS = float(os.environ.get("AIB_TEST_DIFFER") or (120 if os.environ.get("AIB_TEST_LONG") else 6))
+SECONDS = float(os.environ.get("AIB_TEST_DIFFER") or (120 if LONG else 6))
 ROOT = os.getuid() == 0
 FIXED = 1
 

@@ -6,10 +6,9 @@ import pathlib
 
 import pytest
 
-from harness import SLOW, wait_for
+from harness import LONG, SLOW, wait_for
 from prometheus_client.parser import text_string_to_metric_families
 
-LONG = os.environ.get("AIB_TEST_LONG") == "1"
 FILES = 1000000 if LONG else 20000
 A_DIRECTORY = 1000
 BYTES = 400  # of the daemon's memory for each

@@ -16,9 +16,9 @@ import time
 
 import pytest
 
-from harness import SLOW, TOP, mounts_below, program, run, stat_of, wait_for
+from harness import LONG, SLOW, TOP, mounts_below, program, run, stat_of, wait_for
 
-KILLS = int(os.environ.get("AIB_TEST_KILLS") or (200 if os.environ.get("AIB_TEST_LONG") else 10))
+KILLS = int(os.environ.get("AIB_TEST_KILLS") or (200 if LONG else 10))
 
 
 def status_of(box):
