@@ -33,7 +33,9 @@ int host_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
 	while (fd == -EMFILE && host_fds_shrink(h));
 	if (fd < 0)
 		return fd;
-	d = malloc(sizeof(*d));
+	d = atomic_exchange(&h->spare_dir, NULL);
+	if (!d)
+		d = malloc(sizeof(*d));
 	if (!d) {
 		closep(&fd);
 		return -ENOMEM;
@@ -54,8 +56,9 @@ void host_dir_release(struct bk_file *file)
 
 	pthread_mutex_destroy(&d->lock);
 	closep(&d->file.fd);
-	bk_node_unref(file->node);
+	d = atomic_exchange(&HOST_OF(file->node)->spare_dir, d);
 	free(d);
+	bk_node_unref(file->node);
 }
 
 /* Go to COOKIE, unless the buffer is there. Cookie 0 always reads anew, as rewinddir(3) does. */

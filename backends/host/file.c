@@ -7,6 +7,7 @@
 
 #include <linux/fs.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 
 /*
  * The open(2) flags that go to the file itself. O_APPEND is applied to each write, since data of a
@@ -32,7 +33,9 @@ static int file_new(struct bk_node *node, int flags, int fd, struct bk_file **re
 
 static int reopen_once(const struct host_pin *pin, int flags)
 {
-	int fd = open(host_proc_path(pin->fd).path, flags | O_CLOEXEC | O_NOCTTY);
+	/* musl's open(3) asks for close-on-exec once more. */
+	int fd = syscall(SYS_openat, AT_FDCWD, host_proc_path(pin->fd).path,
+			 flags | O_LARGEFILE | O_CLOEXEC | O_NOCTTY);
 
 	return fd < 0 ? -errno : fd;
 }

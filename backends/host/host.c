@@ -125,6 +125,7 @@ static void host_destroy(struct bk *bk)
 	pthread_mutex_destroy(&h->fds.lock);
 	pthread_rwlock_destroy(&h->moving);
 	host_conf_done(&h->conf);
+	free(h->spare_dir);
 	free(h->mountpoint);
 	bk_done(bk);
 	free(h);

@@ -1,13 +1,13 @@
 /*
  * A directory taken whole and sorted. Names lie in chunks, so that a million of them are not a
- * million allocations.
+ * million allocations; chunks below two pages, which musl would give back to the kernel each time.
  */
 #include "internal.h"
 
 #include <dirent.h>
 #include <string.h>
 
-#define CHUNK 16384
+#define CHUNK 4000
 
 struct ops_chunk {
 	struct ops_chunk *next;

@@ -15,6 +15,7 @@ struct search {
 	struct match_thread *match;
 	char *data;
 	size_t size;
+	struct buf path; /* of the file that is searched */
 };
 
 /* The file that is searched. */
@@ -34,6 +35,7 @@ int search_new(struct grep *g, struct search **ret)
 		return -ENOMEM;
 	s->grep = g;
 	s->size = FIRST_READ;
+	s->path = BUF_INIT(OPS_MAX_PATH);
 	s->data = malloc(s->size);
 	r = s->data ? match_thread_new(g->match, &s->match) : -ENOMEM;
 	if (r < 0) {
@@ -52,6 +54,7 @@ void search_free(struct search *s)
 		return;
 	ops_req_done(&s->req);
 	match_thread_free(s->match);
+	buf_done(&s->path);
 	free(s->data);
 	free(s);
 }
@@ -218,12 +221,13 @@ void search_one(struct search *s, struct batch *b, struct bk_node *node, const s
 
 static void search_name(struct search *s, struct batch *b, const char *name)
 {
-	_cleanup_buf_ struct buf path = BUF_INIT(OPS_MAX_PATH);
 	struct bk_file *file = NULL;
 	const char *rule;
 	struct stat st;
-	int r = ops_join(&path, b->shown, name, strlen(name));
+	int r;
 
+	buf_consume(&s->path, s->path.len);
+	r = ops_join(&s->path, b->shown, name, strlen(name));
 	if (r == 0)
 		r = ops_step(&s->req);
 	if (r == 0)
@@ -239,7 +243,7 @@ static void search_name(struct search *s, struct batch *b, const char *name)
 		return;
 	if (r == 0)
 		r = ops_may(s->grep->o, &st, R_OK);
-	search_open(s, b, file, &st, path.data ? path.data : name, r);
+	search_open(s, b, file, &st, s->path.data ? s->path.data : name, r);
 	bk_release(file);
 }
 
