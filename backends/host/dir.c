@@ -53,12 +53,12 @@ int host_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
 void host_dir_release(struct bk_file *file)
 {
 	struct host_dir *d = DIR_OF(file);
+	struct bk_node *node = file->node;
 
 	pthread_mutex_destroy(&d->lock);
 	closep(&d->file.fd);
-	d = atomic_exchange(&HOST_OF(file->node)->spare_dir, d);
-	free(d);
-	bk_node_unref(file->node);
+	free(atomic_exchange(&HOST_OF(node)->spare_dir, d)); /* D is another's from here */
+	bk_node_unref(node);
 }
 
 /* Go to COOKIE, unless the buffer is there. Cookie 0 always reads anew, as rewinddir(3) does. */
