@@ -217,6 +217,12 @@ int aib_fail(const struct err *err)
 	return 1;
 }
 
+int aib_see_help(const char *command)
+{
+	fprintf(stderr, "aib: see aib %s --help\n", command);
+	return 2;
+}
+
 /* ---- Programs beside this one ---- */
 
 /* Become PROGRAM with the strings of FIRST (may be NULL) and those of ARGV from its second on. */

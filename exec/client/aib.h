@@ -18,6 +18,9 @@ int cmd_operation(int argc, char **argv);
 extern const char ops_help_read[], ops_help_write[], ops_help_edit[], ops_help_ls[],
     ops_help_glob[], ops_help_grep[];
 
+/* After what getopt(3) said: where COMMAND's options are told of. Returns 2. */
+int aib_see_help(const char *command);
+
 /* Print "aib: TEXT" and return 1. */
 int aib_fail(const struct err *err);
 

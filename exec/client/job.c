@@ -265,7 +265,7 @@ static int parse(const struct verb *v, int argc, char **argv, struct job_args *a
 		if (c != 'm' && !strchr(v->letters, c)) {
 			if (c != '?')
 				fprintf(stderr, "aib: job %s has no such option\n", v->name);
-			return 2;
+			return aib_see_help("job");
 		}
 		args->json |= c == 'j';
 		args->follow |= c == 'f';

@@ -166,7 +166,7 @@ static int parse(int argc, char **argv, cJSON *request, struct how *how)
 		else if (c == MOUNT)
 			how->mount = optarg;
 		else if (c == '?')
-			return 2;
+			return aib_see_help("session");
 	}
 	return 0;
 }

@@ -172,7 +172,7 @@ int cmd_status(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c != 'j')
-			return 2;
+			return aib_see_help("status");
 		json = true;
 	}
 	if (optind != argc) {

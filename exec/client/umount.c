@@ -228,7 +228,7 @@ int cmd_umount(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "fl", options, NULL)) != -1) {
 		if (c != 'f' && c != 'l')
-			return 2;
+			return aib_see_help("umount");
 		how.force |= c == 'f';
 		how.lazy |= c == 'l';
 	}

@@ -683,3 +683,10 @@ def test_the_mount_ends_though_an_operation_waits(place, world):
     p.stdin.close()
     assert p.wait(20) == 1
     p.stderr.close()
+
+
+@pytest.mark.parametrize("command", ["read", "write", "edit", "ls", "glob", "grep", "status", "umount", "job ls", "session ls", "mcp"])
+def test_an_unknown_option_leads_to_the_help(command):
+    p = run(program("aib"), *command.split(), "--nope", check=False)
+    assert p.returncode == 2 and "--nope" in p.stderr and p.stdout == ""
+    assert p.stderr.splitlines()[-1].endswith(f"see aib {command.split()[0]} --help")
