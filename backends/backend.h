@@ -425,8 +425,9 @@ struct bk_ops {
 
 	/* Directories. NULL: the node itself is enough, a bare bk_file is made. */
 	int (*opendir)(struct bk_req *, struct bk_node *, struct bk_file **ret);
-	/* Entries after COOKIE (0: from the start). A listing misses nothing and repeats nothing
-	 * that is there from opendir to the end, whatever is made or removed meanwhile. Required.
+	/* Entries after COOKIE (0: from the start), until it is full or none is left. A listing
+	 * misses nothing and repeats nothing that is there from opendir to the end, whatever is
+	 * made or removed meanwhile. Required.
 	 */
 	int (*readdir)(struct bk_req *, struct bk_file *, uint64_t cookie, bk_fill_fn, void *ctx);
 	int (*fsyncdir)(struct bk_req *, struct bk_file *, bool datasync);

@@ -49,6 +49,8 @@ struct listing_buf {
 	fuse_req_t req;
 	char *data;
 	size_t len, size;
+	off_t last; /* cookie */
+	bool full;
 };
 
 static struct stat plain(uint64_t ino, unsigned type)
@@ -63,19 +65,23 @@ static bool add_name(void *ctx, const char *name, uint64_t ino, unsigned type, u
 	size_t room = l->size - l->len;
 	size_t n = fuse_add_direntry(l->req, l->data + l->len, room, name, &st, next);
 
-	if (n > room)
+	l->full = n > room;
+	if (l->full)
 		return false;
 	l->len += n;
+	l->last = next;
 	return true;
 }
 
 static void run_read(struct call *c)
 {
-	struct listing_buf l = {.req = c->fuse, .data = call_scratch(c->size), .size = c->size};
+	struct listing_buf l = {
+	    .req = c->fuse, .data = call_scratch(c->size), .size = c->size, .last = c->off};
 	int r = -ENOMEM;
 
 	if (l.data)
 		r = bk_readdir(&c->req, c->handle->file, c->off, add_name, &l);
+	c->handle->end = r == 0 && !l.full ? l.last : 0;
 	reply_data(c, r < 0 ? r : (ssize_t)l.len, l.data);
 }
 
@@ -87,6 +93,12 @@ static void start_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	if (!call_begin_file(&c, req, ino, fi))
 		return;
 	settle_listed(&c.fs->settle, &c.handle->listing);
+	/* The kernel asks once more after the last entry, which need not wait for a backend. */
+	if (off != 0 && off == c.handle->end) {
+		reply_data(&c, 0, NULL);
+		call_done(&c);
+		return;
+	}
 	c.inode.number = ino;
 	call_go(&c, run);
 }
@@ -108,6 +120,8 @@ struct gathering {
 	fuse_req_t req;
 	struct buf *entries;
 	size_t room; /* left in the answer */
+	off_t last;  /* cookie */
+	bool full;
 	int error;
 };
 
@@ -123,12 +137,12 @@ static bool gather(void *ctx, const char *name, uint64_t ino, unsigned type, uin
 	static const char zeros[_Alignof(struct entry)];
 	size_t n = fuse_add_direntry_plus(g->req, NULL, 0, name, NULL, 0);
 
-	if (n > g->room)
-		return false;
-	g->error = buf_reserve(g->entries, sizeof(e) + padded(e.name_size));
-	if (g->error < 0)
+	g->error = n > g->room ? 0 : buf_reserve(g->entries, sizeof(e) + padded(e.name_size));
+	g->full = n > g->room || g->error < 0;
+	if (g->full)
 		return false;
 	g->room -= n;
+	g->last = next;
 	buf_add(g->entries, &e, sizeof(e));
 	buf_add(g->entries, name, e.name_size);
 	buf_add(g->entries, zeros, padded(e.name_size) - e.name_size);
@@ -189,7 +203,8 @@ static void answer_plus(struct call *c, const struct buf *entries, char *data, u
 static void run_read_plus(struct call *c)
 {
 	_cleanup_buf_ struct buf entries = BUF_INIT(4 * MAX_LISTING);
-	struct gathering g = {.req = c->fuse, .entries = &entries, .room = c->size};
+	struct gathering g = {
+	    .req = c->fuse, .entries = &entries, .room = c->size, .last = c->off};
 	_cleanup_free_ uint64_t *numbers = NULL;
 	char *data = call_scratch(c->size);
 	int r = -ENOMEM;
@@ -198,6 +213,7 @@ static void run_read_plus(struct call *c)
 		settle_listing(&c->fs->settle, &c->handle->listing, c->node->bk, c->inode.number);
 	if (data)
 		r = bk_readdir(&c->req, c->handle->file, c->off, gather, &g);
+	c->handle->end = r == 0 && !g.full ? g.last : 0;
 	if (r == 0 && entries.len == 0)
 		r = g.error;
 	if (r == 0) {

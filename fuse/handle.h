@@ -21,6 +21,7 @@ struct handle {
 	uint64_t number;	 /* the kernel's, of a regular file; else 0 */
 	struct backing *backing; /* from the answer to RELEASE, or NULL: see backing.h */
 	struct listing listing;	 /* of a directory */
+	_Atomic off_t end;	 /* of a directory: the cookie of its end, where the last read came so far */
 	atomic_uint refs;
 	struct handle_table *table;
 	struct handle *prev, *next; /* guarded by the table's lock */

@@ -101,6 +101,7 @@ static bool start_thread(struct pool *p)
 
 int pool_submit(struct pool *p, struct work *w, bool must)
 {
+	bool wake = false;
 	int r = 0;
 
 	pthread_mutex_lock(&p->lock);
@@ -113,9 +114,12 @@ int pool_submit(struct pool *p, struct work *w, bool must)
 			enqueue_locked(p, w, must);
 		else
 			r = -EAGAIN;
-		pthread_cond_signal(&p->work);
+		wake = p->idle > 0;
 	}
 	pthread_mutex_unlock(&p->lock);
+	/* Not before: who is woken would wait for the lock. */
+	if (wake)
+		pthread_cond_signal(&p->work);
 	return r;
 }
 

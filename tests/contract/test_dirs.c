@@ -81,6 +81,26 @@ static void many_entries_are_listed_once(struct suite *s)
 	free(seen.times);
 }
 
+static bool count_one(void *ctx, const char *name, uint64_t ino, unsigned type, uint64_t next)
+{
+	++*(unsigned *)ctx;
+	return true;
+}
+
+/* Whoever takes all that there is need not ask whether there is more. */
+static void a_listing_goes_on_to_the_end(struct suite *s)
+{
+	_cleanup_(bk_node_unrefp) struct bk_node *d = s_mkdir(s, s->dir, "d");
+	unsigned many = s->slow ? 3 : s->many / 4, n = 0;
+	struct bk_file *file;
+
+	make_entries(s, d, 0, many);
+	CHECK_EQ(bk_opendir(s->req, d, &file), 0);
+	CHECK_EQ(bk_readdir(s->req, file, 0, count_one, &n), 0);
+	CHECK_EQ(n, many + 2);
+	bk_release(file);
+}
+
 /* One entry of three goes, and a new one comes, between every two pieces of the listing. */
 static void changes_neither_hide_nor_repeat(struct suite *s)
 {
@@ -205,6 +225,7 @@ static void a_listing_starts_again_from_zero(struct suite *s)
 
 const struct suite_test dir_tests[] = {
     TEST(an_empty_directory_lists_its_dots),
+    TEST(a_listing_goes_on_to_the_end),
     TEST(many_entries_are_listed_once),
     TEST(changes_neither_hide_nor_repeat),
     TEST(a_directory_is_emptied_while_listed),

@@ -173,12 +173,17 @@ static void a_name_is_utf8(struct suite *s)
 
 #define NAME_BYTES 16 /* in one name, where each file takes its time */
 
-/* A name of `n` bytes from `c` on. */
+/* A name of `n` bytes from `c` on, but for the slash, and of one more: so it is no "." either. */
 static void byte_name(char *name, int c, int n)
 {
-	for (int i = 0; i < n; i++, c++)
+	char more = 'x';
+
+	for (int i = 0; i < n; i++, c++) {
 		*name++ = c == '/' ? 'x' : c;
-	*name++ = 'x'; /* so that "." is not one */
+		if (c == '/')
+			more = 'y';
+	}
+	*name++ = more;
 	*name = 0;
 }
 
