@@ -62,6 +62,11 @@ def said(argv, cwd, user=0):
     return p.returncode, p.stdout, p.stderr
 
 
+def can(tool, path, user):
+    argv = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", tool, path]
+    return subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60).returncode == 0
+
+
 @pytest.mark.timeout(300)
 def test_the_guest_finds_what_the_daemon_finds(mount, world):
     nested = world.dir / "nested"
@@ -81,6 +86,22 @@ def test_the_guest_finds_what_the_daemon_finds(mount, world):
     # The kernel's directories are no part of it, and what is below them is found by who names it.
     files = json.loads(run(program("aib"), "glob", "--json", "--hidden", "*/*", cwd=box / "bb").stdout)["files"]
     assert files and not [f for f in files if f["path"].split("/")[0] in ("proc", "sys", "dev")]
+
+
+@pytest.mark.timeout(300)
+def test_with_numbers_of_its_own_it_finds_what_the_caller_may_read_through_the_mount(mount, world):
+    box = mount(f"/bb=docker:{IMAGE},idmap=user,user=1234:4321", options="allow_other")
+    os.chmod(world.dir, 0o755)
+    start(box)
+    users = (0, 7, 1234, NOBODY)
+    line = f"mkdir /t; cd /t; for u in {' '.join(map(str, users))}; do echo hit >$u; chown $u:$u $u; chmod 600 $u; done; echo hit >all; chmod 644 all"
+    assert box.exec("-u", "0:0", "sh", "-c", line, cwd="bb").returncode == 0
+    owners = {name: os.stat(box / "bb/t" / name).st_uid for name in os.listdir(box / "bb/t")}
+    assert owners["1234"] == 0 and owners["7"] == 7
+    for user in users:
+        found = said(["grep", "--mode", "files", "hit"], box / "bb/t", user)[1].decode().split()
+        read = [n for n in sorted(owners) if can("cat", box / "bb/t" / n, user)]
+        assert found == read and "all" in read and len(read) == (2 if user else 5), (user, found, read)
 
 
 @pytest.mark.timeout(300)
