@@ -240,7 +240,7 @@ def test_readers_never_see_a_torn_file(place):
         t.start()
     script = (
         "i=0; head -c 20000 /dev/zero | tr '\\0' a >\"$2/a\"; head -c 30000 /dev/zero | tr '\\0' b >\"$2/b\"\n"
-        "while [ $i -lt 150 ]; do \"$0\" write \"$1\" <\"$2/b\" && \"$0\" write \"$1\" <\"$2/a\" || exit 1; i=$((i+1)); done"
+        f"while [ $i -lt {150 // SLOW ** 2} ]; do \"$0\" write \"$1\" <\"$2/b\" && \"$0\" write \"$1\" <\"$2/a\" || exit 1; i=$((i+1)); done"
     )
     src = place.parent
     try:

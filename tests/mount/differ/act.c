@@ -328,7 +328,6 @@ void act(int fd, unsigned who, const char *dir, const struct setup *setup)
 	static const uint32_t masks[ACTORS] = {022, 0, 027, 077, 02};
 	struct op op;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGBUS, on_fault);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
@@ -339,6 +338,7 @@ void act(int fd, unsigned who, const char *dir, const struct setup *setup)
 		_exit(2);
 	if (setup->users)
 		become(&actors[who]);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user ends it */
 	while (read(fd, &op, sizeof(op)) == sizeof(op)) {
 		char out[OUT_SIZE] = "";
 
