@@ -120,8 +120,11 @@ static void put_entry(struct walk *w, int dirfd, const char *name, const char *s
 			(uintmax_t)st.st_ino, e->d_type);
 	if (!S_ISDIR(st.st_mode))
 		fprintf(f, " size=%lld", (long long)st.st_size);
-	put_time(f, 'm', st.st_mtim, old ? &old->m : NULL);
-	put_time(f, 'c', st.st_ctim, old ? &old->c : NULL);
+	/* Of a FIFO the kernel tells FUSE nothing: its times do not move when it is written. */
+	if (!S_ISFIFO(st.st_mode)) {
+		put_time(f, 'm', st.st_mtim, old ? &old->m : NULL);
+		put_time(f, 'c', st.st_ctim, old ? &old->c : NULL);
+	}
 	if (S_ISREG(st.st_mode) && st.st_atim.tv_sec < LONG_AGO && w->setup->times)
 		put_time(f, 'a', st.st_atim, NULL);
 	if (link && !S_ISDIR(st.st_mode))
