@@ -7,6 +7,7 @@
  */
 #include "pattern.h"
 
+#include <limits.h>
 #include <string.h>
 
 #define MAX_ALTERNATIVES 1024
@@ -291,9 +292,9 @@ void pattern_free(struct pattern *p)
 
 static bool part_matches(const struct pattern *p, const char *part, const char *path, size_t len)
 {
-	char name[256];
+	char name[NAME_MAX + 1];
 
-	if (len >= sizeof(name))
+	if (len > NAME_MAX)
 		return false;
 	memcpy(name, path, len);
 	name[len] = '\0';
@@ -396,6 +397,10 @@ int pattern_step(const struct pattern *p, const struct pattern_state *state, con
 	*ret = NULL;
 	if (!s)
 		return -ENOMEM;
+	if (strlen(name) > NAME_MAX) {
+		free(s);
+		return 0;
+	}
 	for (size_t at = 0; (at = next_reached(p, state, at)) < p->n; at++) {
 		const char *part = p->parts[at];
 		bool stays = is_any(part);

@@ -24,7 +24,8 @@ int pattern_new(const char *text, unsigned flags, struct pattern **ret, struct e
 int pattern_add(struct pattern *p, const char *text, struct err *err);
 void pattern_free(struct pattern *p); /* takes NULL */
 
-/* Whether PATH, relative, without empty components, is what P means. */
+/* Whether PATH, relative, without empty components, is what P means. A name of more than 255 bytes
+ * (NAME_MAX) matches nothing, here and in walks. */
 bool pattern_matches(const struct pattern *p, const char *path);
 
 /* How far a walk has come in the pattern: which of its positions are reached. */
