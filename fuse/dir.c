@@ -49,8 +49,7 @@ struct listing_buf {
 	fuse_req_t req;
 	char *data;
 	size_t len, size;
-	off_t last; /* cookie */
-	bool full;
+	off_t end; /* the cookie after what was taken; 0: something was not */
 };
 
 static struct stat plain(uint64_t ino, unsigned type)
@@ -65,23 +64,22 @@ static bool add_name(void *ctx, const char *name, uint64_t ino, unsigned type, u
 	size_t room = l->size - l->len;
 	size_t n = fuse_add_direntry(l->req, l->data + l->len, room, name, &st, next);
 
-	l->full = n > room;
-	if (l->full)
+	l->end = n > room ? 0 : next;
+	if (n > room)
 		return false;
 	l->len += n;
-	l->last = next;
 	return true;
 }
 
 static void run_read(struct call *c)
 {
 	struct listing_buf l = {
-	    .req = c->fuse, .data = call_scratch(c->size), .size = c->size, .last = c->off};
+	    .req = c->fuse, .data = call_scratch(c->size), .size = c->size, .end = c->off};
 	int r = -ENOMEM;
 
 	if (l.data)
 		r = bk_readdir(&c->req, c->handle->file, c->off, add_name, &l);
-	c->handle->end = r == 0 && !l.full ? l.last : 0;
+	c->handle->end = r == 0 ? l.end : 0;
 	reply_data(c, r < 0 ? r : (ssize_t)l.len, l.data);
 }
 
@@ -120,8 +118,7 @@ struct gathering {
 	fuse_req_t req;
 	struct buf *entries;
 	size_t room; /* left in the answer */
-	off_t last;  /* cookie */
-	bool full;
+	off_t end;   /* as a listing_buf's */
 	int error;
 };
 
@@ -137,12 +134,14 @@ static bool gather(void *ctx, const char *name, uint64_t ino, unsigned type, uin
 	static const char zeros[_Alignof(struct entry)];
 	size_t n = fuse_add_direntry_plus(g->req, NULL, 0, name, NULL, 0);
 
-	g->error = n > g->room ? 0 : buf_reserve(g->entries, sizeof(e) + padded(e.name_size));
-	g->full = n > g->room || g->error < 0;
-	if (g->full)
+	g->end = 0;
+	if (n > g->room)
 		return false;
+	g->error = buf_reserve(g->entries, sizeof(e) + padded(e.name_size));
+	if (g->error < 0)
+		return false;
+	g->end = next;
 	g->room -= n;
-	g->last = next;
 	buf_add(g->entries, &e, sizeof(e));
 	buf_add(g->entries, name, e.name_size);
 	buf_add(g->entries, zeros, padded(e.name_size) - e.name_size);
@@ -204,7 +203,7 @@ static void run_read_plus(struct call *c)
 {
 	_cleanup_buf_ struct buf entries = BUF_INIT(4 * MAX_LISTING);
 	struct gathering g = {
-	    .req = c->fuse, .entries = &entries, .room = c->size, .last = c->off};
+	    .req = c->fuse, .entries = &entries, .room = c->size, .end = c->off};
 	_cleanup_free_ uint64_t *numbers = NULL;
 	char *data = call_scratch(c->size);
 	int r = -ENOMEM;
@@ -213,7 +212,7 @@ static void run_read_plus(struct call *c)
 		settle_listing(&c->fs->settle, &c->handle->listing, c->node->bk, c->inode.number);
 	if (data)
 		r = bk_readdir(&c->req, c->handle->file, c->off, gather, &g);
-	c->handle->end = r == 0 && !g.full ? g.last : 0;
+	c->handle->end = r == 0 ? g.end : 0;
 	if (r == 0 && entries.len == 0)
 		r = g.error;
 	if (r == 0) {

@@ -391,16 +391,15 @@ int pattern_begin(const struct pattern *p, struct pattern_state **ret)
 int pattern_step(const struct pattern *p, const struct pattern_state *state, const char *name,
 		 struct pattern_state **ret)
 {
-	struct pattern_state *s = new_state(p);
 	bool hidden = p->flags & PATTERN_HIDDEN, any_reached = false;
+	struct pattern_state *s;
 
 	*ret = NULL;
+	if (strlen(name) > NAME_MAX)
+		return 0;
+	s = new_state(p);
 	if (!s)
 		return -ENOMEM;
-	if (strlen(name) > NAME_MAX) {
-		free(s);
-		return 0;
-	}
 	for (size_t at = 0; (at = next_reached(p, state, at)) < p->n; at++) {
 		const char *part = p->parts[at];
 		bool stays = is_any(part);

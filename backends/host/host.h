@@ -109,7 +109,7 @@ struct host {
 	atomic_uint next_handleless;
 
 	struct host_fds fds;
-	struct host_dir *_Atomic spare_dir; /* the next directory to be opened takes it */
+	struct host_dir *_Atomic spare_dir; /* for the next one: musl unmaps its size at each free */
 	struct host_node *root;
 	dev_t root_dev;
 };

@@ -243,7 +243,7 @@ static void search_name(struct search *s, struct batch *b, const char *name)
 		return;
 	if (r == 0)
 		r = ops_may(s->grep->o, &st, R_OK);
-	search_open(s, b, file, &st, s->path.data ? s->path.data : name, r);
+	search_open(s, b, file, &st, s->path.len ? s->path.data : name, r);
 	bk_release(file);
 }
 

@@ -136,8 +136,12 @@ static int parse_options(struct line *l, int argc, char **argv, struct err *err)
 		for (size_t i = 0; !w && l->spec->words[i].kind != END; i++)
 			if (l->spec->words[i].letter == c)
 				w = &l->spec->words[i];
-		r = w ? take_option(l, w, optarg, err)
-		      : err_set(err, -EINVAL, "see aib %s --help", l->spec->name);
+		if (w) {
+			r = take_option(l, w, optarg, err);
+		} else {
+			aib_see_help(l->spec->name);
+			r = -EINVAL;
+		}
 	}
 	return r;
 }

@@ -182,7 +182,7 @@ def test_a_mount_of_memory_alone_gathers_small_writes(alone):
             for _ in range(1000):
                 f.write(b"x" * 100)
 
-    assert len(alone.cost(write)) <= 30  # the kernel writes back when it likes
+    assert len(alone.cost(write)) <= 10 * harness.SLOW  # the longer it takes, the more is written back meanwhile
     assert (alone.path / "f").stat().st_size == 100000
 
 

@@ -180,7 +180,7 @@ def make_and_remove(directory, files):
 def test_files_made_and_removed_leave_memory_where_it_was(place, world):
     pid = world.daemons()[0]
     # Sanitizers find leaks by themselves, and keep what is freed for a while.
-    files, bound = (100000 if LONG else 15000, 4096) if SLOW == 1 else (10000, 65536)
+    files, bound = (100000 if LONG else 30000, 4096) if SLOW == 1 else (10000, 65536)
     make_and_remove(place, files // 5)  # what is kept for speed is filled by then
     before = rss_kb(pid)
     make_and_remove(place, files)
