@@ -46,6 +46,7 @@ struct bk_req {
 	gid_t gid;
 	pid_t pid;			  /* 0 where there is none */
 	atomic_uint_fast64_t deadline_ms; /* 0: none */
+	bool listing;	/* a lookup of many, for a listing: the file itself may not be wanted at all */
 	bool writeback; /* a write of cached pages (a shared mapping): O_APPEND does not apply */
 
 	pthread_mutex_t lock; /* guards the three below */

@@ -194,22 +194,28 @@ static struct bk *serving(const struct call *c)
 	return bk;
 }
 
-/* Hand C to its route's threads. 0: C is empty; else it is as it was. */
+/* Run C where it may wait: here, or on a thread of its route. 0: C is empty; else it is as it was. */
 static int submit(struct call *c, bool always)
 {
-	struct pool *pool;
+	struct pools *pools = &c->fs->pools;
+	struct route_pool *rp;
 	struct call *k;
-	int r = pools_get(&c->fs->pools, c->bk, &pool);
+	int r = pools_get(pools, c->bk, &rp);
 
 	if (r < 0)
 		return r;
 	k = call_keep(c);
 	if (!k)
 		return -ENOMEM;
-	k->pool = pool;
+	k->pool = rp->pool;
 	if (!always)
 		call_watch(k);
-	r = pool_submit(pool, &k->work, always);
+	if (pools_enter(pools, rp)) {
+		run_work(&k->work);
+		pools_leave(pools, rp);
+		return 0;
+	}
+	r = pool_submit(rp->pool, &k->work, always);
 	if (r < 0) {
 		reply_err(k, r);
 		call_unref(k);

@@ -1,16 +1,12 @@
 /* See loop.h. */
 #include "loop.h"
 
-#include "uring.h"
-
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
 
 #include <poll.h>
 #include <string.h>
-
-#define END_TIMEOUT_MS 5000
 
 struct loop {
 	struct fs *fs;
@@ -111,80 +107,61 @@ static int start_thread_locked(struct loop *l)
 	return r;
 }
 
-static void wait_for_end(struct fs *fs)
+int loop_start(struct fs *fs, struct loop **ret)
 {
-	struct pollfd p = {.fd = fs->ended, .events = POLLIN};
+	struct loop *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	l->fs = fs;
+	l->max = fs->conf.threads;
+	l->threads = calloc(l->max, sizeof(*l->threads));
+	pthread_mutex_init(&l->lock, NULL);
+	cond_init(&l->died);
+	pthread_mutex_lock(&l->lock);
+	r = l->threads ? start_thread_locked(l) : -ENOMEM;
+	pthread_mutex_unlock(&l->lock);
+	if (r < 0)
+		loop_free(l);
+	else
+		*ret = l;
+	return r;
+}
+
+void loop_wait(struct loop *l)
+{
+	struct pollfd p = {.fd = l->fs->ended, .events = POLLIN};
 
 	while (poll(&p, 1, -1) < 0 && errno == EINTR)
 		;
 }
 
-/* Cancellation reaches only who reads. Returns whether all threads ended in time. */
-static bool join_all(struct loop *l)
+/* Cancellation reaches only who reads. */
+bool loop_stop(struct loop *l, uint64_t timeout_ms)
 {
-	struct timespec until;
-	unsigned alive;
+	struct timespec until = clock_timespec(clock_ms() + timeout_ms);
+	bool ended;
 	int r = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += END_TIMEOUT_MS / 1000;
+	fuse_session_exit(l->fs->se);
 	pthread_mutex_lock(&l->lock);
 	l->ending = true;
 	for (unsigned i = 0; i < l->n; i++)
 		pthread_cancel(l->threads[i]);
 	while (l->alive > 0 && r == 0)
 		r = pthread_cond_timedwait(&l->died, &l->lock, &until);
-	alive = l->alive;
+	ended = l->alive == 0;
 	pthread_mutex_unlock(&l->lock);
-	for (unsigned i = 0; alive == 0 && i < l->n; i++)
+	return ended;
+}
+
+void loop_free(struct loop *l)
+{
+	for (unsigned i = 0; i < l->n; i++)
 		pthread_join(l->threads[i], NULL);
-	return alive == 0;
-}
-
-static struct loop *loop_new(struct fs *fs)
-{
-	struct loop *l = calloc(1, sizeof(*l));
-
-	if (!l)
-		return NULL;
-	l->fs = fs;
-	l->max = fs->conf.threads;
-	l->threads = calloc(l->max, sizeof(*l->threads));
-	if (!l->threads) {
-		free(l);
-		return NULL;
-	}
-	pthread_mutex_init(&l->lock, NULL);
-	cond_init(&l->died);
-	return l;
-}
-
-static void loop_free(struct loop *l)
-{
 	pthread_cond_destroy(&l->died);
 	pthread_mutex_destroy(&l->lock);
 	free(l->threads);
 	free(l);
-}
-
-int loop_run(struct fs *fs)
-{
-	struct loop *l = loop_new(fs);
-	int r;
-
-	if (!l)
-		return -ENOMEM;
-	pthread_mutex_lock(&l->lock);
-	r = start_thread_locked(l);
-	pthread_mutex_unlock(&l->lock);
-	if (r == 0) {
-		wait_for_end(fs);
-		fuse_session_exit(fs->se);
-		if (!join_all(l))
-			return -ETIMEDOUT; /* what its threads use is left behind */
-		if (fs->conf.io_uring)
-			uring_stop(fs->se);
-	}
-	loop_free(l);
-	return r;
 }

@@ -8,8 +8,19 @@
 
 #include "fs.h"
 
-/* Until FS->ended is written or the kernel ends the session. Returns 0, -errno where no thread
- * could start, or -ETIMEDOUT where a request does not end; then its thread is left behind. */
-int loop_run(struct fs *fs);
+struct loop;
+
+/* Returns 0, or -errno where no thread could start. */
+int loop_start(struct fs *fs, struct loop **ret);
+
+/* Blocks until FS->ended is written or the kernel ends the session. */
+void loop_wait(struct loop *l);
+
+/* Read nothing more. Returns whether all threads ended, with the calls they run, within TIMEOUT_MS. May be
+ * called again. */
+bool loop_stop(struct loop *l, uint64_t timeout_ms);
+
+/* After loop_stop returned true. */
+void loop_free(struct loop *l);
 
 #endif

@@ -3,9 +3,9 @@
 
 #include "base/clock.h"
 
-void pools_init(struct pools *p, const struct pool_conf *conf)
+void pools_init(struct pools *p, const struct pool_conf *conf, unsigned readers)
 {
-	*p = (struct pools){.conf = *conf};
+	*p = (struct pools){.conf = *conf, .readers = readers};
 	pthread_mutex_init(&p->lock, NULL);
 }
 
@@ -22,11 +22,11 @@ static int make_locked(struct pools *p, struct bk *bk)
 	rp->bk = bk;
 	rp->next = p->all;
 	p->all = rp;
-	__atomic_store_n(&bk->front, rp->pool, __ATOMIC_RELEASE);
+	__atomic_store_n(&bk->front, rp, __ATOMIC_RELEASE);
 	return 0;
 }
 
-int pools_get(struct pools *p, struct bk *bk, struct pool **ret)
+int pools_get(struct pools *p, struct bk *bk, struct route_pool **ret)
 {
 	int r = 0;
 
@@ -39,6 +39,35 @@ int pools_get(struct pools *p, struct bk *bk, struct pool **ret)
 	if (r == 0)
 		*ret = __atomic_load_n(&bk->front, __ATOMIC_ACQUIRE);
 	return r;
+}
+
+/* One more in N, where that is not more than MAX. */
+static bool take(atomic_uint *n, unsigned max)
+{
+	if (atomic_fetch_add(n, 1) < max)
+		return true;
+	atomic_fetch_sub(n, 1);
+	return false;
+}
+
+bool pools_enter(struct pools *p, struct route_pool *rp)
+{
+	if (!take(&p->here, p->readers / 2))
+		return false;
+	if (take(&rp->here, (p->readers + 3) / 4)) {
+		if (pool_enter(rp->pool))
+			return true;
+		atomic_fetch_sub(&rp->here, 1);
+	}
+	atomic_fetch_sub(&p->here, 1);
+	return false;
+}
+
+void pools_leave(struct pools *p, struct route_pool *rp)
+{
+	pool_leave(rp->pool);
+	atomic_fetch_sub(&rp->here, 1);
+	atomic_fetch_sub(&p->here, 1);
 }
 
 bool pools_stop(struct pools *p, uint64_t timeout_ms)

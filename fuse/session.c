@@ -6,6 +6,7 @@
 #include "fs.h"
 
 #include "loop.h"
+#include "uring.h"
 
 #include "base/log.h"
 
@@ -182,7 +183,7 @@ int fs_new(struct bk *root, const struct fs_conf *conf, struct fs **ret)
 			backing_init(&fs->backings);
 			recall_init(&fs->recall);
 			settle_init(&fs->settle, fs);
-			pools_init(&fs->pools, &pool);
+			pools_init(&fs->pools, &pool, conf->threads);
 			watch_init(&fs->watch);
 			*ret = fs;
 			return 0;
@@ -252,14 +253,16 @@ int fs_mount(struct fs *fs, const char *mountpoint, struct fuse_args *args)
 
 /* ---- Running and ending ---- */
 
-/* Calls that still run: let them finish, then cancel them. Returns whether all ended. */
-static bool end_calls(struct fs *fs)
+/* Read no more, let the calls that run finish, then cancel them. Returns whether all ended. */
+static bool end_calls(struct fs *fs, struct loop *loop)
 {
-	bool ended = pools_stop(&fs->pools, FINISH_MS);
+	bool read = loop_stop(loop, FINISH_MS);
+	bool ended = pools_stop(&fs->pools, read ? FINISH_MS : 0);
 
 	watch_stop(&fs->watch);
 	watch_end_all(&fs->watch, -EINTR);
-	return ended || pools_stop(&fs->pools, CANCEL_MS);
+	read = read || loop_stop(loop, CANCEL_MS);
+	return (ended || pools_stop(&fs->pools, CANCEL_MS)) && read;
 }
 
 /* A thread that reads requests, or one that came since: not all hang in theirs. */
@@ -275,6 +278,7 @@ static void beat(struct watch *w)
 
 int fs_run(struct fs *fs)
 {
+	struct loop *loop;
 	int r;
 
 	fs->watch.beat = beat;
@@ -282,15 +286,22 @@ int fs_run(struct fs *fs)
 	r = watch_start(&fs->watch);
 	if (r == 0)
 		r = settle_start(&fs->settle);
-	if (r < 0)
+	if (r == 0)
+		r = loop_start(fs, &loop);
+	if (r < 0) {
+		watch_stop(&fs->watch);
 		return r;
-	r = loop_run(fs);
-	if (r == -ETIMEDOUT || !end_calls(fs)) {
+	}
+	loop_wait(loop);
+	if (!end_calls(fs, loop)) {
 		log_error("a call does not end; what it uses is left behind");
 		fs->stuck = true;
 		return -ETIMEDOUT;
 	}
-	return r;
+	if (fs->conf.io_uring)
+		uring_stop(fs->se);
+	loop_free(loop);
+	return 0;
 }
 
 void fs_exit(struct fs *fs)

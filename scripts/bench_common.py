@@ -1,7 +1,9 @@
 """What the parts of scripts/bench share: programs, time, progress."""
 
+import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +15,22 @@ BIN = TOP / "build/bin"
 def sh(*argv, **kw):
     kw.setdefault("stdout", subprocess.DEVNULL)
     return subprocess.run([os.fspath(a) for a in argv], check=True, stdin=subprocess.DEVNULL, **kw)
+
+
+@contextlib.contextmanager
+def limit(seconds):
+    """TimeoutError after SECONDS. Not subprocess's timeout, which looks for the end in steps of up to
+    50 ms, and so measures those."""
+
+    def end(*_):
+        raise TimeoutError(f"it takes more than {seconds} s")
+
+    signal.signal(signal.SIGALRM, end)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
 
 
 def timed(call, *argv, **kw):

@@ -23,7 +23,7 @@ import sys
 import tarfile
 import time
 
-from bench_common import BIN, TOP, progress, sh, show_time, timed
+from bench_common import BIN, TOP, limit, progress, sh, show_time, timed
 
 IMAGE = "aib-test:busybox"
 INSIDE, MOUNT = "inside", "mount"
@@ -176,7 +176,8 @@ class Container:
                 tar.addfile(member, io.BytesIO(text[: member.size]))
 
     def run(self, *argv, **kw):
-        return sh(*argv, env=self.env, timeout=LIMIT, stderr=subprocess.DEVNULL, **kw)
+        with limit(LIMIT):
+            return sh(*argv, env=self.env, stderr=subprocess.DEVNULL, **kw)
 
     @staticmethod
     def cold():
@@ -236,7 +237,8 @@ class Container:
     def search(self, way, at):
         """Of what is not there; the files are warm."""
         argv = [BIN / "aib", "grep", "no such text", at[MOUNT] / "tree"] if way == GREP else ["grep", "-r", "no such text", at[INSIDE] / "tree"]
-        return timed(subprocess.run, argv, env=self.env, timeout=LIMIT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        with limit(LIMIT):
+            return timed(subprocess.run, argv, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def grep(self, way):
         return self.search(way, self.at)

@@ -15,6 +15,7 @@ struct pool {
 	struct work *first, *last;
 	unsigned queued, musts; /* all that wait; those of them that do not count */
 	unsigned threads, idle;
+	unsigned running; /* works, by threads and by who entered */
 	bool stop;
 };
 
@@ -62,6 +63,11 @@ static void dequeue_locked(struct pool *p, struct work *w)
 	p->musts -= w->must;
 }
 
+static bool is_full_locked(const struct pool *p)
+{
+	return p->running >= p->conf.threads;
+}
+
 /* Whether there is work; false where the thread should end. */
 static bool wait_for_work_locked(struct pool *p)
 {
@@ -71,6 +77,8 @@ static bool wait_for_work_locked(struct pool *p)
 	p->idle++;
 	while (!p->first && !p->stop && r == 0)
 		r = pthread_cond_timedwait(&p->work, &p->lock, &until);
+	while (p->first && is_full_locked(p))
+		pthread_cond_wait(&p->work, &p->lock);
 	p->idle--;
 	return p->first;
 }
@@ -84,9 +92,11 @@ static void *pool_thread(void *arg)
 		struct work *w = p->first;
 
 		dequeue_locked(p, w);
+		p->running++;
 		pthread_mutex_unlock(&p->lock);
 		w->run(w);
 		pthread_mutex_lock(&p->lock);
+		p->running--;
 	}
 	p->threads--;
 	pthread_cond_broadcast(&p->ended);
@@ -121,6 +131,29 @@ int pool_submit(struct pool *p, struct work *w, bool must)
 	if (wake)
 		pthread_cond_signal(&p->work);
 	return r;
+}
+
+bool pool_enter(struct pool *p)
+{
+	bool may;
+
+	pthread_mutex_lock(&p->lock);
+	may = !p->stop && !p->first && !is_full_locked(p);
+	p->running += may;
+	pthread_mutex_unlock(&p->lock);
+	return may;
+}
+
+void pool_leave(struct pool *p)
+{
+	bool wake;
+
+	pthread_mutex_lock(&p->lock);
+	p->running--;
+	wake = p->first;
+	pthread_mutex_unlock(&p->lock);
+	if (wake)
+		pthread_cond_signal(&p->work);
 }
 
 bool pool_remove(struct pool *p, struct work *w)

@@ -16,6 +16,22 @@ struct host_dir {
 
 #define DIR_OF(f) container_of(FILE_OF(f), struct host_dir, file)
 
+static struct host_dir *take_spare(struct host *h)
+{
+	struct host_dir *d = NULL;
+
+	for (size_t i = 0; i < HOST_SPARE_DIRS && !d; i++)
+		d = atomic_exchange(&h->spare_dirs[i], NULL);
+	return d ? d : malloc(sizeof(*d));
+}
+
+static void give_spare(struct host *h, struct host_dir *d)
+{
+	for (size_t i = 0; i < HOST_SPARE_DIRS && d; i++)
+		d = atomic_exchange(&h->spare_dirs[i], d);
+	free(d);
+}
+
 int host_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
 {
 	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
@@ -33,9 +49,7 @@ int host_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
 	while (fd == -EMFILE && host_fds_shrink(h));
 	if (fd < 0)
 		return fd;
-	d = atomic_exchange(&h->spare_dir, NULL);
-	if (!d)
-		d = malloc(sizeof(*d));
+	d = take_spare(h);
 	if (!d) {
 		closep(&fd);
 		return -ENOMEM;
@@ -57,7 +71,7 @@ void host_dir_release(struct bk_file *file)
 
 	pthread_mutex_destroy(&d->lock);
 	closep(&d->file.fd);
-	free(atomic_exchange(&HOST_OF(node)->spare_dir, d)); /* D is another's from here */
+	give_spare(HOST_OF(node), d);
 	bk_node_unref(node);
 }
 

@@ -125,7 +125,8 @@ static void host_destroy(struct bk *bk)
 	pthread_mutex_destroy(&h->fds.lock);
 	pthread_rwlock_destroy(&h->moving);
 	host_conf_done(&h->conf);
-	free(h->spare_dir);
+	for (size_t i = 0; i < HOST_SPARE_DIRS; i++)
+		free(h->spare_dirs[i]);
 	free(h->mountpoint);
 	bk_done(bk);
 	free(h);

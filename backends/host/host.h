@@ -31,6 +31,8 @@
 /* How many devices without handles are remembered. */
 #define HOST_HANDLELESS 4
 
+#define HOST_SPARE_DIRS 4
+
 /* Who a file is, apart from its names: tag, device, handle. Compared as bytes. */
 #define HOST_ID_MAX (1 + sizeof(dev_t) + sizeof(int) + MAX_HANDLE_SZ)
 struct host_id {
@@ -109,7 +111,8 @@ struct host {
 	atomic_uint next_handleless;
 
 	struct host_fds fds;
-	struct host_dir *_Atomic spare_dir; /* for the next one: musl unmaps its size at each free */
+	/* For the next ones: musl unmaps their size at each free. */
+	struct host_dir *_Atomic spare_dirs[HOST_SPARE_DIRS];
 	struct host_node *root;
 	dev_t root_dev;
 };
@@ -148,6 +151,10 @@ int host_renameat2(int dirfd, const char *name, int new_dirfd, const char *new_n
 int host_birth(int fd, struct timespec *ret);
 /* Who the file of FD (whose stat is ST) is. */
 int host_identify(struct host *h, int fd, const struct stat *st, struct host_id *ret);
+/* Who NAME of DIRFD is, and its attributes, without opening it. -EOPNOTSUPP where only a descriptor
+ * tells: files there have handles. */
+int host_identify_at(struct host *h, int dirfd, const char *name, struct stat *ret_st,
+		     struct host_id *ret);
 /* An O_PATH descriptor by the identity's handle. */
 int host_open_handle(int mount_fd, const unsigned char *id, unsigned len);
 
@@ -166,6 +173,12 @@ int host_as_writer(const struct host *h, const struct bk_req *req, int fd, struc
 void host_as_done(struct host_as *as);
 #define _cleanup_as_ _cleanup_(host_as_done)
 
+/* A node with a descriptor that stays (host_pin). */
+struct host_pin {
+	struct host_node *node;
+	int fd;
+};
+
 /* ---- node.c: identity and the table ---- */
 
 /*
@@ -177,6 +190,10 @@ int host_node_for(struct host *h, struct host_node *dir, const char *name, int f
 /* As host_node_for for a file that is open otherwise: FD is borrowed, the node gets none. */
 int host_node_for_open(struct host *h, struct host_node *dir, const char *name, int fd,
 		       struct host_node **ret, struct stat *ret_st);
+
+/* The same for what is NAME of DIR (pinned), as host_identify_at: the node gets no descriptor. */
+int host_node_glance(struct host *h, const struct host_pin *dir, const char *name,
+		     struct host_node **ret, struct stat *ret_st);
 
 /* What is at a name now: FD (O_PATH) and the node, if there is one. fd -1: nothing is there. */
 struct host_found {
@@ -212,10 +229,6 @@ DEFINE_CLEANUP(struct host_node *, host_node_unref)
 
 /* ---- fds.c: descriptors of nodes ---- */
 
-struct host_pin {
-	struct host_node *node;
-	int fd;
-};
 /* An O_PATH descriptor of NODE that stays open until the unpin. -ESTALE where its file is gone. */
 int host_pin(struct bk_node *node, struct host_pin *ret);
 void host_unpin(struct host_pin *pin);

@@ -25,13 +25,29 @@ static int lookup_at(struct host *h, const struct host_pin *dir, const char *nam
 	return r;
 }
 
+/* The same without opening it. -EOPNOTSUPP where that does not tell who it is. */
+static int glance_at(struct host *h, const struct host_pin *dir, const char *name,
+		     struct bk_node **ret_node, struct stat *ret_st)
+{
+	struct host_node *n;
+	int r = host_node_glance(h, dir, name, &n, ret_st);
+
+	if (r == 0)
+		*ret_node = &n->base;
+	return r;
+}
+
 int host_lookup(struct bk_req *req, struct bk_node *dir, const char *name,
 		struct bk_node **ret_node, struct stat *ret_st)
 {
 	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	struct host *h = HOST_OF(dir);
 	int r = host_pin(dir, &pin);
 
-	return r < 0 ? r : lookup_at(HOST_OF(dir), &pin, name, ret_node, ret_st);
+	if (r < 0)
+		return r;
+	r = req && req->listing ? glance_at(h, &pin, name, ret_node, ret_st) : -EOPNOTSUPP;
+	return r == -EOPNOTSUPP ? lookup_at(h, &pin, name, ret_node, ret_st) : r;
 }
 
 /* ---- Making ---- */

@@ -356,6 +356,33 @@ int host_node_for_open(struct host *h, struct host_node *dir, const char *name, 
 	return 0;
 }
 
+int host_node_glance(struct host *h, const struct host_pin *dir, const char *name,
+		     struct host_node **ret, struct stat *ret_st)
+{
+	_cleanup_(host_node_unrefp) struct host_node *n = NULL;
+	_cleanup_(key_done) struct key k = {.bytes = NULL};
+	struct host_id id;
+	struct stat st;
+	int r = host_identify_at(h, dir->fd, name, &st, &id);
+
+	if (r == 0)
+		r = key_make(id.bytes, id.len, by_place(h, st.st_mode) ? dir->node : NULL, name, &k);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&h->lock);
+	n = find_locked(h, &k);
+	pthread_mutex_unlock(&h->lock);
+	if (!n)
+		r = node_make(h, -1, &st, &k, -1, &n);
+	if (r == 0)
+		r = place_update(h, n, dir->node, name);
+	if (r < 0)
+		return r;
+	*ret = TAKE(n);
+	*ret_st = st;
+	return 0;
+}
+
 int host_node_for(struct host *h, struct host_node *dir, const char *name, int fd,
 		  struct host_node **ret, struct stat *ret_st)
 {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
 static int openat2_once(int dirfd, const char *name, int flags, mode_t mode)
@@ -129,17 +130,30 @@ static void id_add(struct host_id *id, const void *data, size_t n)
 	id->len += n;
 }
 
-static int identify_by_number(int fd, struct host_id *id)
+static void id_begin(struct host_id *id, char tag, dev_t dev)
+{
+	*id = (struct host_id){.len = 1, .mount_id = -1};
+	id->bytes[0] = tag;
+	id_add(id, &dev, sizeof(dev));
+}
+
+static void id_by_number(struct host_id *id, dev_t dev, const struct statx *stx)
+{
+	id_begin(id, 'i', dev);
+	id_add(id, &stx->stx_ino, sizeof(stx->stx_ino));
+	if (stx->stx_mask & STATX_BTIME) {
+		id_add(id, &stx->stx_btime.tv_sec, sizeof(stx->stx_btime.tv_sec));
+		id_add(id, &stx->stx_btime.tv_nsec, sizeof(stx->stx_btime.tv_nsec));
+	}
+}
+
+static int identify_by_number(int fd, dev_t dev, struct host_id *id)
 {
 	struct statx stx;
 
 	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &stx) < 0)
 		return -errno;
-	id_add(id, &stx.stx_ino, sizeof(stx.stx_ino));
-	if (stx.stx_mask & STATX_BTIME) {
-		id_add(id, &stx.stx_btime.tv_sec, sizeof(stx.stx_btime.tv_sec));
-		id_add(id, &stx.stx_btime.tv_nsec, sizeof(stx.stx_btime.tv_nsec));
-	}
+	id_by_number(id, dev, &stx);
 	return 0;
 }
 
@@ -184,20 +198,59 @@ static int identify_by_handle(struct host *h, int fd, dev_t dev, struct host_id 
 
 int host_identify(struct host *h, int fd, const struct stat *st, struct host_id *ret)
 {
-	struct host_id id = {.len = 1, .mount_id = -1};
+	struct host_id id;
 	int r;
 
-	id.bytes[0] = 'h';
-	id_add(&id, &st->st_dev, sizeof(st->st_dev));
+	id_begin(&id, 'h', st->st_dev);
 	r = identify_by_handle(h, fd, st->st_dev, &id);
-	if (r == -EOPNOTSUPP) {
-		id.bytes[0] = 'i';
-		id.mount_id = -1;
-		r = identify_by_number(fd, &id);
-	}
+	if (r == -EOPNOTSUPP)
+		r = identify_by_number(fd, st->st_dev, &id);
 	if (r == 0)
 		*ret = id;
 	return r;
+}
+
+static struct timespec time_of(const struct statx_timestamp *t)
+{
+	return (struct timespec){t->tv_sec, t->tv_nsec};
+}
+
+static struct stat stat_of(const struct statx *stx)
+{
+	return (struct stat){
+	    .st_dev = makedev(stx->stx_dev_major, stx->stx_dev_minor),
+	    .st_ino = stx->stx_ino,
+	    .st_nlink = stx->stx_nlink,
+	    .st_mode = stx->stx_mode,
+	    .st_uid = stx->stx_uid,
+	    .st_gid = stx->stx_gid,
+	    .st_rdev = makedev(stx->stx_rdev_major, stx->stx_rdev_minor),
+	    .st_size = stx->stx_size,
+	    .st_blksize = stx->stx_blksize,
+	    .st_blocks = stx->stx_blocks,
+	    .st_atim = time_of(&stx->stx_atime),
+	    .st_mtim = time_of(&stx->stx_mtime),
+	    .st_ctim = time_of(&stx->stx_ctime),
+	};
+}
+
+int host_identify_at(struct host *h, int dirfd, const char *name, struct stat *ret_st,
+		     struct host_id *ret)
+{
+	const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+	struct statx stx;
+	struct stat st;
+
+	if (!atomic_load(&h->handleless[0]))
+		return -EOPNOTSUPP;
+	if (syscall(SYS_statx, dirfd, name, flags, STATX_BASIC_STATS | STATX_BTIME, &stx) < 0)
+		return errno == ENOSYS || errno == EPERM ? -EOPNOTSUPP : -errno;
+	st = stat_of(&stx);
+	if ((stx.stx_mask & STATX_BASIC_STATS) != STATX_BASIC_STATS || !is_handleless(h, st.st_dev))
+		return -EOPNOTSUPP;
+	id_by_number(ret, st.st_dev, &stx);
+	*ret_st = st;
+	return 0;
 }
 
 int host_open_handle(int mount_fd, const unsigned char *id, unsigned len)

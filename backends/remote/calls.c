@@ -313,6 +313,7 @@ static int list(struct server_call *c, struct bk_file *file, uint64_t cookie)
 
 	if (l.room < REMOTE_ENTRY_MAX)
 		return -EINVAL;
+	c->req.listing = true;
 	r = bk_readdir(&c->req, file, cookie, add_entry, &l);
 	if (r < 0 && l.len == 0)
 		return r;

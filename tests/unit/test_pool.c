@@ -130,11 +130,32 @@ static void stopping_does_not_wait_for_ever(void)
 	sem_destroy(&gate);
 }
 
+static void who_enters_counts_as_a_thread(void)
+{
+	struct pool *p = new_pool(2, 10, 20);
+	struct job job = {.work.run = run};
+
+	CHECK(pool_enter(p));
+	CHECK(pool_enter(p));
+	CHECK(!pool_enter(p));
+	CHECK_EQ(pool_submit(p, &job.work, false), 0);
+	usleep(100000); /* more than the time after which an idle thread ends */
+	CHECK_EQ(done, 0);
+	CHECK(!pool_stop(p, 50));
+	pool_leave(p);
+	CHECK(pool_stop(p, 5000));
+	CHECK_EQ(done, 1);
+	CHECK(!pool_enter(p));
+	pool_leave(p);
+	pool_free(p);
+}
+
 int main(void)
 {
 	no_more_run_than_there_are_threads_and_no_more_wait_than_may();
 	one_thread_keeps_the_order_and_what_waits_can_be_taken_back();
 	idle_threads_end_and_others_start_later();
 	stopping_does_not_wait_for_ever();
+	who_enters_counts_as_a_thread();
 	return 0;
 }
