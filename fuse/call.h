@@ -63,8 +63,8 @@ struct call {
 void call_init(struct call *c, fuse_req_t req);
 /* And the node of INO. Where there is none it answers ESTALE and returns false. */
 bool call_begin(struct call *c, fuse_req_t req, fuse_ino_t ino);
-/* And the handle and its node. A file that the kernel opened by itself (`unshared`) gets a handle for
- * the call. On failure it answers and returns false. */
+/* And the handle and its node. A file that the kernel opened by itself (`unshared`) gets a handle
+ * for the call. On failure it answers and returns false. */
 bool call_begin_file(struct call *c, fuse_req_t req, fuse_ino_t ino,
 		     const struct fuse_file_info *fi);
 /* node2, in the same way; on failure C is over. */
@@ -72,8 +72,8 @@ bool call_also(struct call *c, fuse_ino_t ino);
 
 /* Run it here or there. C is over for the caller. */
 void call_go(struct call *c, void (*run)(struct call *));
-/* The same for what the kernel does by itself where all is `unshared`: there it is told never to ask
- * again (ENOSYS). */
+/* The same for what the kernel does by itself where all is `unshared`: there it is told never to
+ * ask again (ENOSYS). */
 void call_go_open(struct call *c, void (*run)(struct call *));
 /* The same for what is not to be refused, ends without a deadline and is not interrupted: RELEASE.
  */

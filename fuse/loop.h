@@ -16,8 +16,8 @@ int loop_start(struct fs *fs, struct loop **ret);
 /* Blocks until FS->ended is written or the kernel ends the session. */
 void loop_wait(struct loop *l);
 
-/* Read nothing more. Returns whether all threads ended, with the calls they run, within TIMEOUT_MS. May be
- * called again. */
+/* Read nothing more. Returns whether all threads ended, with the calls they run, within TIMEOUT_MS.
+ * May be called again. */
 bool loop_stop(struct loop *l, uint64_t timeout_ms);
 
 /* After loop_stop returned true. */

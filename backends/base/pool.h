@@ -32,8 +32,9 @@ int pool_new(const struct pool_conf *conf, struct pool **ret);
  * where no thread can be made and none runs. */
 int pool_submit(struct pool *p, struct work *w, bool must);
 
-/* Whether the caller may run a work by itself: nothing waits, and fewer than all threads' number run. Until
- * pool_leave it counts as one of them; pool_stop does not wait for it. Any thread; does not block. */
+/* Whether the caller may run a work by itself: nothing waits, and fewer than all threads' number
+ * run. Until pool_leave it counts as one of them; pool_stop does not wait for it. Any thread; does
+ * not block. */
 bool pool_enter(struct pool *p);
 void pool_leave(struct pool *p);
 

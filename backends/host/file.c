@@ -114,7 +114,7 @@ static int create_new(struct bk_req *req, struct host *h, const struct host_pin 
 		      const char *name, mode_t mode, int flags)
 {
 	_cleanup_as_ struct host_as as = {.host = NULL};
-	int fd = host_as_caller(h, req, &as);
+	int fd = host_as_maker(h, req, dir->fd, mode, &as);
 
 	if (fd < 0)
 		return fd;
@@ -178,7 +178,7 @@ static int open_unnamed(struct bk_req *req, struct host *h, const struct host_pi
 			int flags)
 {
 	_cleanup_as_ struct host_as as = {.host = NULL};
-	int fd = host_as_caller(h, req, &as);
+	int fd = host_as_maker(h, req, dir->fd, mode, &as);
 
 	if (fd < 0)
 		return fd;

@@ -159,16 +159,18 @@ int host_identify_at(struct host *h, int dirfd, const char *name, struct stat *r
 int host_open_handle(int mount_fd, const unsigned char *id, unsigned len);
 
 /*
- * What this thread is for one call; host_as_done gives it back. host_as_caller: new files are the
- * caller's, while permission (which the kernel has checked, with the caller's groups) is still
- * the daemon's. host_as_writer, for a change of the file of FD: only the right to keep setuid bits
- * is given up. Nothing happens where the daemon is not root, or the caller is.
+ * What this thread is for one call; host_as_done gives it back. host_as_maker: new files in
+ * DIRFD, of MODE with its type (0: regular), are the caller's, while permission (which the kernel
+ * has checked, with the caller's groups) is still the daemon's. host_as_writer, for a change of the
+ * file of FD: only the right to keep setuid bits is given up. Nothing happens where the daemon is
+ * not root, or the caller is.
  */
 struct host_as {
 	const struct host *host;
 	bool ids, caps;
 };
-int host_as_caller(const struct host *h, const struct bk_req *req, struct host_as *ret);
+int host_as_maker(const struct host *h, const struct bk_req *req, int dirfd, mode_t mode,
+		  struct host_as *ret);
 int host_as_writer(const struct host *h, const struct bk_req *req, int fd, struct host_as *ret);
 void host_as_done(struct host_as *as);
 #define _cleanup_as_ _cleanup_(host_as_done)

@@ -62,7 +62,7 @@ static int make_as_caller(struct bk_req *req, const struct host *h, int dirfd, c
 			  const struct making *m)
 {
 	_cleanup_as_ struct host_as as = {.host = NULL};
-	int r = host_as_caller(h, req, &as);
+	int r = host_as_maker(h, req, dirfd, m->mode, &as);
 
 	if (r < 0)
 		return r;

@@ -366,7 +366,8 @@ int host_node_glance(struct host *h, const struct host_pin *dir, const char *nam
 	int r = host_identify_at(h, dir->fd, name, &st, &id);
 
 	if (r == 0)
-		r = key_make(id.bytes, id.len, by_place(h, st.st_mode) ? dir->node : NULL, name, &k);
+		r = key_make(id.bytes, id.len, by_place(h, st.st_mode) ? dir->node : NULL, name,
+			     &k);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&h->lock);

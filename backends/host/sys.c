@@ -304,7 +304,20 @@ int host_as_writer(const struct host *h, const struct bk_req *req, int fd, struc
 	return set_caps(h, false);
 }
 
-int host_as_caller(const struct host *h, const struct bk_req *req, struct host_as *ret)
+/* In a directory that gives its group away, a program may be setgid whose maker is of that group,
+ * be it only by a further one. */
+static void join_directory(const struct bk_req *req, int dirfd, mode_t mode)
+{
+	struct stat st;
+
+	if (S_ISDIR(mode) || (mode & (S_ISGID | S_IXGRP)) != (S_ISGID | S_IXGRP))
+		return;
+	if (fstat(dirfd, &st) == 0 && st.st_mode & S_ISGID && bk_req_in_group(req, st.st_gid))
+		syscall(SYS_setfsgid, st.st_gid);
+}
+
+int host_as_maker(const struct host *h, const struct bk_req *req, int dirfd, mode_t mode,
+		  struct host_as *ret)
 {
 	*ret = (struct host_as){.host = h};
 	if (!h->switch_user || !req || (req->uid == 0 && req->gid == 0))
@@ -319,6 +332,7 @@ int host_as_caller(const struct host *h, const struct bk_req *req, struct host_a
 		return -EOVERFLOW;
 	if (req->uid == 0)
 		return 0;
+	join_directory(req, dirfd, mode);
 	ret->caps = true;
 	return set_caps(h, false); /* setfsuid has dropped the file system ones */
 }
