@@ -276,6 +276,15 @@ class Engine:
         """Those of workspaces."""
         return self.docker("volume", "ls", "-q", "--filter", "label=aib.root").stdout.split()
 
+    def sessions(self, root):
+        """The containers of a workspace root."""
+        if not (root / ".root").exists():
+            return []
+        label = f"label=aib.root={(root / '.root').read_text()}"
+        lines = self.docker("ps", "-a", "--no-trunc", "--filter", label, "--format",
+                            '{{.ID}} {{.Label "aib.session"}} {{.State}}').stdout.splitlines()
+        return [dict(zip(("id", "session", "state"), line.split())) for line in lines]
+
     def inspect(self, container):
         return json.loads(self.docker("inspect", container).stdout)[0]
 

@@ -4,6 +4,8 @@ the tests of these tables are left out: the rest is what Podman has to do as Doc
 import fnmatch
 import os
 
+import pytest
+
 import harness
 
 DOCKER_ONLY = {
@@ -13,7 +15,9 @@ DOCKER_ONLY = {
         "test_tls.py::*", "test_engines.py::*",
     ],
     "about the guest or ssh, whatever engine there is, and long": [
-        "test_hostile.py::*", "test_ssh.py::*",
+        "test_hostile.py::*", "test_ssh.py::*", "test_races.py::*",
+        "test_shapes.py::*", "test_users.py::*", "test_soak.py::*", "test_escape.py::*",
+        "test_signals.py::*", "test_container_life.py::*", "test_engine_faults.py::*",
     ],
     "archives are slow in Podman (a HEAD takes 30 ms, / of a Debian a minute)": [
         "test_contract.py::test_docker_by_archives*", "test_sandbox.py::test_walking_a_whole_container_*",
@@ -62,6 +66,17 @@ LONG = [
         )
     ),
 ]  # fmt: skip
+
+
+@pytest.fixture
+def root(world, engine):
+    """A workspace root; what its containers are is removed at the end of the test."""
+    path = world.dir / "root"
+    yield path
+    for m in world.mounts:
+        assert not m.end()
+    for c in engine.sessions(path):
+        engine.docker("rm", "-f", c["id"], check=False)  # it may be going already
 
 
 def is_left_out(item):

@@ -20,25 +20,8 @@ NOBODY = 65534
 IMAGE = "aib-test:busybox"
 
 
-@pytest.fixture
-def root(world, engine):
-    """A workspace root; what its containers are is removed at the end of the test."""
-    path = world.dir / "root"
-    yield path
-    for m in world.mounts:
-        assert not m.end()
-    for c in containers(engine, path):
-        engine.docker("rm", "-f", c["id"], check=False)  # it may be going already
-
-
 def containers(engine, root):
-    """The containers of a workspace root."""
-    if not (root / ".root").exists():
-        return []
-    label = f"label=aib.root={(root / '.root').read_text()}"
-    lines = engine.docker("ps", "-a", "--no-trunc", "--filter", label, "--format",
-                          '{{.ID}} {{.Label "aib.session"}} {{.State}}').stdout.splitlines()
-    return [dict(zip(("id", "session", "state"), line.split())) for line in lines]
+    return engine.sessions(root)
 
 
 def states(engine, root):
