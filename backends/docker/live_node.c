@@ -164,10 +164,16 @@ static int way_up(struct docker *d, struct channel *c, struct dnode *node, struc
 	return 0;
 }
 
-/* Whether the remote file with the number INO, which is at NODE's place, can be NODE's. */
-static bool is_same_locked(const struct dnode *node, mode_t type, uint64_t ino)
+/*
+ * Whether C's file with the number INO, which is at NODE's place, can be NODE's. Over a start of
+ * the container the place alone decides: so whoever has the file of before open is told (era), also
+ * where its layer has gone and another file has come.
+ */
+static bool is_same_locked(const struct dnode *node, const struct channel *c, mode_t type,
+			   uint64_t ino)
 {
-	return node->type == type && (!node->remote_ino || node->remote_ino == ino);
+	return node->type == type &&
+	       (!node->remote_ino || node->remote_ino == ino || node->start != channel_start(c));
 }
 
 static int take_step(struct bk_req *req, struct docker *d, struct channel *c, const struct step *s,
@@ -181,7 +187,7 @@ static int take_step(struct bk_req *req, struct docker *d, struct channel *c, co
 	if (r < 0)
 		return r == -ENOENT || r == -ENOTDIR ? -ESTALE : r;
 	pthread_mutex_lock(&d->nodes.lock);
-	if (!is_same_locked(s->node, st.st_mode & S_IFMT, st.st_ino))
+	if (!is_same_locked(s->node, c, st.st_mode & S_IFMT, st.st_ino))
 		r = -ESTALE;
 	else if (s->node->channel != c)
 		had = give_locked(d, s->node, c, bk_node_ref(remote), st.st_ino);
@@ -248,7 +254,7 @@ static struct dnode *claim_place_locked(struct docker *d, struct channel *c, str
 	if (!n)
 		return NULL;
 	if ((n->channel != c || n->remote == remote) &&
-	    is_same_locked(n, st->st_mode & S_IFMT, st->st_ino) && bk_node_tryref(&n->base))
+	    is_same_locked(n, c, st->st_mode & S_IFMT, st->st_ino) && bk_node_tryref(&n->base))
 		return n;
 	node_gone_locked(d, n);
 	return NULL;

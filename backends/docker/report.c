@@ -24,16 +24,26 @@ static int act(struct bk_req *req, struct sandbox *sb, const char *verb, struct 
 	return r;
 }
 
+/* What was known may be old: who asks for a start may have seen it die. */
+static int start(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)
+{
+	int r;
+
+	bk_req_extend(req, sb->conf->start_timeout); /* another may be starting it */
+	r = gate_enter(req, &sb->gate);
+	bk_req_extend(req, sb->conf->timeout);
+	if (r < 0)
+		return err_set(err, r, "container %s: %s", sandbox_name(sb), strerror(-r));
+	r = sandbox_refresh(req, sb, err);
+	gate_leave(&sb->gate);
+	return r < 0 ? r : sandbox_running(req, sb, err);
+}
+
 static int stop_and_start(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)
 {
 	int r = act(req, sb, "stop", err);
 
-	return r < 0 && r != -ENOENT ? r : sandbox_running(req, sb, err);
-}
-
-static int start(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)
-{
-	return sandbox_running(req, sb, err);
+	return r < 0 && r != -ENOENT ? r : start(req, sb, verb, err);
 }
 
 static int reset(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)

@@ -43,7 +43,7 @@ bool channel_is_over(struct channel *c)
 	return guest_is_over(c->guest);
 }
 
-uint64_t channel_start(struct channel *c)
+uint64_t channel_start(const struct channel *c)
 {
 	return c->start;
 }

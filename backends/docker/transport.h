@@ -61,6 +61,6 @@ DEFINE_CLEANUP(struct channel *, channel_unref)
 struct bk *channel_bk(struct channel *c);
 bool channel_is_over(struct channel *c);
 /* Which start of the container it belongs to. */
-uint64_t channel_start(struct channel *c);
+uint64_t channel_start(const struct channel *c);
 
 #endif
