@@ -8,6 +8,7 @@
 #include "registry_paths.h"
 
 #include "base/buf.h"
+#include "base/cwd.h"
 #include "base/path.h"
 
 #include <dirent.h>
@@ -273,7 +274,7 @@ int registry_choose(const char *named, struct registry_mount *ret, struct err *e
 		return named_mount("--mount", named, ret, err);
 	if (env && *env)
 		return named_mount("AIB_MOUNT", env, ret, err);
-	cwd = getcwd(NULL, 0);
+	cwd = cwd_get();
 	if (cwd && registry_find(cwd, ret) == 0)
 		return 0;
 	return only_mount(ret, err);

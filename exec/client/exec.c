@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/cwd.h"
 #include "base/units.h"
 
 /* ---- The request ---- */
@@ -237,7 +238,7 @@ static int finish(const struct exec_args *args, const struct relay_result *res, 
 static int start(const struct exec_args *args, struct err *err)
 {
 	_cleanup_registry_mount_ struct registry_mount mount = {0};
-	_cleanup_free_ char *cwd = getcwd(NULL, 0);
+	_cleanup_free_ char *cwd = cwd_get();
 	_cleanup_close_ int fd = -1;
 	_cleanup_(text_done) struct text request = {.buf = BUF_INIT(SIZE_MAX / 2)};
 	uint64_t timeout_ms = 0;

@@ -1,17 +1,19 @@
 #include "locate.h"
 
-#include <limits.h>
+#include "base/cwd.h"
+
 #include <string.h>
 
 static int absolute(const char *path, char **ret, struct err *err)
 {
-	char cwd[PATH_MAX];
+	_cleanup_free_ char *cwd = NULL;
 
 	if (*path == '/') {
 		*ret = strdup(path);
 		return *ret ? 0 : -ENOMEM;
 	}
-	if (!getcwd(cwd, sizeof(cwd)))
+	cwd = cwd_get();
+	if (!cwd)
 		return err_set(err, -errno, "the working directory: %m");
 	return asprintf(ret, "%s%s%s", cwd, *path ? "/" : "", path) < 0 ? -ENOMEM : 0;
 }

@@ -4,6 +4,7 @@
  */
 #include "loop.h"
 
+#include "base/cwd.h"
 #include "base/path.h"
 #include "base/std.h"
 #include "base/units.h"
@@ -111,7 +112,7 @@ static int parse(int argc, char **argv, struct line *l, struct mcp_limits *limit
 /* Relative paths of a mount begin at -w, which is to be in it, or at the working directory. */
 static int find_base(const char *workdir, const char *mountpoint, char **ret, struct err *err)
 {
-	char *base = workdir ? realpath(workdir, NULL) : getcwd(NULL, 0);
+	char *base = workdir ? realpath(workdir, NULL) : cwd_get();
 
 	if (workdir && !base)
 		return err_set(err, -errno, "-w %s: %m", workdir);

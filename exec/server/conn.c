@@ -46,8 +46,10 @@ static void conn_free(struct conn *c)
 	/* Before the client can see that we are done with it. */
 	if (c->state == RUNNING || c->state == HANDED)
 		conn_changed(c);
-	close_client(c);
 	conn_stream_close(c);
+	if (!c->start && !c->operating)
+		bk_leave(&c->request.sandbox);
+	close_client(c);
 	conn_job_drop(c);
 	if (c->start) {
 		/* The worker's return will free the rest. */

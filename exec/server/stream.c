@@ -61,6 +61,8 @@ static int take_sandbox(struct conn *c, const uint8_t *data, size_t len)
 	}
 	if (c->exited && scan_at_boundary(&c->from_sandbox)) {
 		conn_stream_close(c);
+		/* Its client may at once want the sandbox not to be in use. */
+		bk_leave(&c->request.sandbox);
 		c->state = ENDING;
 	}
 	return 0;
