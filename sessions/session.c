@@ -245,16 +245,13 @@ void session_enter(struct session *s)
 
 void session_leave(struct session *s)
 {
-	int fd = -1;
-
 	pthread_mutex_lock(&s->lock);
-	if (s->uses == 1)
-		fd = TAKE_FD(s->hold_fd);
-	if (fd >= 0)
+	if (s->uses == 1 && s->hold_fd >= 0) {
 		store_touch(&s->all->store, s->name, 0);
+		close(TAKE_FD(s->hold_fd));
+	}
 	s->uses--;
 	pthread_mutex_unlock(&s->lock);
-	closep(&fd);
 }
 
 uid_t session_uid(struct session *s)

@@ -1,5 +1,6 @@
 #include "sessions.h"
 
+#include "../backends/base/clock.h"
 #include "../backends/base/log.h"
 #include "../backends/base/pool.h"
 #include "volume.h"
@@ -273,6 +274,8 @@ struct giving {
 };
 
 #define GIVE_TIMEOUT_MS (10 * 60 * 1000)
+#define MOMENT_MS 500
+#define MOMENT_STEP_US 10000
 
 /* It becomes another session of the workspace: so its container is made anew, for the new user. */
 static int give(struct bk_req *req, struct giving *g, struct err *err)
@@ -315,6 +318,26 @@ static int busy(const char *name, struct err *err)
 		       name);
 }
 
+/*
+ * The lock of S, held alone while nothing uses it, or -EBUSY. What ended a moment ago may still be told
+ * of: a file's release comes behind its close's back, and the reaper looks at each session.
+ */
+static int be_alone(struct session *s)
+{
+	uint64_t end = clock_ms() + MOMENT_MS;
+	int fd;
+
+	do {
+		fd = store_hold(NULL, &s->all->store, s->name, true);
+		if (fd != -EBUSY && !session_in_use(s))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+		usleep(MOMENT_STEP_US);
+	} while (clock_ms() < end);
+	return -EBUSY;
+}
+
 int sessions_give(struct session *s, const char *owner, struct err *err)
 {
 	struct giving *g;
@@ -332,8 +355,8 @@ int sessions_give(struct session *s, const char *owner, struct err *err)
 		    "owner: the files of session %s are in a volume of engine %s, and cannot "
 		    "be given from here",
 		    s->name, s->engine ? s->engine : "(default)");
-	alone = store_hold(NULL, &s->all->store, s->name, true);
-	g = alone >= 0 && !session_in_use(s) ? calloc(1, sizeof(*g)) : NULL;
+	alone = be_alone(s);
+	g = alone >= 0 ? calloc(1, sizeof(*g)) : NULL;
 	if (!g) {
 		closep(&alone);
 		return busy(s->name, err);
@@ -360,8 +383,8 @@ int sessions_release(struct sessions *all, const char *name, struct err *err)
 
 	if (r < 0)
 		return r;
-	alone = store_hold(NULL, &all->store, name, true);
-	if (alone == -EBUSY || session_in_use(s))
+	alone = be_alone(s);
+	if (alone == -EBUSY)
 		return busy(name, err);
 	r = alone < 0 ? alone : store_forget(&all->store, name, s->id);
 	if (r < 0)

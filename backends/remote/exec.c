@@ -136,6 +136,11 @@ int remote_exec(struct bk_req *req, struct bk *bk, const char *const *argv, cons
 		e = remote_call_run(r, req, REMOTE_EXEC, &m, &a);
 	if (e == 0)
 		e = stream_new(r, &a, ret);
+	if (e == -EUSERS)
+		return err_set(err, e,
+			       "route %s: the sandbox has as many processes as it may (pids); end "
+			       "some, or restart it (ctl)",
+			       bk->route);
 	return e < 0 ? err_set(err, e, "route %s: its server did not start the command: %s",
 			       bk->route, strerror(-e))
 		     : 0;

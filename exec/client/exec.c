@@ -197,6 +197,10 @@ static int explain_exit(const struct exec_args *args, const struct relay_result 
 		err_set(err, 0, "the working directory%s%s cannot be entered in the sandbox: %s",
 			args->workdir ? " " : "", args->workdir ? args->workdir : "",
 			strerror(e->value));
+	else if (e->how == PROTO_FAILED && e->value == EAGAIN)
+		err_set(err, 0,
+			"the sandbox has as many processes as it may (pids); end some, or restart "
+			"it (ctl)");
 	else if (e->how == PROTO_FAILED)
 		err_set(err, 0, "the guest could not start the command: %s", strerror(e->value));
 	else if (res->lost_output && proto_exit_status(e) == 0)

@@ -153,7 +153,7 @@ static int start(int socket, const char *const *argv, const char *const *env)
 	if (pid == 0)
 		execute(socket, argv, env, &failed); /* NOLINT(clang-analyzer-unix.Vfork) */
 	if (pid < 0)
-		failed = errno;
+		failed = errno == EAGAIN ? EUSERS : errno; /* EAGAIN is no error to the client */
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 	return -failed;
 }
