@@ -319,8 +319,8 @@ static int busy(const char *name, struct err *err)
 }
 
 /*
- * The lock of S, held alone while nothing uses it, or -EBUSY. What ended a moment ago may still be told
- * of: a file's release comes behind its close's back, and the reaper looks at each session.
+ * The lock of S, held alone while nothing uses it, or -EBUSY. What ended a moment ago may still be
+ * told of: a file's release comes behind its close's back, and the reaper looks at each session.
  */
 static int be_alone(struct session *s)
 {

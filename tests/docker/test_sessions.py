@@ -191,6 +191,17 @@ def test_release_is_refused_while_it_is_used(mount, root, engine):
     session(m, "release", "a")
 
 
+def test_what_ended_a_moment_ago_is_not_in_use(mount, root, engine):
+    m = mount(route(root, cleanup_interval="1s"))
+    for i in range(60):
+        place = m / f"sessions/s{i}"
+        place.mkdir()
+        files = [open(place / f"f{n}", "w") for n in range(30)]
+        for f in files:
+            f.close()
+        (m / f".aib/sessions/s{i}").rmdir()
+
+
 @pytest.mark.parametrize("name", ["..", "../x", "-a", ".a", "a" * 65, "ä", "a\nb", "a b", ""])
 def test_names_that_are_none(mount, root, engine, name):
     m = mount(route(root))
