@@ -69,4 +69,6 @@ def is_tried(calls, exchanges, rounds=ROUNDS):
     assert sum(map(sum, calls.values())) >= rounds
     never = [name for name, (good, _) in calls.items() if not good]
     failed = sum(bad for _, bad in calls.values())
-    assert not never and failed > rounds / 20 and exchanges > rounds / 10, (never, calls, exchanges)
+    # In a short run the rarest may have had no luck: a link that leads nowhere outside at the moment it is read.
+    assert len(never) <= (0 if rounds > 100_000 else 2), (never, calls)
+    assert failed > rounds / 20 and exchanges > rounds / 10, (calls, exchanges)

@@ -145,7 +145,7 @@ static int start(struct bk_req *req, struct docker *d, const struct bk_exec *x,
 	int r = sandbox_running(req, &d->sb, err);
 
 	if (r == 0)
-		r = transport_get(req, d, &c);
+		r = transport_find(req, d, &c, err);
 	if (r < 0)
 		return r;
 	if (c) {
@@ -180,7 +180,7 @@ static int attach(struct bk_req *req, struct docker *d, const char *job, struct 
 	int r = sandbox_see_running(req, &d->sb, err);
 
 	if (r == 0)
-		r = transport_get(req, d, &c);
+		r = transport_find(req, d, &c, err);
 	if (r == 0 && c) {
 		r = remote_exec(req, channel_bk(c), argv, NULL, ret, err);
 		if (r != -EOPNOTSUPP && !(r == -EIO && channel_is_over(c)))

@@ -142,6 +142,37 @@ static int make_workspace(struct bk_req *req, struct sandbox *sb, struct err *er
 	return r;
 }
 
+/* A container with our name; -EEXIST where it is not ours. */
+static int find_ours(struct bk_req *req, struct sandbox *sb, bool *ret_same_image, struct err *err)
+{
+	cJSON *found = NULL;
+	bool mine;
+	int r = engine_container_inspect(req, sb->engine, sb->ref, &found, err);
+
+	if (r < 0)
+		return r;
+	mine = strcmp(label_of(found, "aib.mount"), sb->mount->id) == 0 &&
+	       strcmp(label_of(found, "aib.route"), sb->route) == 0;
+	*ret_same_image = strcmp(label_of(found, "aib.image"), sb->conf->image) == 0;
+	cJSON_Delete(found);
+	return mine ? 0
+		    : err_set(err, -EEXIST,
+			      "container %s exists and is not this route's; choose another with "
+			      "name=",
+			      sb->ref);
+}
+
+/* What an engine may have made without answering. */
+static int remove_unfinished(struct bk_req *req, struct sandbox *sb, struct err *err)
+{
+	bool same;
+	int r = find_ours(req, sb, &same, err);
+
+	if (r == 0)
+		r = engine_container_remove(req, sb->engine, sb->ref, err);
+	return r == -ENOENT ? 0 : r;
+}
+
 int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
 {
 	struct spec_input in = {
@@ -161,8 +192,11 @@ int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
 		r = spec_make(&in, &spec);
 	if (r < 0)
 		return r;
+	if (atomic_exchange(&sb->unfinished, true))
+		r = remove_unfinished(req, sb, err);
 	bk_req_extend(req, sb->conf->start_timeout);
-	r = engine_container_create(req, sb->slow, sb->ref, spec, &id, err);
+	if (r == 0)
+		r = engine_container_create(req, sb->slow, sb->ref, spec, &id, err);
 	bk_req_extend(req, sb->conf->timeout);
 	cJSON_Delete(spec);
 	if (r < 0 && sb->conf->disk)
@@ -183,11 +217,28 @@ int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err)
 		engine_container_remove(req, sb->engine, sb->ref, NULL);
 		return r;
 	}
+	atomic_store(&sb->unfinished, false);
 	pthread_mutex_lock(&sb->lock);
 	sb->guest_checked = true;
 	pthread_mutex_unlock(&sb->lock);
 	atomic_fetch_add(&sb->generation, 1);
 	return 0;
+}
+
+int sandbox_finish(struct bk_req *req, struct sandbox *sb)
+{
+	struct err err = {""};
+	int r;
+
+	if (!atomic_load(&sb->unfinished))
+		return 0;
+	r = gate_enter(req, &sb->gate);
+	if (r < 0)
+		return r;
+	if (atomic_load(&sb->unfinished))
+		r = sandbox_create(req, sb, &err);
+	gate_leave(&sb->gate);
+	return r < 0 && r != -EINTR ? sandbox_fail(sb, r, "%s", err.text) : r;
 }
 
 int sandbox_renew(struct bk_req *req, struct sandbox *sb, struct err *err)
@@ -211,23 +262,11 @@ int sandbox_renew(struct bk_req *req, struct sandbox *sb, struct err *err)
  * take it over. 1: taken over. */
 static int handle_leftover(struct bk_req *req, struct sandbox *sb, struct err *err)
 {
-	cJSON *found = NULL;
-	bool mine, same_image;
-	int r = engine_container_inspect(req, sb->engine, sb->ref, &found, err);
+	bool same_image;
+	int r = find_ours(req, sb, &same_image, err);
 
-	if (r == -ENOENT)
-		return 0;
 	if (r < 0)
-		return r;
-	mine = strcmp(label_of(found, "aib.mount"), sb->mount->id) == 0 &&
-	       strcmp(label_of(found, "aib.route"), sb->route) == 0;
-	same_image = strcmp(label_of(found, "aib.image"), sb->conf->image) == 0;
-	cJSON_Delete(found);
-	if (!mine)
-		return err_set(
-		    err, -EEXIST,
-		    "container %s exists and is not this route's; choose another with name=",
-		    sb->ref);
+		return r == -ENOENT ? 0 : r;
 	if ((sb->conf->keep || sb->mount->follows) && same_image) {
 		sb->owned = true;
 		log_info("route %s: container %s is there and is taken over", sb->route, sb->ref);

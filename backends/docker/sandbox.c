@@ -264,7 +264,7 @@ static int start_ours(struct bk_req *req, struct sandbox *sb, struct err *err)
 	if (get_state(sb) == SANDBOX_PAUSED)
 		return err_set(err, -EOPNOTSUPP, "container %s is paused; echo unpause > ctl",
 			       sb->ref);
-	if (get_state(sb) == SANDBOX_NONE) {
+	if (get_state(sb) == SANDBOX_NONE || atomic_load(&sb->unfinished)) {
 		r = sandbox_create(req, sb, err);
 		if (r < 0)
 			return r;

@@ -55,6 +55,9 @@ struct sandbox {
 	bool foreign;	/* the engine's machine cannot run our guest */
 	char *data_dir; /* where the engine keeps its data, if that is on this machine */
 	struct gate gate;
+	/* The engine was asked for the container, and it is not known to be there whole. Written with
+	 * the gate held. */
+	atomic_bool unfinished;
 
 	/* Raised when anything in the container may have changed: what is cached of before is void.
 	 */
@@ -93,6 +96,10 @@ void sandbox_end(struct sandbox *sb);
 
 /* Make the container anew, and furnish it. The gate is the caller's. */
 int sandbox_create(struct bk_req *req, struct sandbox *sb, struct err *err);
+
+/* Where making it was not finished (an engine that did not answer): make it now. 0 where there is
+ * nothing to do. Blocks; the caller holds no gate. */
+int sandbox_finish(struct bk_req *req, struct sandbox *sb);
 
 /* Remove the container, where its image is there to make it anew, and do. The gate is the caller's.
  */

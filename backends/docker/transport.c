@@ -237,8 +237,10 @@ int transport_get(struct bk_req *req, struct docker *d, struct channel **ret)
 {
 	struct transport *t = &d->transport;
 	bool try = false;
-	int r;
+	int r = sandbox_finish(req, &d->sb);
 
+	if (r < 0)
+		return r;
 	*ret = t->mode == TRANSPORT_ARCHIVE ? NULL : current(d, &try);
 	if (!try)
 		return !*ret && t->mode == TRANSPORT_GUEST ? -EIO : 0;
@@ -249,6 +251,19 @@ int transport_get(struct bk_req *req, struct docker *d, struct channel **ret)
 	if (try)
 		r = find_guest(req, d, ret);
 	gate_leave(&t->gate);
+	return r;
+}
+
+int transport_find(struct bk_req *req, struct docker *d, struct channel **ret, struct err *err)
+{
+	struct transport *t = &d->transport;
+	int r = transport_get(req, d, ret);
+
+	if (r == 0)
+		return 0;
+	pthread_mutex_lock(&t->lock);
+	err_set(err, r, "route %s: no guest: %s", d->bk.route, *t->why ? t->why : strerror(-r));
+	pthread_mutex_unlock(&t->lock);
 	return r;
 }
 

@@ -45,6 +45,8 @@ void transport_done(struct transport *t);
  * there is no guest where there has to be one. The caller holds no gate.
  */
 int transport_get(struct bk_req *req, struct docker *d, struct channel **ret);
+/* The same, and in words. */
+int transport_find(struct bk_req *req, struct docker *d, struct channel **ret, struct err *err);
 /* With the gate of names held: archives are not the way any more. */
 bool transport_is_live(struct docker *d);
 

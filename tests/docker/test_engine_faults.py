@@ -1,21 +1,40 @@
-"""A real engine that does not answer one kind of request (engine_proxy.py), while files and commands wait for it:
-^C ends them at once, and all of it works afterwards, in the same mount."""
+"""A real engine that fails one kind of request at a time (engine_proxy.py), at each kind that files, commands and
+control writes lead to. Every call returns by its deadline: with success, or
+
+- a file operation with EIO, ETIMEDOUT, or EOPNOTSUPP (the container could not be started for it);
+- aib-exec with 125 and a line that names the sandbox or the engine;
+- a control write at once; what became of it is in `error`.
+
+Meanwhile a memory route answers. Afterwards all of it works, in the same mount."""
 
 import contextlib
+import errno
+import itertools
 import os
+import random
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
 
 import engine_proxy
-from harness import SLOW, program, wait_for
+from harness import LONG, SLOW, program, wait_for
 
 IMAGE = "aib-test:busybox"
 DEADLINE = 4
 START = 12
 CALL = 2 * START + 2 * DEADLINE  # a call may wait for another's, and is started on a machine that is busy
+DEFINED = {errno.EIO, errno.ETIMEDOUT, errno.EOPNOTSUPP}
+SEED = int(os.environ.get("AIB_SEED") or random.randrange(1 << 30))
+
+KINDS = {
+    "archive": ("inspect", "archive_stat", "archive_get", "archive_put", "exec_create", "exec_start", "exec_inspect", "start", "create"),
+    "guest": ("inspect", "create", "start", "archive_put", "exec_create", "exec_start", "exec_inspect"),
+}
+CELLS = int(os.environ.get("AIB_TEST_CELLS", "2"))
+
 
 @pytest.fixture
 def proxy(engine, world):
@@ -24,6 +43,21 @@ def proxy(engine, world):
     for m in world.mounts:
         m.end()
     proxy.close()
+
+
+def ctl(box, verb):
+    (box / ".aib/sandboxes/bb/ctl").write_text(verb)
+
+
+def reset(box):
+    """It is over: another container, or an error."""
+
+    def identity():
+        return next(line for line in (box / ".aib/sandboxes/bb/status").read_text().splitlines() if line.startswith("id "))
+
+    before = identity()
+    assert timed(lambda: ctl(box, "reset")) == 0
+    wait_for("the reset", lambda: error(box) or identity() != before, CALL)
 
 
 def error(box):
@@ -48,6 +82,31 @@ def timed(call):
     return code
 
 
+class Beside(threading.Thread):
+    """Another route answers all the time: the longest call's seconds."""
+
+    def __init__(self, box):
+        super().__init__(daemon=True)
+        self.path, self.stop, self.longest, self.calls = box / "m/x", threading.Event(), 0, 0
+
+    def run(self):
+        while not self.stop.wait(0.02):
+            start = time.monotonic()
+            self.path.write_text("x")
+            assert self.path.read_text() == "x"
+            self.longest = max(self.longest, time.monotonic() - start)
+            self.calls += 1
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.join(30)
+        assert self.calls > 0 and self.longest < 5 * SLOW, (self.calls, self.longest)
+
+
 def calls(box):
     """What an agent does, with names of their own for each: {what: errno or status}."""
     d = box / "bb/root"
@@ -63,13 +122,51 @@ def calls(box):
         answers["exec"] = e.errno
     else:
         answers["exec"] = p.returncode
-        assert p.returncode == 0 or (p.returncode == 125 and any(name in p.stderr for name in ("bb", "engine unix:"))), p.stderr
+        assert p.returncode == 0 or (p.returncode == 125 and any(word in p.stderr for word in ("bb", "engine unix:", "the working directory"))), p.stderr
     return answers
 
 
 def works(box):
     with contextlib.suppress(OSError):
         return not any(calls(box).values()) and (box / "bb/root/a").read_text() == "written"
+
+
+def try_cell(proxy, box, kind, fault):
+    """The whole life of a container with the fault, and then without."""
+    start = time.monotonic()
+    with Beside(box) as beside, proxy.fault(kind, fault) as told:
+        reset(box)
+        answers = calls(box)
+        said = error(box)
+    for what, code in answers.items():
+        assert code in DEFINED | ({0, 125} if what == "exec" else {0}), (what, errno.errorcode.get(code, code), said)
+    wait_for(f"service after {fault} at {kind}", lambda: works(box), 60)
+    print(f"{kind} {fault}: hits {told['hits']}, {answers}, beside {beside.longest:.2f} s, {time.monotonic() - start:.1f} s: {said.strip()}")
+    return told["hits"], answers, said
+
+
+def run_cells(mount, proxy, transport, cells):
+    box = make(mount, proxy, transport)
+    wait_for("service", lambda: works(box), 60)
+    hits = {}
+    for kind, fault in cells:
+        n, answers, said = try_cell(proxy, box, kind, fault)
+        hits[kind] = hits.get(kind, 0) + n
+        failed = n and any(answers.values()) and answers["exec"] != 0  # a command that runs takes back what was said
+        assert not failed or proxy.host in said or "container" in said, (kind, fault, said)
+    assert all(hits.values()), hits
+
+
+@pytest.mark.timeout(7200 if LONG else 120 + 60 * CELLS)
+@pytest.mark.parametrize("transport", KINDS)
+def test_each_kind_of_request_may_fail_each_way(mount, proxy, transport):
+    kinds, faults = KINDS[transport], list(engine_proxy.FAULTS)
+    if LONG:
+        cells = list(itertools.product(kinds, faults))
+    else:
+        print(f"AIB_SEED={SEED}")
+        cells = random.Random(SEED).sample(list(itertools.product(kinds, faults)), CELLS)
+    run_cells(mount, proxy, transport, cells)
 
 
 @pytest.mark.parametrize("what", ["cat", "ls", "aib-exec"])
