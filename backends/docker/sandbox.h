@@ -55,8 +55,8 @@ struct sandbox {
 	bool foreign;	/* the engine's machine cannot run our guest */
 	char *data_dir; /* where the engine keeps its data, if that is on this machine */
 	struct gate gate;
-	/* The engine was asked for the container, and it is not known to be there whole. Written with
-	 * the gate held. */
+	/* The engine was asked for the container, and it is not known to be there whole. Written
+	 * with the gate held. */
 	atomic_bool unfinished;
 
 	/* Raised when anything in the container may have changed: what is cached of before is void.
