@@ -33,7 +33,7 @@ KINDS = {
     "archive": ("inspect", "archive_stat", "archive_get", "archive_put", "exec_create", "exec_start", "exec_inspect", "start", "create"),
     "guest": ("inspect", "create", "start", "archive_put", "exec_create", "exec_start", "exec_inspect"),
 }
-CELLS = int(os.environ.get("AIB_TEST_CELLS", "2"))
+CELLS = int(os.environ.get("AIB_TEST_CELLS", "1"))
 
 
 @pytest.fixture
@@ -139,7 +139,8 @@ def try_cell(proxy, box, kind, fault):
         answers = calls(box)
         said = error(box)
     for what, code in answers.items():
-        assert code in DEFINED | ({0, 125} if what == "exec" else {0}), (what, errno.errorcode.get(code, code), said)
+        allowed = {"exec": {0, 125}, "read": {0, errno.ENOENT} if answers["write"] else {0}}.get(what, {0})
+        assert code in DEFINED | allowed, (what, errno.errorcode.get(code, code), answers, said)
     wait_for(f"service after {fault} at {kind}", lambda: works(box), 60)
     print(f"{kind} {fault}: hits {told['hits']}, {answers}, beside {beside.longest:.2f} s, {time.monotonic() - start:.1f} s: {said.strip()}")
     return told["hits"], answers, said
@@ -169,13 +170,12 @@ def test_each_kind_of_request_may_fail_each_way(mount, proxy, transport):
     run_cells(mount, proxy, transport, cells)
 
 
-@pytest.mark.parametrize("what", ["cat", "ls", "aib-exec"])
+@pytest.mark.parametrize("what", ["cat", "aib-exec"])
 def test_control_c_ends_what_waits_for_an_engine_that_hangs(mount, proxy, what):
     box = make(mount, proxy, "archive")
     (box / "bb/root/a").write_text("a")
     argv = {
         "cat": ["cat", box / "bb/etc/group"],
-        "ls": ["ls", box / "bb/bin"],
         "aib-exec": [program("aib-exec"), "--sandbox", "bb", "true"],
     }[what]
     with contextlib.ExitStack() as stack:

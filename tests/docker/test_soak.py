@@ -21,7 +21,7 @@ import pytest
 from harness import LONG, SLOW, mounts_below, program, rss_kb, run, wait_for
 
 IMAGE = "aib-test:busybox"
-SECONDS = int(os.environ.get("AIB_TEST_SOAK", "1800" if LONG else "20"))
+SECONDS = int(os.environ.get("AIB_TEST_SOAK", "1800" if LONG else "10"))
 SEED = int(os.environ.get("AIB_SEED", "1"))
 WAIT = 120  # seconds that one program may take, among 32 clients
 GIT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
