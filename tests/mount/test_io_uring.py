@@ -57,12 +57,12 @@ def test_a_read_that_would_wait_ends_and_takes_no_place_of_the_ring(mount):
     readers = [subprocess.Popen(["cat", box / ".aib/jobs/t/wait"], stderr=subprocess.PIPE) for _ in range(20)]
     if used:
         for p in readers:
-            assert b"Resource temporarily unavailable" in p.communicate(timeout=20)[1]
+            assert b"Resource temporarily unavailable" in p.communicate(timeout=20 * harness.SLOW)[1]
     (box / "f").write_text("x")
     assert (box / "f").read_text() == "x"
     (box / ".aib/jobs/t").rmdir()
     for p in readers:
-        p.communicate(timeout=20)
+        p.communicate(timeout=20 * harness.SLOW)
 
 
 def test_it_ends_in_the_middle_of_much_work(mount, world):
