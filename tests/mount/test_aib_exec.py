@@ -167,9 +167,15 @@ def test_stop_and_continue_hold_the_command_too(box):
     wait_for("the first line", lambda: n.exists() and n.read_text())
     p.send_signal(signal.SIGTSTP)
     wait_for("the stop", lambda: " T " in open(f"/proc/{p.pid}/stat").read())
-    time.sleep(0.3)
+
+    def stands():
+        before = n.read_text()
+        time.sleep(0.3)
+        return before and n.read_text() == before
+
+    wait_for("the command's stop", stands)
     before = n.read_text()
-    time.sleep(0.3)
+    time.sleep(0.5)
     assert n.read_text() == before
     p.send_signal(signal.SIGCONT)
     wait_for("more", lambda: n.read_text() not in ("", before))

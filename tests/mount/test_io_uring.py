@@ -49,11 +49,23 @@ def test_yes_is_refused_where_the_kernel_has_it_not_enabled(world):
     assert "io_uring=yes: " in p.stderr
 
 
+def is_refused(path):
+    """Until the rings are ready, requests come as ever, and a read waits."""
+    with subprocess.Popen(["cat", path], stderr=subprocess.PIPE) as p:
+        try:
+            return b"Resource temporarily unavailable" in p.communicate(timeout=2)[1]
+        except subprocess.TimeoutExpired:
+            p.kill()
+            return False
+
+
 def test_a_read_that_would_wait_ends_and_takes_no_place_of_the_ring(mount):
     with harness.io_uring():
         box = mount("/=memory")
     used = "io_uring: on" in said(box)
     (box / ".aib/jobs/t").mkdir()
+    if used:
+        harness.wait_for("the rings", lambda: is_refused(box / ".aib/jobs/t/wait"), 30)
     readers = [subprocess.Popen(["cat", box / ".aib/jobs/t/wait"], stderr=subprocess.PIPE) for _ in range(20)]
     if used:
         for p in readers:
