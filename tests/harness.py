@@ -27,6 +27,14 @@ LONG = os.environ.get("AIB_TEST_LONG") == "1"
 SANITIZERS = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS")
 
 
+# Git without anybody's configuration.
+GIT = {
+    "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org",
+    "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org",
+    "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "HOME": "/nonexistent",
+}  # fmt: skip
+
+
 def program(name):
     return str(BIN / name)
 
@@ -248,6 +256,20 @@ def io_uring():
         yield True
     finally:
         IO_URING.write_text(before)
+
+
+@contextlib.contextmanager
+def small_disk(world, size):
+    """A file system of SIZE (as mount(8) takes it) for WORLD's mounts, which end before it."""
+    top = world.dir / "small"
+    top.mkdir()
+    run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", top)
+    try:
+        yield top
+    finally:
+        for made in world.mounts:
+            made.end()
+        run("umount", top)
 
 
 class Engine:

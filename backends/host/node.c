@@ -325,6 +325,28 @@ static int node_make(struct host *h, int fd, const struct stat *st, struct key *
 	return table_add(h, n, ret);
 }
 
+/* The node of K, which was seen as NAME in DIR; whether it was made now: 1. */
+static int node_get(struct host *h, struct host_node *dir, const char *name, int fd,
+		    const struct stat *st, struct key *k, int mount_id, struct host_node **ret)
+{
+	_cleanup_(host_node_unrefp) struct host_node *n = NULL;
+	bool made;
+	int r = 0;
+
+	pthread_mutex_lock(&h->lock);
+	n = find_locked(h, k);
+	pthread_mutex_unlock(&h->lock);
+	made = !n;
+	if (made)
+		r = node_make(h, fd, st, k, mount_id, &n);
+	if (r == 0)
+		r = place_update(h, n, dir, name);
+	if (r < 0)
+		return r;
+	*ret = TAKE(n);
+	return made;
+}
+
 int host_node_for_open(struct host *h, struct host_node *dir, const char *name, int fd,
 		       struct host_node **ret, struct stat *ret_st)
 {
@@ -336,19 +358,11 @@ int host_node_for_open(struct host *h, struct host_node *dir, const char *name, 
 	r = host_fstat(fd, &st);
 	if (r == 0)
 		r = key_of(h, fd, &st, dir, name, &k, &mount_id);
-	if (r < 0)
-		return r;
-	pthread_mutex_lock(&h->lock);
-	n = find_locked(h, &k);
-	pthread_mutex_unlock(&h->lock);
-	if (!n) {
-		r = node_make(h, fd, &st, &k, mount_id, &n);
-		/* Now a removal finds the node; of one before, the count of links tells. */
-		if (r == 0)
-			r = host_fstat(fd, &st);
-	}
 	if (r == 0)
-		r = place_update(h, n, dir, name);
+		r = node_get(h, dir, name, fd, &st, &k, mount_id, &n);
+	/* Now a removal finds the node; of one before, the count of links tells. */
+	if (r == 1)
+		r = host_fstat(fd, &st);
 	if (r < 0)
 		return r;
 	*ret = TAKE(n);
@@ -359,27 +373,17 @@ int host_node_for_open(struct host *h, struct host_node *dir, const char *name, 
 int host_node_glance(struct host *h, const struct host_pin *dir, const char *name,
 		     struct host_node **ret, struct stat *ret_st)
 {
-	_cleanup_(host_node_unrefp) struct host_node *n = NULL;
 	_cleanup_(key_done) struct key k = {.bytes = NULL};
 	struct host_id id;
 	struct stat st;
 	int r = host_identify_at(h, dir->fd, name, &st, &id);
 
 	if (r == 0)
-		r = key_make(id.bytes, id.len, by_place(h, st.st_mode) ? dir->node : NULL, name,
-			     &k);
-	if (r < 0)
-		return r;
-	pthread_mutex_lock(&h->lock);
-	n = find_locked(h, &k);
-	pthread_mutex_unlock(&h->lock);
-	if (!n)
-		r = node_make(h, -1, &st, &k, -1, &n);
+		r = key_make(id.bytes, id.len, by_place(h, st.st_mode) ? dir->node : NULL, name, &k);
 	if (r == 0)
-		r = place_update(h, n, dir->node, name);
+		r = node_get(h, dir->node, name, -1, &st, &k, -1, ret);
 	if (r < 0)
 		return r;
-	*ret = TAKE(n);
 	*ret_st = st;
 	return 0;
 }

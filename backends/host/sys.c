@@ -75,6 +75,11 @@ int host_fstat(int fd, struct stat *ret)
 	return fstat(fd, ret) < 0 ? -errno : 0;
 }
 
+static struct timespec time_of(const struct statx_timestamp *t)
+{
+	return (struct timespec){t->tv_sec, t->tv_nsec};
+}
+
 int host_birth(int fd, struct timespec *ret)
 {
 	struct statx stx;
@@ -83,7 +88,7 @@ int host_birth(int fd, struct timespec *ret)
 		return -errno;
 	if (!(stx.stx_mask & STATX_BTIME))
 		return -EOPNOTSUPP;
-	*ret = (struct timespec){stx.stx_btime.tv_sec, stx.stx_btime.tv_nsec};
+	*ret = time_of(&stx.stx_btime);
 	return 0;
 }
 
@@ -208,11 +213,6 @@ int host_identify(struct host *h, int fd, const struct stat *st, struct host_id 
 	if (r == 0)
 		*ret = id;
 	return r;
-}
-
-static struct timespec time_of(const struct statx_timestamp *t)
-{
-	return (struct timespec){t->tv_sec, t->tv_nsec};
 }
 
 static struct stat stat_of(const struct statx *stx)

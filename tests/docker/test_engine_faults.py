@@ -178,9 +178,7 @@ def test_control_c_ends_what_waits_for_an_engine_that_hangs(mount, proxy, what):
         "cat": ["cat", box / "bb/etc/group"],
         "aib-exec": [program("aib-exec"), "--sandbox", "bb", "true"],
     }[what]
-    with contextlib.ExitStack() as stack:
-        for kind in ("start",) if what == "aib-exec" else ("archive_stat",):
-            told = stack.enter_context(proxy.fault(kind, "hang"))
+    with proxy.fault("start" if what == "aib-exec" else "archive_stat", "hang") as told:
         p = subprocess.Popen(argv, cwd=box.path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(1)
         assert p.poll() is None, "it does not wait"

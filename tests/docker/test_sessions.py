@@ -20,12 +20,8 @@ NOBODY = 65534
 IMAGE = "aib-test:busybox"
 
 
-def containers(engine, root):
-    return engine.sessions(root)
-
-
 def states(engine, root):
-    return {c["session"]: c["state"] for c in containers(engine, root)}
+    return {c["session"]: c["state"] for c in engine.sessions(root)}
 
 
 def route(root, at="/sessions", **options):
@@ -60,7 +56,7 @@ def test_a_session_is_made_by_mkdir_and_runs_commands(mount, root, engine):
     m = mount(route(root))
     (m / "sessions/alice").mkdir()
     (m / "sessions/alice/in").write_text("from the mount\n")
-    assert not containers(engine, root), "a container before a command"
+    assert not engine.sessions(root), "a container before a command"
     p = m.exec("sh", "-c", "cat in; echo from the sandbox > out; pwd", cwd="sessions/alice")
     assert p.stdout == f"from the mount\n{m.path}/sessions/alice\n", p
     assert (m / "sessions/alice/out").read_text() == "from the sandbox\n"
@@ -81,7 +77,7 @@ def test_looking_starts_nothing(mount, root, engine):
     harness.run("find", m / "sessions", "-type", "f", "-exec", "cat", "{}", "+")
     harness.run("find", m / ".aib/sessions")
     harness.run("grep", "-r", "alice", m / ".aib/sessions", check=False)
-    assert not containers(engine, root)
+    assert not engine.sessions(root)
 
 
 def test_an_idle_session_sleeps_and_wakes_with_nothing_lost(mount, root, engine):
@@ -143,13 +139,13 @@ def test_release_keeps_the_workspace_and_rm_deletes_it(mount, root, engine):
         (m / "sessions/a").rmdir()
     (m / ".aib/sessions/a").rmdir()
     assert not list((m / "sessions").iterdir()) and not list((m / ".aib/sessions").iterdir())
-    harness.wait_for("the container's end", lambda: not containers(engine, root))
+    harness.wait_for("the container's end", lambda: not engine.sessions(root))
     assert (root / "a/workspace/f").read_text() == "1\n"
     assert session(m, "get", "a").stdout.strip() == str(root / "a/workspace")
     p = m.exec("sh", "-c", "cat f; cat /etc/mark", cwd="sessions/a")
     assert p.stdout == "1\n" and "No such file" in p.stderr, p
     session(m, "rm", "--workspace", "a")
-    assert not (root / "a").exists() and not containers(engine, root)
+    assert not (root / "a").exists() and not engine.sessions(root)
 
 
 def test_links_of_a_workspace_lead_where_they_lead_in_the_sandbox(mount, root, engine):
@@ -290,11 +286,11 @@ def test_a_killed_daemons_sessions_are_adopted(mount, root, engine):
     m = mount(route(root))
     (m / "sessions/a").mkdir()
     m.exec("sh", "-c", "echo 1 > f; echo layer > /etc/mark", cwd="sessions/a", check=True)
-    before = containers(engine, root)
+    before = engine.sessions(root)
     m = remount(m, route(root))
     assert states(engine, root) == {"a": "running"}
     assert m.exec("cat", "f", "/etc/mark", cwd="sessions/a").stdout == "1\nlayer\n"
-    assert containers(engine, root) == before
+    assert engine.sessions(root) == before
 
 
 def test_a_killed_daemons_containers_idle_out_at_the_next_mount(mount, root, engine):
@@ -322,7 +318,7 @@ def test_two_daemons_on_one_root(mount, root, engine):
                           range(16)):
             assert p.returncode == 0, p
     assert sorted(map(int, (two / "sessions/a/f").read_text().split())) == list(range(16))
-    assert len(containers(engine, root)) == 1
+    assert len(engine.sessions(root)) == 1
     # What one uses the other does not put to sleep, nor release.
     with subprocess.Popen([harness.program("aib-exec"), "sh", "-c", "echo up; sleep 8; echo end"],
                           cwd=one / "sessions/a", stdout=subprocess.PIPE, text=True) as p:
@@ -340,7 +336,7 @@ def test_callers_at_once_get_one_session(mount, root, engine):
         assert len({json.loads(g)["workspace"] for g in got}) == 1
         for p in pool.map(lambda i: (one, two)[i % 2].exec("sh", "-c", "hostname", cwd="sessions/a"), range(16)):
             assert p.returncode == 0, p
-    assert len(containers(engine, root)) == 1
+    assert len(engine.sessions(root)) == 1
 
 
 def test_a_route_that_is_one_session(mount, root, engine):
@@ -371,7 +367,7 @@ def test_limits_env_and_network_of_a_session(mount, root, engine):
     m = mount(route(root, memory="64M", pids=50))
     session(m, "get", "a", "-e", "GREETING=hi there", "--pids", "40", "--idle-timeout", "42m")
     assert m.exec("sh", "-c", "echo $GREETING", cwd="sessions/a").stdout == "hi there\n"
-    about = engine.inspect(containers(engine, root)[0]["id"])["HostConfig"]
+    about = engine.inspect(engine.sessions(root)[0]["id"])["HostConfig"]
     assert (about["Memory"], about["PidsLimit"], about["NetworkMode"]) == (64 << 20, 40, "none")
     assert (m / ".aib/sessions/a/idle_timeout").read_text() == "2520s\n"
     p = session(m, "get", "b", "--memory", "1K", check=False)
@@ -423,7 +419,7 @@ def test_leftovers_of_others_stay(mount, root, engine, world):
                         "--label", f"test.world={world.id}", IMAGE, "true").stdout.strip()
     (root / "a/session.json").unlink()
     session(m, "cleanup")
-    harness.wait_for("removal", lambda: not containers(engine, root))
+    harness.wait_for("removal", lambda: not engine.sessions(root))
     assert own in engine.containers()
     engine.docker("rm", own)
 
@@ -460,7 +456,7 @@ def test_echo_cat_and_mkdir_alone_with_a_kill_between_any_two(mount, root, engin
     for user in ("alice", "bob"):
         assert (root / user / "workspace/greeting").read_text() == f"hello {user}\nagain\n"
         assert not (m / "sessions" / user).exists()
-    harness.wait_for("containers' end", lambda: not containers(engine, root))
+    harness.wait_for("containers' end", lambda: not engine.sessions(root))
 
 
 COUNT = int(os.environ.get("AIB_TEST_SESSIONS") or (200 if harness.LONG else 16))
@@ -501,7 +497,7 @@ def test_many_callers_and_daemons_that_are_killed(mount, root, engine, world):
     for name in names:
         copy = (root / name / "workspace/copy").read_bytes()
         assert hashlib.sha256(copy).hexdigest() == done[name]
-    found = containers(engine, root)
+    found = engine.sessions(root)
     assert len({c["session"] for c in found}) == len(found) <= COUNT
     at[0].umount()
     # More than can be stopped in the seconds that a daemon has to end are left to who comes next.
@@ -530,7 +526,7 @@ def test_idle_sessions_cost_kilobytes(mount, root, engine):
     print(f"{grown:.1f} KB a session")
     fds = len(os.listdir(f"/proc/{m.pid}/fd"))
     assert fds < 200 + 4 * count
-    assert not containers(engine, root)
+    assert not engine.sessions(root)
     if not os.environ.get("ASAN_OPTIONS") or harness.SLOW == 1:
         assert grown < 64
 
@@ -561,7 +557,7 @@ def test_prune_removes_what_nobody_owns(mount, root, engine, world):
     assert "remove" not in harness.run(*prune).stdout
     for c in engine.containers("label=aib.keep=true", "label=aib.mountpoint=" + str(dead)):
         engine.docker("rm", "-f", c)
-    for c in containers(engine, world.dir / "root2"):
+    for c in engine.sessions(world.dir / "root2"):
         engine.docker("rm", "-f", c["id"])
 
 

@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from harness import run, wait_for
+from harness import run, small_disk, wait_for
 
 MB = 1 << 20
 SIZE = 8
@@ -16,13 +16,8 @@ SIZE = 8
 
 @pytest.fixture
 def disk(world):
-    top = world.dir / "small"
-    top.mkdir()
-    run("mount", "-t", "tmpfs", "-o", f"size={SIZE}m", "tmpfs", top)
-    yield top
-    for made in world.mounts:
-        made.end()
-    run("umount", top)
+    with small_disk(world, f"{SIZE}m") as top:
+        yield top
 
 
 @pytest.fixture(params=["memory", "memory alone", "host", "host without passthrough"])

@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from harness import program, run, wait_for
+from harness import program, run, small_disk, wait_for
 
 libc = ctypes.CDLL(None, use_errno=True)
 MB = 1 << 20
@@ -402,14 +402,8 @@ def test_nothing_is_left_open(box, source):
 
 @pytest.fixture
 def small(world):
-    """A file system of 16 MiB."""
-    top = world.dir / "small"
-    top.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", top)
-    yield top
-    for made in world.mounts:
-        made.end()
-    run("umount", top)
+    with small_disk(world, "16m") as top:
+        yield top
 
 
 def test_a_file_that_is_gone_takes_no_room(small, mount):

@@ -6,16 +6,9 @@ import subprocess
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness import run
+from harness import GIT, run
 
 FILES = 300
-GIT = {
-    "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org",
-    "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org",
-    "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "HOME": "/nonexistent",
-}  # fmt: skip
-
-
 def git(directory, *argv):
     env = {**os.environ, **GIT}
     return run("git", "-c", "gc.auto=0", "-c", "core.checkStat=default", "-C", directory, *argv, env=env).stdout

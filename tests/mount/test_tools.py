@@ -11,14 +11,7 @@ import time
 
 import pytest
 
-from harness import LONG, SLOW, rss_kb, run
-
-
-GIT = {
-    "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org",
-    "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org",
-    "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "HOME": "/nonexistent",
-}  # fmt: skip
+from harness import GIT, LONG, SLOW, rss_kb, run
 
 
 @pytest.fixture(params=["memory", "host"])
