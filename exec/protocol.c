@@ -1,6 +1,7 @@
 #include "protocol.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 void proto_put_header(uint8_t *out, uint8_t type, uint32_t len)
@@ -35,6 +36,8 @@ void proto_put_exit(uint8_t *out, const struct proto_exit *e)
 int proto_get_exit(const uint8_t *in, size_t len, struct proto_exit *ret)
 {
 	if (len != PROTO_EXIT_SIZE || in[0] > PROTO_FAILED || in[2] > 1)
+		return -EPROTO;
+	if (in[0] == PROTO_SIGNALLED && (in[1] < 1 || in[1] >= NSIG))
 		return -EPROTO;
 	ret->how = in[0];
 	ret->value = in[1];

@@ -11,9 +11,10 @@
  *      4       1     type
  *      5       3     zero; anything else is a protocol error
  *
- * An operation (read, grep…) is answered as a command is: STDOUT and STDERR, then one EXIT with its status.
- * STARTED comes only from one that takes input, and asks for it: then STDIN frames and STDIN_EOF follow,
- * without CREDIT; the connection itself is the back-pressure. The end of the client's side cancels it.
+ * An operation (read, grep…) is answered as a command is: STDOUT and STDERR, then one EXIT with its
+ * status. STARTED comes only from one that takes input, and asks for it: then STDIN frames and
+ * STDIN_EOF follow, without CREDIT; the connection itself is the back-pressure. The end of the
+ * client's side cancels it.
  *
  * Client to daemon: one REQUEST, then, once STARTED has come, STDIN, STDIN_EOF, SIGNAL, WINSIZE,
  * CLOSE.
@@ -97,7 +98,7 @@ enum proto_type {
 /* Payload of EXIT, 8 bytes: how u8, value u8, timed_out u8, 5 zero. */
 enum proto_how {
 	PROTO_EXITED = 0,    /* value: exit status */
-	PROTO_SIGNALLED = 1, /* value: signal number */
+	PROTO_SIGNALLED = 1, /* value: signal number, 1 to 64 */
 	PROTO_NOT_FOUND = 2, /* no such program (execve: ENOENT, ENOTDIR): status 127 */
 	PROTO_NOT_EXEC = 3,  /* not executable (EACCES, ENOEXEC…; value: errno): status 126 */
 	PROTO_NO_CWD = 4,    /* the working directory is not there (value: errno): status 125 */
@@ -145,9 +146,9 @@ int proto_exit_status(const struct proto_exit *e);
  *        is "job" or made up: REPLY {"job": NAME} once it has started; it has no standard input.
  *        stream: the client understands STREAM. merged: standard error goes where standard output
  *        does (STDOUT).
- *   {"op": "read"|"write"|"edit"|"ls"|"glob"|"grep", "at": "/home/me/box/py/x", "path": "py/x", "json": true,
- *    …}  an operation of backends/ops (its ops.c lists the keys): at is an absolute path below the mount point,
- *        path the same as the caller gave it, for output
+ *   {"op": "read"|"write"|"edit"|"ls"|"glob"|"grep", "at": "/home/me/box/py/x", "path": "py/x",
+ * "json": true, …}  an operation of backends/ops (its ops.c lists the keys): at is an absolute path
+ * below the mount point, path the same as the caller gave it, for output
  *   {"op": "status"}     REPLY {"version", "pid", "mountpoint", "uptime_s", "routes": [{"path",
  *                        "type", "source", "state", "error"}], …}
  *   {"op": "jobs"}       REPLY {"jobs": [{"name", "state", "sandbox", "cmd", "exit_code"…}]}

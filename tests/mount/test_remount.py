@@ -2,6 +2,7 @@
 (git's index, a backup's list) find nothing changed and read nothing again."""
 
 import os
+import re
 import subprocess
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -26,7 +27,8 @@ def identities(top):
 
 
 def opened(trace):
-    return [line for line in trace.read_text().splitlines() if "open" in line and "/f" in line and "ENOENT" not in line]
+    lines = trace.read_text().splitlines()
+    return [line for line in lines if re.search(r'"d\d/f\d+"', line) and "ENOENT" not in line]
 
 
 def test_numbers_are_the_same_and_git_status_reads_no_file(mount, world):

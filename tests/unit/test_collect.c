@@ -138,14 +138,17 @@ static void broken_frames_are_refused(void)
 	static const uint8_t too_long[PROTO_HEADER] = {1, 0, 1, 0, PROTO_STDOUT};
 	static const uint8_t not_zero[PROTO_HEADER] = {0, 0, 0, 0, PROTO_STDOUT, 1};
 	static const uint8_t bad_exit[] = {1, 0, 0, 0, PROTO_EXIT, 0, 0, 0, 0};
+	static const uint8_t no_signal[PROTO_HEADER + PROTO_EXIT_SIZE] = {
+	    PROTO_EXIT_SIZE, 0, 0, 0, PROTO_EXIT, 0, 0, 0, PROTO_SIGNALLED, 240};
 	const struct {
 		const uint8_t *data;
 		size_t len;
 	} bad[] = {{too_long, sizeof(too_long)},
 		   {not_zero, sizeof(not_zero)},
-		   {bad_exit, sizeof(bad_exit)}};
+		   {bad_exit, sizeof(bad_exit)},
+		   {no_signal, sizeof(no_signal)}};
 
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		struct collect *c = collect_new(10);
 
 		CHECK_EQ(collect_feed(c, bad[i].data, bad[i].len), -EPROTO);
