@@ -174,7 +174,7 @@ class Jobs:
 
     def pgbench(self, d):
         with self.server(d):
-            return timed(self.as_postgres, "pgbench", "-n", "-c", 2, "-t", str(self.transactions // 5), "-h", d / "pg",
+            return timed(self.as_postgres, "pgbench", "-n", "-c", "2", "-t", str(self.transactions // 5), "-h", d / "pg",
                          "postgres")  # fmt: skip
 
     def git_status(self, d):
