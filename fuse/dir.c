@@ -154,17 +154,18 @@ static bool is_dot(const char *name)
 }
 
 /*
- * The entry as the kernel gets it. Number 0 means that it has to ask: for the dots, for a
- * name that has gone or does not answer, and for one that another route serves which may wait.
+ * The entry as the kernel gets it. Number 0 means that it has to ask, where it has nothing: for the
+ * dots, for a name that has gone or does not answer, and for one that another route serves which
+ * may wait.
  */
-static void fill_entry(struct call *c, const struct entry *e, const char *name,
+static void fill_entry(struct call *c, const struct entry *e, const char *name, bool names,
 		       struct fuse_entry_param *ret)
 {
 	struct bk_node *dir = c->handle->file->node, *node;
 	struct stat st;
 
 	*ret = (struct fuse_entry_param){.attr = plain(e->ino, e->type)};
-	if (is_dot(name))
+	if (names || is_dot(name))
 		return;
 	if (bk_serving(dir, name) != c->bk && bk_serving(dir, name)->blocking)
 		return;
@@ -179,33 +180,57 @@ static void forget_all(struct call *c, const uint64_t *numbers, size_t n)
 			inode_forget(&c->fs->inodes, numbers[i], 1);
 }
 
-/* Look the gathered names up and answer. */
-static void answer_plus(struct call *c, const struct buf *entries, char *data, uint64_t *numbers)
+/* Whether the names are enough, because the kernel has their attributes. */
+static bool names_do(struct call *c)
+{
+	const struct bk *bk = c->node->bk;
+	struct listed_handle *h = &c->handle->listed;
+	uint32_t entry = bk->entry_ttl_ms, attr = bk->attr_ttl_ms;
+	struct listed_state now = {.recalls = c->recalls, .nodes = inode_count(&c->fs->inodes)};
+	struct stat st;
+
+	if (bk->recall || bk->blocking)
+		return false;
+	if (c->off == 0 && bk_getattr(&c->req, c->node, c->handle->file, &st) == 0) {
+		now.mtime = st.st_mtim;
+		listed_begin(&c->fs->listed, h, c->inode.number, &now, entry < attr ? entry : attr);
+	}
+	return listed_names(&c->fs->listed, h, c->off);
+}
+
+/* Look the gathered names up, but where NAMES are enough, and answer. */
+static void answer_plus(struct call *c, const struct buf *entries, bool names, char *data,
+			uint64_t *numbers)
 {
 	size_t len = 0, n = 0;
+	off_t next = c->off;
 
 	for (size_t at = 0; at < entries->len; n++) {
 		const struct entry *e = (const struct entry *)(entries->data + at);
 		const char *name = (const char *)(e + 1);
 		struct fuse_entry_param p;
 
-		fill_entry(c, e, name, &p);
+		fill_entry(c, e, name, names, &p);
 		numbers[n] = p.ino;
 		len +=
 		    fuse_add_direntry_plus(c->fuse, data + len, c->size - len, name, &p, e->next);
 		at += sizeof(*e) + padded(e->name_size);
+		next = e->next;
 	}
 	if (!call_claim(c) || fuse_reply_buf(c->fuse, data, len) < 0)
 		forget_all(c, numbers, n);
+	else
+		listed_told(&c->fs->listed, &c->handle->listed, next, c->handle->end != 0,
+			    inode_count(&c->fs->inodes));
 }
 
 static void run_read_plus(struct call *c)
 {
 	_cleanup_buf_ struct buf entries = BUF_INIT(4 * MAX_LISTING);
-	struct gathering g = {
-	    .req = c->fuse, .entries = &entries, .room = c->size, .end = c->off};
+	struct gathering g = {.req = c->fuse, .entries = &entries, .room = c->size, .end = c->off};
 	_cleanup_free_ uint64_t *numbers = NULL;
 	char *data = call_scratch(c->size);
+	bool names = names_do(c);
 	int r = -ENOMEM;
 
 	if (c->node->bk->recall)
@@ -222,7 +247,7 @@ static void run_read_plus(struct call *c)
 	if (r < 0)
 		reply_err(c, r);
 	else
-		answer_plus(c, &entries, data, numbers);
+		answer_plus(c, &entries, names, data, numbers);
 }
 
 void dir_read_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,

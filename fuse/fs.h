@@ -34,6 +34,7 @@ struct fs {
 	struct backings backings;
 	struct recall recall;
 	struct settle settle;
+	struct listed listed;
 	struct pools pools;
 	struct watch watch;
 };

@@ -8,6 +8,7 @@
 #define AIB_FUSE_HANDLE_H
 
 #include "backend.h"
+#include "listed.h"
 #include "settle.h"
 
 struct handle_table {
@@ -21,7 +22,9 @@ struct handle {
 	uint64_t number;	 /* the kernel's, of a regular file; else 0 */
 	struct backing *backing; /* from the answer to RELEASE, or NULL: see backing.h */
 	struct listing listing;	 /* of a directory */
-	_Atomic off_t end;	 /* of a directory: the cookie of its end, where the last read came so far */
+	struct listed_handle listed;
+	_Atomic off_t
+	    end; /* of a directory: the cookie of its end, where the last read came so far */
 	atomic_uint refs;
 	struct handle_table *table;
 	struct handle *prev, *next; /* guarded by the table's lock */

@@ -183,6 +183,7 @@ int fs_new(struct bk *root, const struct fs_conf *conf, struct fs **ret)
 			backing_init(&fs->backings);
 			recall_init(&fs->recall);
 			settle_init(&fs->settle, fs);
+			listed_init(&fs->listed);
 			pools_init(&fs->pools, &pool, conf->threads);
 			watch_init(&fs->watch);
 			*ret = fs;
@@ -342,6 +343,7 @@ void fs_free(struct fs *fs)
 	inode_done(&fs->inodes);
 	recall_done(&fs->recall);
 	settle_done(&fs->settle);
+	listed_done(&fs->listed);
 	pools_done(&fs->pools);
 	watch_done(&fs->watch);
 	close(fs->ended);

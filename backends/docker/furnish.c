@@ -205,12 +205,33 @@ int furnish(struct bk_req *req, struct sandbox *sb, struct err *err)
 	return r < 0 ? err_prefix(err, r, "furnishing container %s", sb->ref) : 0;
 }
 
+static bool is_guest(const struct engine_stat *have, const struct stat *ours)
+{
+	return S_ISREG(have->mode) && have->size == (uint64_t)ours->st_size &&
+	       have->mtime.tv_sec == ours->st_mtim.tv_sec;
+}
+
+static int put_guest(struct bk_req *req, struct sandbox *sb, const struct list *l, struct err *err)
+{
+	int r = engine_archive_put(req, sb->engine, sb->ref, "/", l->e, l->n, err);
+
+	if (r < 0)
+		return err_prefix(err, r,
+				  "container %s: aib-guest cannot be put at " GUEST_PATH
+				  " (read-only root?), so nothing can be run or changed there",
+				  sandbox_name(sb));
+	pthread_mutex_lock(&sb->lock);
+	sb->guest_put = true;
+	pthread_mutex_unlock(&sb->lock);
+	return 0;
+}
+
 int furnish_guest(struct bk_req *req, struct sandbox *sb, struct err *err)
 {
 	_cleanup_(list_done) struct list l = {.n = 0};
 	_cleanup_close_ int fd = -1;
 	struct engine_stat have = {0};
-	bool checked, put = false;
+	bool checked;
 	int r;
 
 	pthread_mutex_lock(&sb->lock);
@@ -225,20 +246,14 @@ int furnish_guest(struct bk_req *req, struct sandbox *sb, struct err *err)
 	free(have.link);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	if (r < 0 || !S_ISREG(have.mode) || have.size != (uint64_t)l.e[0].st.st_size ||
-	    have.mtime.tv_sec != l.e[0].st.st_mtim.tv_sec) {
-		r = engine_archive_put(req, sb->engine, sb->ref, "/", l.e, l.n, err);
-		if (r < 0)
-			return err_prefix(
-			    err, r,
-			    "container %s: aib-guest cannot be put at " GUEST_PATH
-			    " (read-only root?), so nothing can be run or changed there",
-			    sandbox_name(sb));
-		put = true;
-	}
+	if (r < 0 && !sb->attached)
+		r = furnish(req, sb, err); /* where it is not, nothing else need be */
+	else if (r < 0 || !is_guest(&have, &l.e[0].st))
+		r = put_guest(req, sb, &l, err);
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&sb->lock);
 	sb->guest_checked = true;
-	sb->guest_put |= put;
 	pthread_mutex_unlock(&sb->lock);
 	return 0;
 }

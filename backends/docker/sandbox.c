@@ -279,6 +279,7 @@ static int start_ours(struct bk_req *req, struct sandbox *sb, struct err *err)
 	atomic_fetch_add(&sb->generation, 1);
 	if (r < 0) {
 		set_state(sb, SANDBOX_STOPPED);
+		sandbox_forget_ready(sb); /* the guest, with which it starts, may not be there */
 		return err_prefix(err, r, "starting container %s", sb->ref);
 	}
 	log_info("route %s: container %s started", sb->route, sb->ref);

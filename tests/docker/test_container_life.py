@@ -79,19 +79,26 @@ def act(engine, box, name, action):
 
 
 def again(box, action):
-    """It runs, and its files go over the guest."""
-    if action == "pause":
-        ctl(box, "unpause")
-    else:
-        ctl(box, "start")
+    """It runs, and its files go over the guest. An engine that is too busy to answer in time is asked again."""
+    verb = "unpause" if action == "pause" else "start"
+    ctl(box, verb)
+    seen = {}
 
     def runs():
-        with contextlib.suppress(OSError):
+        try:
             os.stat(box / "bb/tmp")
-        now = status(box)
-        return now["state"] == "running" and now["transport"] == "guest"
+            seen.pop("error", None)
+        except OSError as e:
+            seen["error"] = str(e)
+        seen.update(status(box))
+        if seen["state"] != "running" and "no answer in time" in seen.get("error", ""):
+            ctl(box, verb)
+        return seen["state"] == "running" and seen["transport"] == "guest"
 
-    wait_for("the container to be used again", runs, 60)
+    try:
+        wait_for("the container to be used again", runs, 60)
+    except AssertionError as e:
+        raise AssertionError(f"{e}: {seen}") from None
 
 
 def one_round(engine, box, pool, number, action):

@@ -33,6 +33,8 @@ KINDS = {
     "archive": ("inspect", "archive_stat", "archive_get", "archive_put", "exec_create", "exec_start", "exec_inspect", "start", "create"),
     "guest": ("inspect", "create", "start", "archive_put", "exec_create", "exec_start", "exec_inspect"),
 }
+# What failed once.
+FOUND = {"archive": [], "guest": [("archive_put", "bad_json")]}
 CELLS = int(os.environ.get("AIB_TEST_CELLS", "1"))
 
 
@@ -149,12 +151,18 @@ def try_cell(proxy, box, kind, fault):
 def run_cells(mount, proxy, transport, cells):
     box = make(mount, proxy, transport)
     wait_for("service", lambda: works(box), 60)
-    hits = {}
+    hits, wrong = {}, []
     for kind, fault in cells:
-        n, answers, said = try_cell(proxy, box, kind, fault)
+        try:
+            n, answers, said = try_cell(proxy, box, kind, fault)
+        except AssertionError as e:
+            wrong.append((kind, fault, str(e)))
+            wait_for(f"service after {wrong}", lambda: works(box), 60)
+            continue
         hits[kind] = hits.get(kind, 0) + n
         failed = n and any(answers.values()) and answers["exec"] != 0  # a command that runs takes back what was said
         assert not failed or proxy.host in said or "container" in said, (kind, fault, said)
+    assert not wrong, wrong
     assert all(hits.values()), hits
 
 
@@ -166,7 +174,7 @@ def test_each_kind_of_request_may_fail_each_way(mount, proxy, transport):
         cells = list(itertools.product(kinds, faults))
     else:
         print(f"AIB_SEED={SEED}")
-        cells = random.Random(SEED).sample(list(itertools.product(kinds, faults)), CELLS)
+        cells = random.Random(SEED).sample(list(itertools.product(kinds, faults)), CELLS) + FOUND[transport]
     run_cells(mount, proxy, transport, cells)
 
 

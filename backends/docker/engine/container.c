@@ -146,6 +146,10 @@ int engine_container_remove(struct bk_req *req, struct engine *e, const char *id
 {
 	int r = call_on(req, e, "DELETE", "/containers/%s", id, "?force=1&v=1", 0, NULL, err);
 
+	/* Somebody else removes it. */
+	if (r == -EBUSY)
+		r = call_on(req, e, "POST", "/containers/%s/wait", id, "?condition=removed", 0,
+			    NULL, err);
 	return r == -ENOENT ? 0 : r;
 }
 

@@ -1,0 +1,52 @@
+/*
+ * Directories whose whole listing the kernel has lately been given with attributes. The next
+ * listing of such a one gives names alone, which is most of its cost: what the kernel holds is
+ * used, and what it does not hold it asks for.
+ *
+ * "Lately" is a quarter of the time that it may hold them, so that a directory that is listed again and
+ * again is given in full now and then and never asked for entry by entry. Not where the directory
+ * has changed since, names were recalled, or the kernel has forgotten files.
+ *
+ * Of a backend that is not `recall`: containers' answers come in one piece anyway.
+ */
+#ifndef AIB_FUSE_LISTED_H
+#define AIB_FUSE_LISTED_H
+
+#include "inode.h"
+
+#define LISTED_DIRS 1024 /* a later one may take an earlier one's place */
+
+/* What has to be as it was. */
+struct listed_state {
+	struct timespec mtime; /* of the directory */
+	unsigned recalls;      /* fs->recall.count */
+	uint32_t nodes;	       /* that the kernel knows: no fewer */
+};
+
+struct listed {
+	pthread_mutex_t lock; /* guards all below and each listed_handle; a leaf */
+	struct listed_dir {
+		uint64_t number, begun_ms;
+		struct listed_state state;
+	} dirs[LISTED_DIRS];
+};
+
+/* One reading of a directory, from its beginning on. Zeroed, it has not begun. */
+struct listed_handle {
+	struct listed_dir dir; /* number 0: not read from the beginning in one go */
+	off_t next;	       /* where it goes on */
+	bool names;
+};
+
+void listed_init(struct listed *l);
+void listed_done(struct listed *l);
+
+/* Directory NUMBER is read from its beginning; the kernel may hold what it is told for HOLD_MS. */
+void listed_begin(struct listed *l, struct listed_handle *h, uint64_t number,
+		  const struct listed_state *state, uint32_t hold_ms);
+/* It is read from OFF. Whether names are enough. */
+bool listed_names(struct listed *l, struct listed_handle *h, off_t off);
+/* The kernel was told all up to NEXT, which is the END. NODES are known now. */
+void listed_told(struct listed *l, struct listed_handle *h, off_t next, bool end, uint32_t nodes);
+
+#endif
