@@ -102,6 +102,36 @@ def test_a_second_long_listing_asks_of_no_file(place):
     assert cost(box, look) <= 8  # of the directory itself, and what ls asks once
 
 
+def looked_at(box, trace, call):
+    """How many files the daemon identified meanwhile."""
+    argv = ["strace", "-f", "-e", "trace=name_to_handle_at", "-o", trace, "-p", str(box.pid)]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as p:
+        while "attached" not in p.stderr.readline():
+            assert p.poll() is None
+        call()
+        p.terminate()
+        p.communicate()
+    return sum("name_to_handle_at" in line for line in trace.read_text().splitlines())
+
+
+def test_a_listing_that_was_just_given_in_full_is_given_by_names(mount, world):
+    box = mount(f"/h=host:{world.dir}/src,entry_timeout=60s,attr_timeout=60s")
+    directory, beside, trace = box / "h/work", world.dir / "src/work", world.dir / "state/trace"
+    directory.mkdir()
+    make(directory)
+    look = lambda: subprocess.run(["ls", "-l", directory], check=True, stdout=subprocess.PIPE, text=True).stdout
+    time.sleep(0.05)  # another tick of the kernel's clock
+    assert looked_at(box, trace, look) >= FILES
+    before = look()
+    assert looked_at(box, trace, look) < FILES / 2
+    assert look() == before
+    # Beside the mount: the missing name that the kernel remembers is there after all.
+    assert not os.path.exists(directory / "new")
+    (beside / "new").write_text("new")
+    assert looked_at(box, trace, lambda: os.listdir(directory)) >= FILES
+    assert (directory / "new").read_text() == "new"
+
+
 def test_opening_reading_and_closing_again_takes_two(place):
     box, directory = place
     make(directory)
