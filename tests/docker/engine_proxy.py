@@ -95,6 +95,12 @@ def shorter(c, head, body):
     c.wait_for_end()
 
 
+def silent(c, head, body):
+    """The answer's head, and nothing more, on a connection that stays."""
+    c.client.sendall(b"".join(c.ask(head, body).partition(b"\r\n\r\n")[:2]))
+    c.wait_for_end()
+
+
 def error_500(c, head, body):
     c.answer(500, b'{"message": "it broke"}')
 
@@ -103,7 +109,7 @@ def bad_json(c, head, body):
     c.answer(201 if head.startswith(b"POST") else 200, b'{"Id": ')
 
 
-FAULTS = {f.__name__: f for f in (hang, hang_after, reset, lost, drip, truncate, longer, shorter, error_500, bad_json)}
+FAULTS = {f.__name__: f for f in (hang, hang_after, reset, lost, drip, truncate, longer, shorter, silent, error_500, bad_json)}
 
 
 def lie(answer, about):

@@ -151,6 +151,22 @@ static int open_archive(struct put *p)
 	return 0;
 }
 
+/* Success says nothing: an answer with content is to something else, and the archive may be lost.
+ */
+static int send_archive(struct bk_req *req, struct engine *e, const struct http_request *rq,
+			struct err *err)
+{
+	_cleanup_(http_endp) struct http_reply *x = NULL;
+	_cleanup_buf_ struct buf body = BUF_INIT(MAX_STEP);
+	int r = engine_begin(req, e, rq, &x, err);
+
+	if (r == 0)
+		r = engine_body(req, e, x, &body, err);
+	if (r == 0 && body.len > 0)
+		r = engine_garbled(e, err, "that of an archive that was put");
+	return r;
+}
+
 int engine_archive_put(struct bk_req *req, struct engine *e, const char *id, const char *dir,
 		       const struct engine_put_entry *entries, size_t n, struct err *err)
 {
@@ -177,7 +193,7 @@ int engine_archive_put(struct bk_req *req, struct engine *e, const char *id, con
 		r = open_archive(&p);
 	rq.path = url.data;
 	if (r == 0)
-		r = engine_call(req, e, &rq, NULL, err);
+		r = send_archive(req, e, &rq, err);
 	else
 		err_set(err, r, "engine %s: %s", engine_host(e), strerror(-r));
 	p.over = true;
