@@ -274,7 +274,7 @@ struct giving {
 };
 
 #define GIVE_TIMEOUT_MS (10 * 60 * 1000)
-#define MOMENT_MS 500
+#define MOMENT_MS 2000
 #define MOMENT_STEP_US 10000
 
 /* It becomes another session of the workspace: so its container is made anew, for the new user. */
