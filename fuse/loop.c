@@ -8,6 +8,8 @@
 #include <poll.h>
 #include <string.h>
 
+#define NO_MEMORY_MS 10 /* until it is tried again */
+
 struct loop {
 	struct fs *fs;
 	pthread_mutex_t lock; /* guards all below */
@@ -63,6 +65,10 @@ static void serve(struct loop *l, struct fuse_buf *buf)
 		stop_reading(l);
 		if (r == -EINTR || r == -EAGAIN)
 			continue;
+		if (r == -ENOMEM) { /* for the buffer of a new thread: nothing was read */
+			(void)poll(NULL, 0, NO_MEMORY_MS);
+			continue;
+		}
 		if (r <= 0) {
 			if (r < 0)
 				log_error("reading from /dev/fuse: %s", strerror(-r));

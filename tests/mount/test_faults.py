@@ -1,9 +1,12 @@
 """One allocation or system call of the daemon fails (fail.c), each in its turn, while a file is written:
 whoever wrote is told by close or fsync at the latest, or the file is right."""
 
+import concurrent.futures
+import errno
 import itertools
 import os
 import struct
+import time
 
 import pytest
 
@@ -121,3 +124,32 @@ def test_no_failure_is_lost(world, mount, monkeypatch, route, kind):
     # libfuse drops a RELEASE that it has no memory for, and nobody else hears of it: its file stays until the end.
     spare = 2 + (4 * ROUNDS if kind == "allocation" else 0)
     wait_for("descriptors to be closed", lambda: descriptors(box.pid) <= before + spare)
+
+
+def look_at_once(path, threads=8, seconds=0.05):
+    """So many calls at once that more threads have to read requests; what went wrong, an errno each."""
+    end = time.monotonic() + seconds
+
+    def look():
+        while time.monotonic() < end:
+            os.statvfs(path)
+
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        errors = [f.exception() for f in [pool.submit(look) for _ in range(threads)]]
+    return [e.errno for e in errors if e]
+
+
+def test_a_thread_that_cannot_read_for_want_of_memory_tries_again(world, mount, monkeypatch):
+    fault = Fault(world.dir / "fail")
+    monkeypatch.setenv("AIB_FAIL", str(fault.path))
+    monkeypatch.setenv("LD_PRELOAD", str(BUILD / "tests/mount/libfail.so"))
+    happened = 0
+    for n in range(1, 31):
+        box = mount("/r=memory", options="io_uring=no")
+        fault.set(ALLOCATION, n, 0)
+        assert look_at_once(box / "r") in ([], [errno.ENOMEM]), n
+        happened += fault.end()
+        job(box / "r")
+        assert (box / "r/name").read_bytes() == right(), n
+        box.end()
+    assert happened
