@@ -147,8 +147,8 @@ int proto_exit_status(const struct proto_exit *e);
  *        stream: the client understands STREAM. merged: standard error goes where standard output
  *        does (STDOUT).
  *   {"op": "read"|"write"|"edit"|"ls"|"glob"|"grep", "at": "/home/me/box/py/x", "path": "py/x",
- * "json": true, …}  an operation of backends/ops (its ops.c lists the keys): at is an absolute path
- * below the mount point, path the same as the caller gave it, for output
+ *    "json": true, …}  an operation of backends/ops (its ops.c lists the keys): at is an absolute
+ *        path below the mount point, path the same as the caller gave it, for output
  *   {"op": "status"}     REPLY {"version", "pid", "mountpoint", "uptime_s", "routes": [{"path",
  *                        "type", "source", "state", "error"}], …}
  *   {"op": "jobs"}       REPLY {"jobs": [{"name", "state", "sandbox", "cmd", "exit_code"…}]}

@@ -154,8 +154,8 @@ int config_check_keys(const cJSON *obj, const struct option *table, const struct
 {
 	const cJSON *v;
 
-	if (cJSON_IsArray(obj)) /* whose values have no keys */
-		return err_set(err, -EINVAL, "a list, where keys were expected");
+	if (!cJSON_IsObject(obj)) /* its parser says what it has to be */
+		return 0;
 	cJSON_ArrayForEach (v, obj) {
 		struct suggest s = {.word = v->string};
 

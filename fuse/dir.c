@@ -180,22 +180,41 @@ static void forget_all(struct call *c, const uint64_t *numbers, size_t n)
 			inode_forget(&c->fs->inodes, numbers[i], 1);
 }
 
-/* Whether the names are enough, because the kernel has their attributes. */
-static bool names_do(struct call *c)
+/* How long the kernel may hold all that a listing tells; 0: it is not worth a note (listed.h). */
+static uint32_t noted_ms(const struct bk *bk)
 {
-	const struct bk *bk = c->node->bk;
-	struct listed_handle *h = &c->handle->listed;
 	uint32_t entry = bk->entry_ttl_ms, attr = bk->attr_ttl_ms;
-	struct listed_state now = {.recalls = c->recalls, .nodes = inode_count(&c->fs->inodes)};
-	struct stat st;
 
 	if (bk->recall || bk->blocking)
+		return 0;
+	return entry < attr ? entry : attr;
+}
+
+/* A listing begins or goes on: whether names are enough, because the kernel has their attributes.
+ */
+static bool begin_listed(struct call *c)
+{
+	struct listed_handle *h = &c->handle->listed;
+	uint32_t hold_ms = noted_ms(c->node->bk);
+	struct listed_state now = {.recalls = c->recalls};
+	struct stat st;
+
+	if (hold_ms == 0)
 		return false;
 	if (c->off == 0 && bk_getattr(&c->req, c->node, c->handle->file, &st) == 0) {
 		now.mtime = st.st_mtim;
-		listed_begin(&c->fs->listed, h, c->inode.number, &now, entry < attr ? entry : attr);
+		now.nodes = inode_count(&c->fs->inodes);
+		listed_begin(&c->fs->listed, h, c->inode.number, &now, hold_ms);
 	}
 	return listed_names(&c->fs->listed, h, c->off);
+}
+
+/* The kernel has all up to NEXT. */
+static void note_listed(struct call *c, off_t next)
+{
+	if (noted_ms(c->node->bk) > 0)
+		listed_told(&c->fs->listed, &c->handle->listed, next, c->handle->end != 0,
+			    inode_count(&c->fs->inodes));
 }
 
 /* Look the gathered names up, but where NAMES are enough, and answer. */
@@ -220,8 +239,7 @@ static void answer_plus(struct call *c, const struct buf *entries, bool names, c
 	if (!call_claim(c) || fuse_reply_buf(c->fuse, data, len) < 0)
 		forget_all(c, numbers, n);
 	else
-		listed_told(&c->fs->listed, &c->handle->listed, next, c->handle->end != 0,
-			    inode_count(&c->fs->inodes));
+		note_listed(c, next);
 }
 
 static void run_read_plus(struct call *c)
@@ -230,7 +248,7 @@ static void run_read_plus(struct call *c)
 	struct gathering g = {.req = c->fuse, .entries = &entries, .room = c->size, .end = c->off};
 	_cleanup_free_ uint64_t *numbers = NULL;
 	char *data = call_scratch(c->size);
-	bool names = names_do(c);
+	bool names = begin_listed(c);
 	int r = -ENOMEM;
 
 	if (c->node->bk->recall)

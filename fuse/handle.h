@@ -23,8 +23,8 @@ struct handle {
 	struct backing *backing; /* from the answer to RELEASE, or NULL: see backing.h */
 	struct listing listing;	 /* of a directory */
 	struct listed_handle listed;
-	_Atomic off_t
-	    end; /* of a directory: the cookie of its end, where the last read came so far */
+	/* Of a directory: the cookie of its end, where the last read came so far. */
+	_Atomic off_t end;
 	atomic_uint refs;
 	struct handle_table *table;
 	struct handle *prev, *next; /* guarded by the table's lock */

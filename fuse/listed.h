@@ -3,16 +3,20 @@
  * listing of such a one gives names alone, which is most of its cost: what the kernel holds is
  * used, and what it does not hold it asks for.
  *
- * "Lately" is a quarter of the time that it may hold them, so that a directory that is listed again and
- * again is given in full now and then and never asked for entry by entry. Not where the directory
- * has changed since, names were recalled, or the kernel has forgotten files.
+ * "Lately" is a quarter of the time that it may hold them, so that a directory that is listed again
+ * and again is given in full now and then and never asked for entry by entry. Not where the
+ * directory has changed since, names were recalled, or the kernel has forgotten files.
  *
  * Of a backend that is not `recall`: containers' answers come in one piece anyway.
  */
 #ifndef AIB_FUSE_LISTED_H
 #define AIB_FUSE_LISTED_H
 
-#include "inode.h"
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
 
 #define LISTED_DIRS 1024 /* a later one may take an earlier one's place */
 

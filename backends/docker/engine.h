@@ -128,7 +128,8 @@ int engine_container_inspect(struct bk_req *, struct engine *, const char *id, c
  * GRACE_S: seconds before KILL, for stop and restart. */
 int engine_container_action(struct bk_req *, struct engine *, const char *id, const char *verb,
 			    unsigned grace_s, struct err *);
-/* Removes with its anonymous volumes, killing it first where it runs. Missing is success. */
+/* Removes with its anonymous volumes, killing it first where it runs. Missing is success; one that
+ * somebody else removes is waited for. */
 int engine_container_remove(struct bk_req *, struct engine *, const char *id, struct err *);
 /* All containers, running or not, with a label "KEY=VALUE" or "KEY": the JSON array of
  * GET /containers/json. */

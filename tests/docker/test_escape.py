@@ -58,7 +58,8 @@ class Neighbours:
 
     def note_calm(self):
         """What came before is what they take when nothing else happens."""
-        time.sleep(10 if LONG else 0.5)
+        rounds = 100 if LONG else 5
+        wait_for("a few rounds", lambda: self.wrong or all(len(times) >= rounds for times in self.times.values()), 60)
         self.calm = {place: len(times) for place, times in self.times.items()}
 
     def _files(self, place):

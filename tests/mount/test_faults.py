@@ -40,6 +40,15 @@ class Fault:
         return fired
 
 
+@pytest.fixture
+def fault(world, monkeypatch):
+    """Of the mounts that are made from now on."""
+    fault = Fault(world.dir / "fail")
+    monkeypatch.setenv("AIB_FAIL", str(fault.path))
+    monkeypatch.setenv("LD_PRELOAD", str(BUILD / "tests/mount/libfail.so"))
+    return fault
+
+
 def write_all(fd, data):
     """A short write tells what was taken: the rest is written again, as programs do."""
     while data:
@@ -108,10 +117,7 @@ def fail_each_in_its_turn(fault, kind, dir, pid):
 @pytest.mark.parametrize(
     "route, kind", [("memory", "allocation"), ("host", "allocation"), ("host", "ENOSPC"), ("host", "EIO")]
 )
-def test_no_failure_is_lost(world, mount, monkeypatch, route, kind):
-    fault = Fault(world.dir / "fail")
-    monkeypatch.setenv("AIB_FAIL", str(fault.path))
-    monkeypatch.setenv("LD_PRELOAD", str(BUILD / "tests/mount/libfail.so"))
+def test_no_failure_is_lost(fault, world, mount, monkeypatch, route, kind):
     box = mount("/r=memory" if route == "memory" else f"/r=host:{world.dir}/src", options="passthrough=no")
     monkeypatch.delenv("LD_PRELOAD")
     dir = box / "r"
@@ -139,10 +145,7 @@ def look_at_once(path, threads=8, seconds=0.05):
     return [e.errno for e in errors if e]
 
 
-def test_a_thread_that_cannot_read_for_want_of_memory_tries_again(world, mount, monkeypatch):
-    fault = Fault(world.dir / "fail")
-    monkeypatch.setenv("AIB_FAIL", str(fault.path))
-    monkeypatch.setenv("LD_PRELOAD", str(BUILD / "tests/mount/libfail.so"))
+def test_a_thread_that_cannot_read_for_want_of_memory_tries_again(fault, mount):
     happened = 0
     for n in range(1, 31):
         box = mount("/r=memory", options="io_uring=no")

@@ -10,6 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from harness import GIT, run
 
 FILES = 300
+
+
 def git(directory, *argv):
     env = {**os.environ, **GIT}
     return run("git", "-c", "gc.auto=0", "-c", "core.checkStat=default", "-C", directory, *argv, env=env).stdout

@@ -151,8 +151,7 @@ static int open_archive(struct put *p)
 	return 0;
 }
 
-/* Success says nothing: an answer with content is to something else, and the archive may be lost.
- */
+/* Success says nothing; an answer with content is to something else. */
 static int send_archive(struct bk_req *req, struct engine *e, const struct http_request *rq,
 			struct err *err)
 {
