@@ -22,6 +22,7 @@ BUILD = pathlib.Path(os.environ.get("AIB_BUILD", TOP / "build")).resolve()
 BIN = BUILD / "bin"
 SLOW = int(os.environ.get("AIB_TEST_SLOW", "1"))  # factor on timeouts, for sanitizers
 LONG = os.environ.get("AIB_TEST_LONG") == "1"
+KIND = os.environ.get("AIB_TEST_ENGINE_KIND", "docker")  # of engine
 
 # Reports of sanitizers go to files, for a daemon has no terminal.
 SANITIZERS = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS")
@@ -273,13 +274,15 @@ def small_disk(world, size):
 
 
 class Engine:
-    """A Docker Engine to test with."""
+    """A Docker Engine to test with. Of several workers (pytest -n), each after the first has one of its own: a test
+    looks at all that is in its engine."""
 
     def __init__(self):
-        self.host = os.environ.get("AIB_TEST_ENGINE")
+        first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+        self.host = os.environ.get("AIB_TEST_ENGINE") if first else None
         self.dir = None
         if not self.host:
-            p = run(TOP / "scripts/engine", "start", str(os.getpid()), check=False, timeout=300)
+            p = run(TOP / "scripts/engine", "start", str(os.getpid()), KIND, check=False, timeout=300)
             if p.returncode != 0:
                 raise AssertionError(f"these tests need a Docker Engine:\n{p.stderr}")
             self.dir = p.stdout.strip()

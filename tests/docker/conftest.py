@@ -2,7 +2,6 @@
 the tests of these tables are left out: the rest is what Podman has to do as Docker does."""
 
 import fnmatch
-import os
 
 import pytest
 
@@ -88,7 +87,7 @@ def is_left_out(item):
 
 
 def pytest_collection_modifyitems(config, items):
-    if os.environ.get("AIB_TEST_ENGINE_KIND", "docker") != "podman":
+    if harness.KIND != "podman":
         return
     left_out = [item for item in items if is_left_out(item)]
     config.hook.pytest_deselected(items=left_out)

@@ -22,6 +22,7 @@ from harness import GIT, LONG, SLOW, mounts_below, program, rss_kb, run, wait_fo
 
 IMAGE = "aib-test:busybox"
 SECONDS = int(os.environ.get("AIB_TEST_SOAK", "1800" if LONG else "10"))
+STEADY = 120  # seconds from which on a run says what grows: below, thirds differ by what is at work in each
 SEED = int(os.environ.get("AIB_SEED", "1"))
 WAIT = 120  # seconds that one program may take, among 32 clients
 pytestmark = pytest.mark.usefixtures("engine")
@@ -306,7 +307,7 @@ class Soak:
         assert all(c.rounds for c in clients), [str(c) for c in clients if not c.rounds]
 
 
-# What each may be more in the last third of a run than in the first: of its value, and beside that. The medians of
+# What each may be more in the last third of a long run than in the first: of its value, and beside that. The medians of
 # what is in use at a moment differ by the clients' luck. Freed memory stays with malloc, whose arenas, one a thread
 # at most, go on filling with holes for some minutes; sanitizers keep what is freed back for long.
 FLAT = {
@@ -330,7 +331,7 @@ def check_flat(samples):
     for key, (share, more) in FLAT.items():
         medians = [statistics.median(s[key] for s in third) for third in thirds]
         print(f"{key}: medians of thirds {medians}, most {max(s[key] for s in samples)}")
-        if medians[2] > medians[0] * (1 + share) + more:
+        if SECONDS >= STEADY and medians[2] > medians[0] * (1 + share) + more:
             grown.append(f"{key} grew: {medians}")
     assert not grown, grown
 
