@@ -26,7 +26,8 @@ static struct __user_cap_header_struct cap_head(void)
 void backing_init(struct backings *b)
 {
 	*b = (struct backings){.fuse_fd = -1};
-	pthread_mutex_init(&b->lock, NULL);
+	for (size_t i = 0; i < BACKING_SHARDS; i++)
+		pthread_mutex_init(&b->shards[i].lock, NULL);
 }
 
 int backing_start(struct backings *b, int fuse_fd)
@@ -77,7 +78,7 @@ static void unregister(const struct backings *b, int id)
 }
 
 /* Refused: what that means for the rest. */
-static void refused_locked(struct backings *b, const char *route, int error)
+static void refused(struct backings *b, const char *route, int error)
 {
 	log_debug("route %s: no passthrough: %s", route, strerror(-error));
 	if (error != -EPERM || b->worked)
@@ -119,16 +120,22 @@ static int join_locked(struct backing *one, const char *route, int fd, const str
 	return 0;
 }
 
+static struct backing_shard *shard_of(struct backings *b, const struct inode_id *inode)
+{
+	return &b->shards[inode->number % BACKING_SHARDS];
+}
+
 static int first_locked(struct backings *b, const struct inode_id *inode, const char *route, int fd,
 			const struct stat *st, struct backing **ret)
 {
+	struct backing_shard *shard = shard_of(b, inode);
 	struct backing *one = malloc(sizeof(*one));
 	int id = 0;
 
 	if (!one)
 		return -ENOMEM;
 	*one = (struct backing){.inode = *inode, .opens = 1};
-	HASH_ADD(hh, b->all, inode, sizeof(one->inode), one);
+	HASH_ADD(hh, shard->all, inode, sizeof(one->inode), one);
 	if (!one->hh.tbl) {
 		free(one);
 		return -ENOMEM;
@@ -137,7 +144,7 @@ static int first_locked(struct backings *b, const struct inode_id *inode, const 
 	if (fd >= 0 && !(st->st_mode & (S_ISUID | S_ISGID)))
 		id = register_fd(b, fd);
 	if (id < 0)
-		refused_locked(b, route, id);
+		refused(b, route, id);
 	if (id > 0) {
 		one->id = id;
 		b->registered++;
@@ -152,6 +159,7 @@ static int first_locked(struct backings *b, const struct inode_id *inode, const 
 int backing_open(struct backings *b, const struct inode_id *inode, struct bk_file *file, int flags,
 		 bool bypass, struct backing **ret)
 {
+	struct backing_shard *shard = shard_of(b, inode);
 	const struct bk *bk = file->node->bk;
 	struct backing *one = NULL;
 	struct stat st;
@@ -161,13 +169,13 @@ int backing_open(struct backings *b, const struct inode_id *inode, struct bk_fil
 	if (!b->on || !bk->ops->backing_fd)
 		return 0;
 	fd = usable_fd(file, flags, bypass, &st);
-	pthread_mutex_lock(&b->lock);
-	HASH_FIND(hh, b->all, inode, sizeof(*inode), one);
+	pthread_mutex_lock(&shard->lock);
+	HASH_FIND(hh, shard->all, inode, sizeof(*inode), one);
 	if (one)
 		r = join_locked(one, bk->route, fd, &st);
 	else
 		r = first_locked(b, inode, bk->route, fd, &st, &one);
-	pthread_mutex_unlock(&b->lock);
+	pthread_mutex_unlock(&shard->lock);
 	if (r == 0)
 		*ret = one;
 	return r;
@@ -175,9 +183,8 @@ int backing_open(struct backings *b, const struct inode_id *inode, struct bk_fil
 
 /* ---- Closing ---- */
 
-static void forget_locked(struct backings *b, struct backing *one)
+static void forget(struct backings *b, struct backing *one)
 {
-	HASH_DEL(b->all, one);
 	if (one->id) {
 		unregister(b, one->id);
 		b->registered--;
@@ -187,27 +194,37 @@ static void forget_locked(struct backings *b, struct backing *one)
 
 void backing_close(struct backings *b, struct backing *one)
 {
+	struct backing_shard *shard;
+	bool last;
+
 	if (!one)
 		return;
-	pthread_mutex_lock(&b->lock);
-	if (--one->opens == 0)
-		forget_locked(b, one);
-	pthread_mutex_unlock(&b->lock);
+	shard = shard_of(b, &one->inode);
+	pthread_mutex_lock(&shard->lock);
+	last = --one->opens == 0;
+	if (last)
+		HASH_DEL(shard->all, one);
+	pthread_mutex_unlock(&shard->lock);
+	if (last)
+		forget(b, one);
 }
 
 unsigned backing_count(struct backings *b)
 {
-	unsigned n;
-
-	pthread_mutex_lock(&b->lock);
-	n = b->registered;
-	pthread_mutex_unlock(&b->lock);
-	return n;
+	return b->registered;
 }
 
 void backing_done(struct backings *b)
 {
-	while (b->all)
-		forget_locked(b, b->all);
-	pthread_mutex_destroy(&b->lock);
+	for (size_t i = 0; i < BACKING_SHARDS; i++) {
+		struct backing_shard *shard = &b->shards[i];
+
+		while (shard->all) {
+			struct backing *one = shard->all;
+
+			HASH_DEL(shard->all, one);
+			forget(b, one);
+		}
+		pthread_mutex_destroy(&shard->lock);
+	}
 }

@@ -20,14 +20,19 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+#define BACKING_SHARDS                                                                             \
+	16 /* by inode, so that a file's close does not wait for the next one's open */
+
 struct backings {
-	pthread_mutex_t lock; /* guards `all` and what is in it; held across one ioctl(2) of
-				 /dev/fuse, which waits for nobody */
-	struct backing *all;
+	struct backing_shard {
+		pthread_mutex_t lock; /* guards `all` and what is in it; held across the ioctl(2) of
+					 /dev/fuse that registers a file, which waits for nobody */
+		struct backing *all;
+	} shards[BACKING_SHARDS];
 	int fuse_fd;
 	atomic_bool on;
-	bool worked;	     /* guarded: some backing was registered */
-	unsigned registered; /* guarded: how many are now */
+	atomic_bool worked;	/* some backing was registered */
+	atomic_uint registered; /* how many are now */
 	struct __user_cap_data_struct caps[2];
 };
 

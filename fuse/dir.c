@@ -12,13 +12,51 @@
 
 #define MAX_LISTING (1 << 20)
 
+/* ---- What the kernel has of a listing (listed.h) ---- */
+
+/* How long the kernel may hold all that a listing tells; 0: it is not worth a note. */
+static uint32_t noted_ms(const struct bk *bk)
+{
+	uint32_t entry = bk->entry_ttl_ms, attr = bk->attr_ttl_ms;
+
+	if (bk->recall || bk->blocking)
+		return 0;
+	return entry < attr ? entry : attr;
+}
+
+/* Of the call's directory, whose open file is FILE. */
+static int listed_now(struct call *c, struct bk_file *file, struct listed_state *ret)
+{
+	struct stat st;
+	int r = bk_getattr(&c->req, c->node, file, &st);
+
+	if (r == 0)
+		*ret = (struct listed_state){.mtime = st.st_mtim,
+					     .recalls = c->recalls,
+					     .nodes = inode_count(&c->fs->inodes)};
+	return r;
+}
+
 /* ---- Opening ---- */
+
+/* The kernel is to keep what is listed, for who opens the directory again at once. */
+static void choose_listing(struct call *c, struct bk_file *file)
+{
+	uint32_t hold_ms = noted_ms(c->node->bk);
+	struct listed_state now;
+
+	c->keep_listing = hold_ms > 0;
+	c->use_listing = hold_ms > 0 && listed_now(c, file, &now) == 0 &&
+			 listed_lately(&c->fs->listed, c->inode.number, &now, hold_ms);
+}
 
 static void run_open(struct call *c)
 {
 	struct bk_file *file = NULL;
 	int r = bk_opendir(&c->req, c->node, &file);
 
+	if (r == 0)
+		choose_listing(c, file);
 	reply_open(c, r, file, NULL);
 }
 
@@ -180,32 +218,18 @@ static void forget_all(struct call *c, const uint64_t *numbers, size_t n)
 			inode_forget(&c->fs->inodes, numbers[i], 1);
 }
 
-/* How long the kernel may hold all that a listing tells; 0: it is not worth a note (listed.h). */
-static uint32_t noted_ms(const struct bk *bk)
-{
-	uint32_t entry = bk->entry_ttl_ms, attr = bk->attr_ttl_ms;
-
-	if (bk->recall || bk->blocking)
-		return 0;
-	return entry < attr ? entry : attr;
-}
-
 /* A listing begins or goes on: whether names are enough, because the kernel has their attributes.
  */
 static bool begin_listed(struct call *c)
 {
 	struct listed_handle *h = &c->handle->listed;
 	uint32_t hold_ms = noted_ms(c->node->bk);
-	struct listed_state now = {.recalls = c->recalls};
-	struct stat st;
+	struct listed_state now;
 
 	if (hold_ms == 0)
 		return false;
-	if (c->off == 0 && bk_getattr(&c->req, c->node, c->handle->file, &st) == 0) {
-		now.mtime = st.st_mtim;
-		now.nodes = inode_count(&c->fs->inodes);
+	if (c->off == 0 && listed_now(c, c->handle->file, &now) == 0)
 		listed_begin(&c->fs->listed, h, c->inode.number, &now, hold_ms);
-	}
 	return listed_names(&c->fs->listed, h, c->off);
 }
 

@@ -5,6 +5,8 @@
 
 /* Longer than that the kernel may have dropped a file for want of memory. */
 #define HOLD_MAX_MS 1000
+/* Numbers of directories of one kind of tree have one distance: 2^64 divided by the golden ratio spreads them. */
+#define GOLDEN 0x9e3779b97f4a7c15u
 
 void listed_init(struct listed *l)
 {
@@ -18,7 +20,7 @@ void listed_done(struct listed *l)
 
 static struct listed_dir *place_of(struct listed *l, uint64_t number)
 {
-	return &l->dirs[number % LISTED_DIRS];
+	return &l->dirs[number * GOLDEN >> 32 & (LISTED_DIRS - 1)];
 }
 
 static bool is_as_it_was(const struct listed_state *now, const struct listed_state *then)
@@ -28,19 +30,36 @@ static bool is_as_it_was(const struct listed_state *now, const struct listed_sta
 	       now->nodes >= then->nodes;
 }
 
+static bool is_recent_locked(struct listed *l, uint64_t number, const struct listed_state *state,
+			     uint32_t hold_ms, uint64_t now)
+{
+	const struct listed_dir *last = place_of(l, number);
+
+	if (hold_ms > HOLD_MAX_MS)
+		hold_ms = HOLD_MAX_MS;
+	return last->number == number && is_as_it_was(state, &last->state) &&
+	       now - last->begun_ms + last->took_ms < hold_ms / 2;
+}
+
+bool listed_lately(struct listed *l, uint64_t number, const struct listed_state *state,
+		   uint32_t hold_ms)
+{
+	bool recent;
+
+	pthread_mutex_lock(&l->lock);
+	recent = is_recent_locked(l, number, state, hold_ms, clock_ms());
+	pthread_mutex_unlock(&l->lock);
+	return recent;
+}
+
 void listed_begin(struct listed *l, struct listed_handle *h, uint64_t number,
 		  const struct listed_state *state, uint32_t hold_ms)
 {
 	uint64_t now = clock_ms();
-	const struct listed_dir *last;
 
-	if (hold_ms > HOLD_MAX_MS)
-		hold_ms = HOLD_MAX_MS;
 	pthread_mutex_lock(&l->lock);
-	last = place_of(l, number);
-	h->names = last->number == number && is_as_it_was(state, &last->state) &&
-		   now - last->begun_ms < hold_ms / 4;
-	h->dir = (struct listed_dir){number, now, *state};
+	h->names = is_recent_locked(l, number, state, hold_ms, now);
+	h->dir = (struct listed_dir){.number = number, .begun_ms = now, .state = *state};
 	h->next = 0;
 	pthread_mutex_unlock(&l->lock);
 }
@@ -62,6 +81,7 @@ void listed_told(struct listed *l, struct listed_handle *h, off_t next, bool end
 	pthread_mutex_lock(&l->lock);
 	h->next = next;
 	h->dir.state.nodes = nodes;
+	h->dir.took_ms = clock_ms() - h->dir.begun_ms;
 	if (end && h->dir.number && !h->names)
 		*place_of(l, h->dir.number) = h->dir;
 	pthread_mutex_unlock(&l->lock);

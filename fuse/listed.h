@@ -3,9 +3,9 @@
  * listing of such a one gives names alone, which is most of its cost: what the kernel holds is
  * used, and what it does not hold it asks for.
  *
- * "Lately" is a quarter of the time that it may hold them, so that a directory that is listed again
- * and again is given in full now and then and never asked for entry by entry. Not where the
- * directory has changed since, names were recalled, or the kernel has forgotten files.
+ * "Lately" is half of the time that it may hold them, the time that the listing took included: who
+ * comes at any pace finds what he was told valid still, or is told anew. Not where the directory has
+ * changed since, names were recalled, or the kernel has forgotten files.
  *
  * Of a backend that is not `recall`: containers' answers come in one piece anyway.
  */
@@ -18,7 +18,7 @@
 #include <sys/types.h>
 #include <time.h>
 
-#define LISTED_DIRS 1024 /* a later one may take an earlier one's place */
+#define LISTED_DIRS (1 << 14) /* a later one may take an earlier one's place */
 
 /* What has to be as it was. */
 struct listed_state {
@@ -30,7 +30,7 @@ struct listed_state {
 struct listed {
 	pthread_mutex_t lock; /* guards all below and each listed_handle; a leaf */
 	struct listed_dir {
-		uint64_t number, begun_ms;
+		uint64_t number, begun_ms, took_ms;
 		struct listed_state state;
 	} dirs[LISTED_DIRS];
 };
@@ -45,6 +45,10 @@ struct listed_handle {
 void listed_init(struct listed *l);
 void listed_done(struct listed *l);
 
+/* Whether directory NUMBER, as it is now, was lately given in full: the kernel's own listing of it,
+ * if it keeps one, is as good. */
+bool listed_lately(struct listed *l, uint64_t number, const struct listed_state *state,
+		   uint32_t hold_ms);
 /* Directory NUMBER is read from its beginning; the kernel may hold what it is told for HOLD_MS. */
 void listed_begin(struct listed *l, struct listed_handle *h, uint64_t number,
 		  const struct listed_state *state, uint32_t hold_ms);

@@ -153,8 +153,8 @@ static void fill_open(const struct call *c, struct handle *h, struct fuse_file_i
 	    .flags = c->flags,
 	    .fh = (uintptr_t)h,
 	    .direct_io = is_direct(file),
-	    .keep_cache = file->node->bk->unshared,
-	    .cache_readdir = file->node->bk->unshared,
+	    .keep_cache = file->node->bk->unshared || c->use_listing,
+	    .cache_readdir = file->node->bk->unshared || c->keep_listing,
 	    .noflush = !file->node->bk->ops->flush || (file->no_flush && h->backing),
 	};
 #ifdef HAVE_PARALLEL_DIRECT_WRITES

@@ -155,6 +155,9 @@ int host_identify(struct host *h, int fd, const struct stat *st, struct host_id 
  * tells: files there have handles. */
 int host_identify_at(struct host *h, int dirfd, const char *name, struct stat *ret_st,
 		     struct host_id *ret);
+/* Whether the mount of that id is one in use whose files open by handle, for which it stays busy.
+ */
+bool host_opens_handles(struct host *h, int mount_id);
 /* An O_PATH descriptor by the identity's handle. */
 int host_open_handle(int mount_fd, const unsigned char *id, unsigned len);
 

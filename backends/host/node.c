@@ -100,6 +100,17 @@ static struct host_mount *mount_find_locked(struct host *h, int id)
 	return NULL;
 }
 
+bool host_opens_handles(struct host *h, int mount_id)
+{
+	bool opens = false;
+
+	pthread_mutex_lock(&h->lock);
+	for (const struct host_mount *m = h->mounts; m && !opens; m = m->next)
+		opens = m->id == mount_id && m->fd >= 0;
+	pthread_mutex_unlock(&h->lock);
+	return opens;
+}
+
 /* A descriptor that open_by_handle_at(2) takes for the mount of FD, if handles open there. */
 static int mount_open(const struct stat *st, int fd, const struct key *k)
 {
@@ -379,7 +390,8 @@ int host_node_glance(struct host *h, const struct host_pin *dir, const char *nam
 	int r = host_identify_at(h, dir->fd, name, &st, &id);
 
 	if (r == 0)
-		r = key_make(id.bytes, id.len, by_place(h, st.st_mode) ? dir->node : NULL, name, &k);
+		r = key_make(id.bytes, id.len, by_place(h, st.st_mode) ? dir->node : NULL, name,
+			     &k);
 	if (r == 0)
 		r = node_get(h, dir->node, name, -1, &st, &k, -1, ret);
 	if (r < 0)

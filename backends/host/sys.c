@@ -114,14 +114,17 @@ bool host_is_remote(int fd)
 /* ---- Identity ---- */
 
 /*
- * Whether a file keeps its handle for life. On FUSE it is only the number that the kernel's inode
- * has at the moment, and is another one after a while.
+ * Whether a file keeps its handle for life; else false and errno. On FUSE it is only the number
+ * that the kernel's inode has at the moment, and is another one after a while.
  */
 static bool has_handles(int fd)
 {
 	struct statfs st;
 
-	return fstatfs(fd, &st) == 0 && (uint32_t)st.f_type != FUSE_SUPER_MAGIC;
+	if (fstatfs(fd, &st) == 0 && (uint32_t)st.f_type != FUSE_SUPER_MAGIC)
+		return true;
+	errno = EOPNOTSUPP;
+	return false;
 }
 
 union handle {
@@ -181,12 +184,12 @@ static void remember_handleless(struct host *h, dev_t dev)
 static int identify_by_handle(struct host *h, int fd, dev_t dev, struct host_id *id)
 {
 	union handle u = {.fh.handle_bytes = MAX_HANDLE_SZ};
+	int mount_id;
 
 	if (is_handleless(h, dev))
 		return -EOPNOTSUPP;
-	errno = EOPNOTSUPP;
-	if (!has_handles(fd) ||
-	    name_to_handle_at(fd, "", &u.fh, &id->mount_id, AT_EMPTY_PATH) < 0) {
+	if (name_to_handle_at(fd, "", &u.fh, &mount_id, AT_EMPTY_PATH) < 0 ||
+	    !(host_opens_handles(h, mount_id) || has_handles(fd))) {
 		if (errno == ENOMEM)
 			return -ENOMEM;
 		/* EPERM: a seccomp filter, such as a container's. */
@@ -196,6 +199,7 @@ static int identify_by_handle(struct host *h, int fd, dev_t dev, struct host_id 
 	}
 	if (u.fh.handle_bytes > MAX_HANDLE_SZ)
 		return -EOPNOTSUPP;
+	id->mount_id = mount_id;
 	id_add(id, &u.fh.handle_type, sizeof(u.fh.handle_type));
 	id_add(id, u.fh.f_handle, u.fh.handle_bytes);
 	return 0;
