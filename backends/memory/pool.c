@@ -14,7 +14,7 @@
 
 #define SLAB ((size_t)2 << 20)
 #define PER_SLAB (SLAB / POOL_PAGE - 1) /* the first page is the header */
-#define SPARE 64
+#define SPARE 40
 
 struct page {
 	struct page *next;

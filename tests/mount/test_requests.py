@@ -56,6 +56,7 @@ def place(request, mount, world):
         box = mount(route, options="io_uring=no")
     directory = box / ("" if request.param == "memory" else "h") / "work"
     directory.mkdir()
+    box.source = None if request.param == "memory" else source
     return box, directory
 
 
@@ -100,6 +101,35 @@ def test_a_second_long_listing_asks_of_no_file(place):
     look = lambda: subprocess.run(["ls", "-l", directory], check=True, stdout=subprocess.DEVNULL)
     look()
     assert cost(box, look) <= 8  # of the directory itself, and what ls asks once
+
+
+def test_directories_that_are_listed_again_at_once_are_not_read_again(place):
+    box, directory = place
+    trees = [directory / f"d{i}" for i in range(40)]
+    for d in trees:
+        d.mkdir()
+        make(d, 5)
+    seen = []
+
+    def look():
+        seen.append([sorted((e.name, e.stat().st_size) for e in os.scandir(d)) for d in trees])
+        return True
+
+    def again():
+        look()
+        look()
+        return cost(box, look) <= 3 * len(trees)  # opened, looked at and closed
+
+    wait_for("listings that the kernel has", again)
+    assert seen == [seen[0]] * len(seen)
+    # What changes, through the mount and beside it, shows.
+    (trees[7] / "new").write_text("x")
+    trees[8].joinpath("f3").unlink()
+    assert "new" in os.listdir(trees[7]) and "f3" not in os.listdir(trees[8])
+    if box.source:
+        look()
+        (box.source / "work/d9/beside").write_text("x")
+        wait_for("what is made beside", lambda: "beside" in os.listdir(trees[9]), 3)
 
 
 def looked_at(box, trace, call):

@@ -4,6 +4,7 @@
 #include "test.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #define HOLD_MS 60000
 
@@ -54,6 +55,20 @@ static void what_may_not_be_held_is_given_each_time(void)
 	CHECK(!list(20, &state, 0));
 }
 
+static void what_the_kernel_has_of_a_listing_is_used_as_long(void)
+{
+	struct listed_state other = state;
+
+	CHECK(!listed_lately(l, 25, &state, HOLD_MS));
+	CHECK(!list(25, &state, HOLD_MS));
+	CHECK(listed_lately(l, 25, &state, HOLD_MS));
+	other.mtime.tv_nsec++;
+	CHECK(!listed_lately(l, 25, &other, HOLD_MS));
+	CHECK(!listed_lately(l, 25, &state, 0));
+	usleep(600000); /* over half of what counts at most, a second */
+	CHECK(!listed_lately(l, 25, &state, HOLD_MS));
+}
+
 static void only_a_listing_that_was_read_through_counts(void)
 {
 	struct listed_handle h = {.names = false};
@@ -72,7 +87,8 @@ static void only_a_listing_that_was_read_through_counts(void)
 static void a_place_is_of_one_directory(void)
 {
 	CHECK(!list(40, &state, HOLD_MS));
-	CHECK(!list(40 + LISTED_DIRS, &state, HOLD_MS));
+	for (uint64_t other = 1000; other < 1000 + 16 * LISTED_DIRS; other++)
+		CHECK(!list(other, &state, HOLD_MS));
 	CHECK(!list(40, &state, HOLD_MS));
 }
 
@@ -84,6 +100,7 @@ int main(void)
 	a_second_listing_needs_no_attributes();
 	changes_need_them_again();
 	what_may_not_be_held_is_given_each_time();
+	what_the_kernel_has_of_a_listing_is_used_as_long();
 	only_a_listing_that_was_read_through_counts();
 	a_place_is_of_one_directory();
 	listed_done(l);
