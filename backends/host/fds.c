@@ -141,8 +141,7 @@ void host_fds_drop(struct host *h, struct host_node *n)
 }
 
 /* The entry NAME of DIR, if it is the file that ID says. */
-static int open_verified(struct host *h, int dirfd, const char *name,
-			 const struct host_id *id)
+static int open_verified(struct host *h, int dirfd, const char *name, const struct host_id *id)
 {
 	_cleanup_close_ int fd = host_openat(h, dirfd, name, O_PATH, 0);
 	struct host_id now;
@@ -179,20 +178,31 @@ static int open_by_place(struct host *h, struct host_node *n, const struct host_
 	return r;
 }
 
-/* Open the file of NODE anew: by its handle, or by its name from the directory it was found in. */
-static int reopen(struct host *h, struct host_node *n)
+static bool has_handle(const struct host_node *n)
+{
+	return n->mount && n->mount->fd >= 0;
+}
+
+/* The identity at the head of the key never changes, but a rename may replace the key. */
+static struct host_id id_of(struct host *h, const struct host_node *n)
 {
 	struct host_id id;
-	int fd;
 
-	/* The identity at the head of the key never changes, but a rename may replace the key. */
 	pthread_mutex_lock(&h->lock);
 	id.len = n->id_len;
 	memcpy(id.bytes, n->key, id.len);
 	pthread_mutex_unlock(&h->lock);
+	return id;
+}
 
-	if (n->mount && n->mount->fd >= 0)
-		return host_open_handle(n->mount->fd, id.bytes, id.len);
+/* Open the file of NODE anew: by its handle, or by its name from the directory it was found in. */
+static int reopen(struct host *h, struct host_node *n)
+{
+	struct host_id id = id_of(h, n);
+	int fd;
+
+	if (has_handle(n))
+		return host_open_handle(n->mount->fd, id.bytes, id.len, O_PATH);
 	do
 		fd = open_by_place(h, n, &id);
 	while (fd == -EAGAIN);
@@ -214,6 +224,24 @@ static bool pin_cached(struct host *h, struct host_node *n, int *ret_fd)
 	}
 	pthread_mutex_unlock(&c->lock);
 	return cached;
+}
+
+int host_open_evicted(struct host *h, struct host_node *n, int flags)
+{
+	struct host_id id;
+	bool cached;
+	int fd;
+
+	pthread_mutex_lock(&h->fds.lock);
+	cached = n->fd >= 0;
+	pthread_mutex_unlock(&h->fds.lock);
+	if (cached || !has_handle(n))
+		return -EOPNOTSUPP;
+	id = id_of(h, n);
+	do
+		fd = host_open_handle(n->mount->fd, id.bytes, id.len, flags);
+	while (fd == -EMFILE && host_fds_shrink(h));
+	return fd;
 }
 
 int host_pin(struct bk_node *node, struct host_pin *ret)

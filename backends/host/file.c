@@ -40,17 +40,13 @@ static int reopen_once(const struct host_pin *pin, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-int host_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_file **ret)
+static int open_pinned(struct bk_req *req, struct bk_node *node, int wanted)
 {
 	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
 	_cleanup_as_ struct host_as as = {.host = NULL};
 	struct host *h = HOST_OF(node);
-	int wanted = flags & FILE_FLAGS;
-	int fd, r;
+	int fd, r = host_pin(node, &pin);
 
-	if (NODE_OF(node)->type != S_IFREG)
-		return NODE_OF(node)->type == S_IFDIR ? -EISDIR : -EACCES;
-	r = host_pin(node, &pin);
 	if (r == 0 && wanted & O_TRUNC)
 		r = host_as_writer(h, req, pin.fd, &as);
 	if (r < 0)
@@ -62,6 +58,21 @@ int host_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_fil
 			fd = reopen_once(&pin, wanted);
 		}
 	} while (fd == -EMFILE && host_fds_shrink(h));
+	return fd;
+}
+
+int host_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_file **ret)
+{
+	int wanted = flags & FILE_FLAGS, fd = -EOPNOTSUPP;
+
+	if (NODE_OF(node)->type != S_IFREG)
+		return NODE_OF(node)->type == S_IFDIR ? -EISDIR : -EACCES;
+	/* Of a file without a descriptor none is made but the caller's. */
+	if (!(wanted & (O_TRUNC | O_NOATIME)))
+		fd = host_open_evicted(HOST_OF(node), NODE_OF(node),
+				       wanted | O_LARGEFILE | O_NOCTTY);
+	if (fd == -EOPNOTSUPP)
+		fd = open_pinned(req, node, wanted);
 	return fd < 0 ? fd : file_new(node, flags, fd, ret);
 }
 

@@ -158,8 +158,8 @@ int host_identify_at(struct host *h, int dirfd, const char *name, struct stat *r
 /* Whether the mount of that id is one in use whose files open by handle, for which it stays busy.
  */
 bool host_opens_handles(struct host *h, int mount_id);
-/* An O_PATH descriptor by the identity's handle. */
-int host_open_handle(int mount_fd, const unsigned char *id, unsigned len);
+/* A descriptor by the identity's handle, opened with FLAGS. */
+int host_open_handle(int mount_fd, const unsigned char *id, unsigned len, int flags);
 
 /*
  * What this thread is for one call; host_as_done gives it back. host_as_maker: new files in
@@ -246,6 +246,9 @@ void host_fds_give(struct host *h, struct host_node *node, int fd, bool keep);
 void host_fds_unkeep(struct host *h, struct host_node *node);
 void host_fds_drop(struct host *h, struct host_node *node);
 /* After EMFILE: close half of what is cached. Returns whether anything was. */
+/* A descriptor of its own of the file of NODE, opened with FLAGS by its handle. -EOPNOTSUPP where
+ * it has none, or has a descriptor to open it by. */
+int host_open_evicted(struct host *h, struct host_node *n, int flags);
 bool host_fds_shrink(struct host *h);
 
 /* ---- the slots ---- */

@@ -123,7 +123,7 @@ static int mount_open(const struct stat *st, int fd, const struct key *k)
 		mount_fd = open(host_proc_path(fd).path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (mount_fd < 0)
 		return -1;
-	probe = host_open_handle(mount_fd, k->bytes, k->id_len);
+	probe = host_open_handle(mount_fd, k->bytes, k->id_len, O_PATH);
 	return probe < 0 ? -1 : TAKE_FD(mount_fd);
 }
 

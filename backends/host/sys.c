@@ -257,7 +257,7 @@ int host_identify_at(struct host *h, int dirfd, const char *name, struct stat *r
 	return 0;
 }
 
-int host_open_handle(int mount_fd, const unsigned char *id, unsigned len)
+int host_open_handle(int mount_fd, const unsigned char *id, unsigned len, int flags)
 {
 	const unsigned head = 1 + sizeof(dev_t);
 	union handle u;
@@ -266,7 +266,7 @@ int host_open_handle(int mount_fd, const unsigned char *id, unsigned len)
 	u.fh.handle_bytes = len - head - sizeof(u.fh.handle_type);
 	memcpy(&u.fh.handle_type, id + head, sizeof(u.fh.handle_type));
 	memcpy(u.fh.f_handle, id + head + sizeof(u.fh.handle_type), u.fh.handle_bytes);
-	fd = open_by_handle_at(mount_fd, &u.fh, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	fd = open_by_handle_at(mount_fd, &u.fh, flags | O_NOFOLLOW | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
