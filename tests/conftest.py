@@ -15,6 +15,7 @@ TIMEOUT = 120  # seconds a test may take; more with @pytest.mark.timeout(SECONDS
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "timeout(seconds): how long this test may take")
+    config.addinivalue_line("markers", "alone: not beside other tests")
     if not (harness.BIN / "aibfs").exists():
         pytest.exit(f"no programs in {harness.BIN}: run scripts/setup", 2)
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):

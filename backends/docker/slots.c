@@ -71,6 +71,24 @@ static bool turn(struct turn *t)
 	return t->running;
 }
 
+/* What is no file's errno, but an engine's that does not answer or a container's that does not run:
+ * the text of it is the sandbox's `error`. */
+static ssize_t of_file(ssize_t r)
+{
+	switch (-r) {
+	case EALREADY:
+	case ECONNREFUSED:
+	case ECONNRESET:
+	case EHOSTUNREACH:
+	case ENOTCONN:
+	case EPIPE:
+	case EPROTO:
+		return -EIO;
+	default:
+		return r;
+	}
+}
+
 /* The value of LIVE with the connection `c`, or of ARCHIVE. */
 #define BY(enter_gate, repeat, req_, node, live, archive)                                          \
 	({                                                                                         \
@@ -82,7 +100,7 @@ static bool turn(struct turn *t)
 			_unused_ struct channel *c = t_.channel;                                   \
 			t_.r = c ? (live) : (archive);                                             \
 		}                                                                                  \
-		t_.r;                                                                              \
+		of_file(t_.r);                                                                     \
 	})
 #define LOOK(req, node, live, archive) BY(gate_share, true, req, node, live, archive)
 #define CHANGE(req, node, live, archive) BY(gate_share, false, req, node, live, archive)
@@ -278,7 +296,7 @@ static int upgrade(struct bk_req *req, struct bk_file *f)
 		} else if (r_ == 0) {                                                              \
 			r_ = HELD(req, (f)->node, archive);                                        \
 		}                                                                                  \
-		r_;                                                                                \
+		of_file(r_);                                                                       \
 	})
 
 static ssize_t read_(struct bk_req *req, struct bk_file *f, void *data, size_t size, off_t off)

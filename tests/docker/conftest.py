@@ -1,4 +1,4 @@
-"""Which tests are for which engine. With AIB_TEST_ENGINE_KIND=podman, AIB_TEST_ENGINE is Podman's service, and
+"""Which tests are for which engine, and when. With AIB_TEST_ENGINE_KIND=podman, AIB_TEST_ENGINE is Podman's service, and
 the tests of these tables are left out: the rest is what Podman has to do as Docker does."""
 
 import fnmatch
@@ -16,7 +16,7 @@ DOCKER_ONLY = {
     "about the guest or ssh, whatever engine there is, and long": [
         "test_hostile.py::*", "test_ssh.py::*", "test_races.py::*",
         "test_shapes.py::*", "test_users.py::*", "test_soak.py::*", "test_escape.py::*",
-        "test_signals.py::*", "test_container_life.py::*", "test_engine_faults.py::*",
+        "test_signals.py::*", "test_container_life.py::*", "test_engine_faults.py::*", "test_engine_life.py::*",
     ],
     "archives are slow in Podman (a HEAD takes 30 ms, / of a Debian a minute)": [
         "test_contract.py::test_docker_by_archives*", "test_sandbox.py::test_walking_a_whole_container_*",
@@ -50,9 +50,27 @@ DOCKER_ONLY = {
 }  # fmt: skip
 
 
-# Left out without --long: Podman takes minutes for them, and each stands beside one that stays or does not
-# depend on the engine's kind.
+# Left out without --long: they take long, and another one that stays tries the same by another way.
 LONG = [
+    "test_contract.py::test_docker_by_archives[[]threads_*", "test_contract.py::test_docker_by_archives[[]many_*",
+    "test_container_ops.py::*[[]archive*", "test_races.py::test_nothing_leads_out_by_archives",
+    "test_sandbox.py::*[[]archive*", "test_links.py::*[[]archive*", "test_container_life.py::*[[]stream]", "test_coherence.py::*[[]stream]",
+    "test_jobs.py::test_jobs_survive_*[[]engine-*", "test_jobs.py::test_fifty_jobs_*[[]engine*", "test_hostile.py::test_stalls[[]stream]",
+    "test_road.py::test_grep_find_and_ls_work_*", "test_ssh.py::test_archives_over_ssh_*",
+    "test_ssh.py::test_real_engine_over_ssh[[]*e*_*]", "test_ssh.py::test_real_engine_over_ssh[[]archive]",
+    "test_sessions.py::test_echo_cat_*", "test_engine_faults.py::test_each_kind_*[[]archive]",
+    "test_engine_life.py::*[[]containers outlive it]", "test_runtimes.py::test_npm", "test_runtimes.py::test_pip", "test_runtimes.py::test_apt",
+]  # fmt: skip
+
+# Run by themselves: they load the machine, or bound what they wait for.
+ALONE = [
+    "test_soak.py::*", "test_escape.py::*", "test_ssh.py::*", "test_signals.py::*", "test_engine_faults.py::*", "test_engine_life.py::*",
+    "test_sessions.py::test_many_callers_*", "test_sessions.py::test_echo_cat_*", "test_supervise.py::*",
+]
+
+# Left out of Podman's without --long: it takes minutes for them, and each stands beside one that stays or does not
+# depend on the engine's kind.
+LONG_PODMAN = [
     "test_contract.py::*", "test_coherence.py::*", "test_road.py::*", "test_recall.py::*",
     "test_runtimes.py::*", "test_session_pool.py::*", "test_harness.py::*", "test_supervise.py::*",
     "test_mcp.py::*", "test_rules.py::*", "test_search.py::*", "test_container_ops.py::*",
@@ -78,17 +96,27 @@ def root(world, engine):
         engine.docker("rm", "-f", c["id"], check=False)  # it may be going already
 
 
-def is_left_out(item):
+def is_of(item, patterns):
     name = f"{item.path.name}::{item.nodeid.partition('::')[2]}"  # parameters may have slashes
-    left_out = [p for patterns in DOCKER_ONLY.values() for p in patterns]
+    return any(fnmatch.fnmatchcase(name, p) for p in patterns)
+
+
+def left_out():
     if not harness.LONG:
-        left_out += LONG
-    return any(fnmatch.fnmatchcase(name, p) for p in left_out)
+        yield from LONG
+    if harness.KIND == "podman":
+        for patterns in DOCKER_ONLY.values():
+            yield from patterns
+        if not harness.LONG:
+            yield from LONG_PODMAN
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    if harness.KIND != "podman":
-        return
-    left_out = [item for item in items if is_left_out(item)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    patterns = list(left_out())
+    out = [item for item in items if is_of(item, patterns)]
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if item not in out]
+    for item in items:
+        if is_of(item, ALONE):
+            item.add_marker("alone")

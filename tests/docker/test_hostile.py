@@ -265,11 +265,11 @@ def attack(h, lie, brk, kinds, least):
 
 
 def test_lies(hostile):
-    attack(hostile, 3, 0, "andlexf", 1000)
+    attack(hostile, 3, 0, "andlexf", 300)
 
 
 def test_broken_frames(hostile):
-    attack(hostile, 5, 100, "andlexfBF", 100)
+    attack(hostile, 5, 100, "andlexfBF", 30)
 
 
 def test_stalls(hostile):
