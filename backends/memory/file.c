@@ -161,7 +161,7 @@ static ssize_t copy_in(struct mem_node *n, const char *data, size_t size, uint64
 	while (done < size) {
 		struct part p = part_at(off + done, size - done);
 		char *page;
-		int r = mem_page_make(n, p.index, &page);
+		int r = mem_page_make(n, p.index, p.size == MEM_PAGE, &page);
 
 		if (r < 0)
 			return done > 0 ? (ssize_t)done : r;
@@ -258,7 +258,7 @@ static int allocate(struct bk_req *req, struct mem_node *n, uint64_t off, uint64
 	for (uint64_t i = first; i <= last && r == 0; i++) {
 		r = i % 1024 == 0 ? bk_req_check(req) : 0;
 		if (r == 0)
-			r = mem_page_make(n, i, &page);
+			r = mem_page_make(n, i, false, &page);
 	}
 	return r;
 }

@@ -184,8 +184,9 @@ int mem_rename(struct bk_req *, struct bk_node *dir, const char *name, struct bk
 
 /* Page INDEX, or NULL in a hole. Bytes past the file's size are zero, always. */
 char *mem_page(const struct mem_node *n, uint64_t index);
-/* The same, made of zeros where there was none. Returns 0, -ENOSPC or -ENOMEM. */
-int mem_page_make(struct mem_node *n, uint64_t index, char **ret);
+/* The same, made where there was none: of zeros, or of anything where the caller writes the WHOLE
+ * page. Returns 0, -ENOSPC or -ENOMEM. */
+int mem_page_make(struct mem_node *n, uint64_t index, bool whole, char **ret);
 /* Give back the pages FIRST to LAST. */
 void mem_pages_drop(struct mem_node *n, uint64_t first, uint64_t last);
 /* The first page at INDEX or after it; false where only a hole is left. */

@@ -43,8 +43,8 @@ char *mem_page(const struct mem_node *n, uint64_t index)
 	return at;
 }
 
-/* A page, or a block of HEIGHT above 0; zeros. */
-static int new_at(struct mem *m, unsigned height, void **ret)
+/* A page, or a block of HEIGHT above 0; zeros, but a page where ANY will do. */
+static int new_at(struct mem *m, unsigned height, bool any, void **ret)
 {
 	size_t size = height > 0 ? sizeof(struct block) : MEM_PAGE;
 	int r = mem_charge(m, size);
@@ -52,7 +52,7 @@ static int new_at(struct mem *m, unsigned height, void **ret)
 
 	if (r < 0)
 		return r;
-	p = height > 0 ? calloc(1, size) : mem_pool_get(&m->pool);
+	p = height > 0 ? calloc(1, size) : mem_pool_get(&m->pool, any);
 	if (!p) {
 		mem_uncharge(m, size);
 		return -ENOMEM;
@@ -80,7 +80,7 @@ static int grow(struct mem_node *n, uint64_t index)
 	while (!covers(n->height, index)) {
 		if (n->pages) {
 			void *top;
-			int r = new_at(mem_of(n), n->height + 1, &top);
+			int r = new_at(mem_of(n), n->height + 1, false, &top);
 
 			if (r < 0)
 				return r;
@@ -93,7 +93,7 @@ static int grow(struct mem_node *n, uint64_t index)
 	return 0;
 }
 
-int mem_page_make(struct mem_node *n, uint64_t index, char **ret)
+int mem_page_make(struct mem_node *n, uint64_t index, bool whole, char **ret)
 {
 	void **slot = &n->pages;
 	struct block *above = NULL;
@@ -101,7 +101,7 @@ int mem_page_make(struct mem_node *n, uint64_t index, char **ret)
 
 	for (unsigned h = n->height; r == 0; h--) {
 		if (!*slot) {
-			r = new_at(mem_of(n), h, slot);
+			r = new_at(mem_of(n), h, whole, slot);
 			if (r < 0)
 				break;
 			if (above)

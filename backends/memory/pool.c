@@ -63,8 +63,9 @@ static void drop(struct mem_pool *pool, struct slab *s)
 		s->next->prev = s->prev;
 }
 
-/* Have the kernel bring a whole slab at once, as one large page where it has one: brought one by one, at the first
- * write to each, pages cost more than what is written. Without any of that (Linux before 5.14), it is only slower. */
+/* Have the kernel bring a whole slab at once, as one large page where it has one: brought one by
+ * one, at the first write to each, pages cost more than what is written. Without any of that (Linux
+ * before 5.14), it is only slower. */
 static void populate(void *slab)
 {
 	(void)madvise(slab, SLAB, MADV_HUGEPAGE);
@@ -106,7 +107,7 @@ static void *get_locked(struct mem_pool *pool, struct slab *s, bool *ret_dirty)
 	return page;
 }
 
-void *mem_pool_get(struct mem_pool *pool)
+void *mem_pool_get(struct mem_pool *pool, bool any)
 {
 	void *page = NULL;
 	bool dirty = false;
@@ -123,7 +124,7 @@ void *mem_pool_get(struct mem_pool *pool)
 	if (pool->some)
 		page = get_locked(pool, pool->some, &dirty);
 	pthread_mutex_unlock(&pool->lock);
-	if (dirty)
+	if (dirty && !any)
 		memset(page, 0, POOL_PAGE);
 	return page;
 }

@@ -18,8 +18,8 @@ struct mem_pool {
 void mem_pool_init(struct mem_pool *pool);
 /* Every page must have come back. */
 void mem_pool_done(struct mem_pool *pool);
-/* A page of zeros; NULL where the machine has no memory left. */
-void *mem_pool_get(struct mem_pool *pool);
+/* A page, of zeros unless ANY will do; NULL where the machine has no memory left. */
+void *mem_pool_get(struct mem_pool *pool, bool any);
 void mem_pool_put(struct mem_pool *pool, void *page);
 
 #endif
