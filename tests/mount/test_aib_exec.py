@@ -57,8 +57,11 @@ def box(world, request):
     box.close()
 
 
+MINE = f".{os.getpid()}"  # a fraction of a second that tells this worker's commands from another's
+
+
 def nothing_runs(word):
-    return run("pgrep", "-f", f"^sleep {word}$", check=False).returncode == 1
+    return run("pgrep", "-f", f"^sleep {word}[{MINE[0]}]{MINE[1:]}$", check=False).returncode == 1
 
 
 def test_streams_are_separate_and_the_status_is_the_commands(box):
@@ -186,14 +189,14 @@ def test_stop_and_continue_hold_the_command_too(box):
 
 def test_the_timeout_ends_the_tree_and_keeps_the_output(box):
     start = time.monotonic()
-    p = box.run("--timeout", "500ms", "sh", "-c", "(setsid sleep 4001 &); echo partial; sleep 4002")
+    p = box.run("--timeout", "500ms", "sh", "-c", f"(setsid sleep 4001{MINE} &); echo partial; sleep 4002{MINE}")
     assert time.monotonic() - start < 3
     assert (p.returncode, p.stdout) == (124, "partial\n")
     assert nothing_runs("400[12]")
 
 
 def test_the_callers_death_ends_the_tree(box):
-    p = box.start("sh", "-c", "(setsid sleep 4003 &); echo ready; sleep 4004")
+    p = box.start("sh", "-c", f"(setsid sleep 4003{MINE} &); echo ready; sleep 4004{MINE}")
     assert p.stdout.readline() == b"ready\n"
     p.kill()
     p.wait()
@@ -370,7 +373,7 @@ def test_a_terminal_is_given_where_the_caller_has_one(box):
 
 
 def test_the_interrupt_key_ends_the_command(box):
-    t = Terminal(box, "sh", "-c", "echo ready; sleep 4007")
+    t = Terminal(box, "sh", "-c", f"echo ready; sleep 4007{MINE}")
     t.expect("ready")
     # A shell that is just about to execute it may lose the signal.
     wait_for("the command", lambda: not nothing_runs("4007"))
@@ -388,7 +391,7 @@ def test_a_shell_without_a_command_at_a_terminal(box):
 
 
 def test_a_signal_ends_it_and_leaves_the_terminal_as_it_was(box):
-    t = Terminal(box, "sh", "-c", "echo ready; sleep 4008")
+    t = Terminal(box, "sh", "-c", f"echo ready; sleep 4008{MINE}")
     t.expect("ready")
     wait_for("the terminal to be raw", lambda: not t.echoes())
     os.kill(t.pid, signal.SIGTERM)

@@ -210,15 +210,15 @@ def test_one_that_ended_without_a_daemon(box):
 
 
 def test_one_that_is_not_there_any_more_is_lost(box):
-    name = box.sh("echo $PPID; exec sleep 1000")
-    guest = int(wait_for("its output", lambda: box.job("logs", name).stdout))
+    name = box.sh("echo $PPID $$; exec sleep 1000")
+    guest, command = map(int, wait_for("its output", lambda: box.job("logs", name).stdout).split())
     box.kill()
     os.kill(guest, signal.SIGKILL)
     box.begin()
     p = box.job("wait", name)
     assert p.returncode == 125 and "not there any more" in p.stderr
     assert box.jobs()[name]["state"] == "lost"
-    subprocess.run(["pkill", "-f", "^sleep 1000$", "-P", "1"], check=False)
+    os.kill(command, signal.SIGKILL)
 
 
 def test_one_that_was_accepted_but_not_begun_is_started_by_the_next_daemon(box):
