@@ -205,7 +205,7 @@ def test_the_callers_death_ends_the_tree(box):
 
 
 def test_a_lost_daemon_is_125_and_says_so(box):
-    p = box.start("sleep", "4005", stderr=subprocess.PIPE)
+    p = box.start("sleep", f"4005{MINE}", stderr=subprocess.PIPE)
     wait_for("the command", lambda: not nothing_runs("4005"))
     box.daemon.kill()
     box.daemon.wait()
