@@ -31,11 +31,18 @@ class Box:
         self.begin()
 
     def begin(self):
+        # What a killed one was just starting has its lock until it executes its program (aib mount waits for that).
+        wait_for("a daemon", self.began, 5)
+
+    def began(self):
         self.daemon = subprocess.Popen(
             [BUILD / "tests/mount/exec_daemon", self.top, BUILD / "exec/guest/aib-guest-test"],
             stdout=subprocess.PIPE,
         )
-        assert self.daemon.stdout.readline() == b"ready\n"
+        if self.daemon.stdout.readline() == b"ready\n":
+            return True
+        self.kill()
+        return False
 
     def kill(self):
         self.daemon.kill()

@@ -2,12 +2,15 @@
 leaves, how everything ends."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
 import signal
 import socket
+import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -170,6 +173,26 @@ def test_a_daemon_that_was_just_killed_is_not_in_the_way(world, mount):
         os.kill(box.pid, signal.SIGKILL)
         box.ended = True
         box = mount(path=box.path)
+
+
+def test_a_child_that_a_dead_daemon_was_just_starting_is_waited_for(world, mount):
+    box = mount()
+    (info,) = (world.dir / "run").glob("*/info")
+    with open(info, "r+b", buffering=0) as inherited:
+        lock = struct.pack("hhxxxxqqixxxx", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        ended = threading.Timer(0.8, inherited.close)
+        os.kill(box.pid, signal.SIGKILL)
+        box.ended = True
+        wait_for("its lock", lambda: locked(inherited, lock))
+        ended.start()
+        again = mount(path=box.path)
+    assert again.pid != box.pid
+
+
+def locked(f, lock):
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(f, fcntl.F_OFD_SETLK, lock)
+        return True
 
 
 def test_the_control_tree_can_be_listed_by_name(mount):
