@@ -219,13 +219,19 @@ static void docker_changed(struct bk *bk)
 	transport_forget(d);
 }
 
+/* Whether what runs after it is there to be looked into. */
+static bool opens(const char *verb)
+{
+	return strcmp(verb, "stop") != 0 && strcmp(verb, "pause") != 0;
+}
+
 static int docker_ctl(struct bk_req *req, struct bk *bk, const char *verb, struct err *err)
 {
 	struct docker *d = container_of(bk, struct docker, bk);
 	struct channel *c = NULL;
 	int r;
 
-	sandbox_set_opening(&d->sb, true);
+	sandbox_set_opening(&d->sb, opens(verb));
 	r = sandbox_ctl(req, &d->sb, verb, err);
 	/* Where it runs now, the first look into it need not wait for this. */
 	if (r == 0 && transport_get(req, d, &c) == 0)
