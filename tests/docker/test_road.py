@@ -385,6 +385,20 @@ def test_the_control_tree_tells_of_the_sandbox(bb):
     assert bb.exec("true", cwd="bb").returncode == 0
 
 
+def test_what_is_being_stopped_runs_until_it_is_stopped(bb):
+    bb.exec("true", cwd="bb", check=True)
+    states, status = [], bb / ".aib/sandboxes/bb/status"
+    (bb / ".aib/sandboxes/bb/ctl").write_text("stop")
+
+    def stopped():
+        states.append(status.read_text().split("state ", 1)[1].split("\n")[0])
+        return states[-1] == "stopped"
+
+    wait_for("the stop", stopped)
+    assert set(states) <= {"running", "stopped"}, states
+    assert bb.exec("true", cwd="bb").returncode == 0
+
+
 def status(box, name="bb"):
     return (box / f".aib/sandboxes/{name}/status").read_text().splitlines()
 
