@@ -139,11 +139,15 @@ static void run_read(struct call *c)
 {
 	struct bk_file *file = c->handle->file;
 	void *data = call_scratch(c->size);
+	bool waits = file->node->bk->ops->wait;
+	uint64_t until = 0;
 	ssize_t r = -ENOMEM;
 
-	if (data)
-		r = bk_read(&c->req, file, data, c->size, c->off);
-	if (r == -EAGAIN && file->node->bk->ops->wait)
+	do
+		if (data)
+			r = bk_read(&c->req, file, data, c->size, c->off);
+	while (r == -EAGAIN && waits && park_briefly(c, &until));
+	if (r == -EAGAIN && waits)
 		park(c);
 	else
 		reply_data(c, r, data);

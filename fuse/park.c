@@ -2,8 +2,13 @@
  * it held, and may call park_wake from anywhere. */
 #include "park.h"
 
+#include "base/clock.h"
 #include "reply.h"
 #include "uring.h"
+
+#include <poll.h>
+
+#define BRIEF_MS 200
 
 static void wait_op(struct call *c, bool remove)
 {
@@ -59,6 +64,20 @@ static void gone(struct call *c)
 			watch_interrupt_locked(w, c);
 	}
 	pthread_mutex_unlock(&w->lock);
+}
+
+bool park_briefly(struct call *c, uint64_t *until)
+{
+	uint64_t now = clock_ms();
+
+	if (!uring_is(c->fuse))
+		return false;
+	if (!*until)
+		*until = now + BRIEF_MS;
+	if (now >= *until)
+		return false;
+	(void)poll(NULL, 0, 1);
+	return true;
 }
 
 void park(struct call *c)

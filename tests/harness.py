@@ -6,6 +6,7 @@ whoever is their parent by then.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -248,15 +249,20 @@ IO_URING = pathlib.Path("/sys/module/fuse/parameters/enable_uring")
 def io_uring():
     """The kernel lets FUSE use io_uring while mounts are made within the block: True. False: it has
     none, or only root could turn it on."""
-    before = IO_URING.read_text() if IO_URING.exists() else ""
-    if before.strip() == "Y" or not before or os.getuid() != 0:
-        yield before.strip() == "Y"
+    if not IO_URING.exists():
+        yield False
         return
-    IO_URING.write_text("Y")
-    try:
-        yield True
-    finally:
-        IO_URING.write_text(before)
+    with open(IO_URING) as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        before = IO_URING.read_text()
+        if before.strip() == "Y" or os.getuid() != 0:
+            yield before.strip() == "Y"
+            return
+        IO_URING.write_text("Y")
+        try:
+            yield True
+        finally:
+            IO_URING.write_text(before)
 
 
 @contextlib.contextmanager

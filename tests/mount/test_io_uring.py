@@ -32,6 +32,15 @@ def test_the_log_says_whether_it_is_used_and_the_mount_works_either_way(mount, w
         assert (box / "f").read_text() + (box / "h/f").read_text() == "memoryhost"
 
 
+def test_a_command_that_is_refused_is_told_why(mount):
+    with harness.io_uring():
+        box = mount("/=memory")
+    for _ in range(20):
+        with open(box / ".aib/exec", "r+b", buffering=0) as f:
+            f.write(b'{"command": "true", "cwd": 1}')
+            assert b"must be a string" in f.read(1 << 20)
+
+
 def test_where_a_route_may_wait_it_is_off_and_yes_is_refused(mount, world):
     route = f"/h=host:{world.dir}/src,blocking=yes"
     with harness.io_uring():
