@@ -20,8 +20,8 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-#define BACKING_SHARDS                                                                             \
-	16 /* by inode, so that a file's close does not wait for the next one's open */
+/* By inode, so that a file's close does not wait for the next one's open. */
+#define BACKING_SHARDS 16
 
 struct backings {
 	struct backing_shard {

@@ -42,7 +42,8 @@ static int listed_now(struct call *c, struct bk_file *file, struct listed_state 
 /* The kernel is to keep what is listed, for who opens the directory again at once. */
 static void choose_listing(struct call *c, struct bk_file *file)
 {
-	uint32_t hold_ms = noted_ms(c->node->bk);
+	uint32_t hold_ms =
+	    c->node->bk->unshared ? 0 : noted_ms(c->node->bk); /* it keeps those anyway */
 	struct listed_state now;
 
 	c->keep_listing = hold_ms > 0;

@@ -135,18 +135,23 @@ void io_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 /* ---- Reading and writing ---- */
 
-static void run_read(struct call *c)
+static ssize_t read_file(struct call *c, void *data, bool waits)
 {
-	struct bk_file *file = c->handle->file;
-	void *data = call_scratch(c->size);
-	bool waits = file->node->bk->ops->wait;
 	uint64_t until = 0;
-	ssize_t r = -ENOMEM;
+	ssize_t r;
 
 	do
-		if (data)
-			r = bk_read(&c->req, file, data, c->size, c->off);
+		r = bk_read(&c->req, c->handle->file, data, c->size, c->off);
 	while (r == -EAGAIN && waits && park_briefly(c, &until));
+	return r;
+}
+
+static void run_read(struct call *c)
+{
+	bool waits = c->handle->file->node->bk->ops->wait;
+	void *data = call_scratch(c->size);
+	ssize_t r = data ? read_file(c, data, waits) : -ENOMEM;
+
 	if (r == -EAGAIN && waits)
 		park(c);
 	else

@@ -66,6 +66,16 @@ def wait_for(what, condition, timeout=10):
         time.sleep(0.05)
 
 
+def timed(call):
+    """What a call of the system ends with, its errno or 0, and how many seconds it takes."""
+    start, code = time.monotonic(), 0
+    try:
+        call()
+    except OSError as e:
+        code = e.errno
+    return code, time.monotonic() - start
+
+
 def mounts_below(path):
     """(mount point, type) of all mounts at or below path, deepest first."""
     found = []

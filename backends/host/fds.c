@@ -178,11 +178,6 @@ static int open_by_place(struct host *h, struct host_node *n, const struct host_
 	return r;
 }
 
-static bool has_handle(const struct host_node *n)
-{
-	return n->mount && n->mount->fd >= 0;
-}
-
 /* The identity at the head of the key never changes, but a rename may replace the key. */
 static struct host_id id_of(struct host *h, const struct host_node *n)
 {
@@ -201,7 +196,7 @@ static int reopen(struct host *h, struct host_node *n)
 	struct host_id id = id_of(h, n);
 	int fd;
 
-	if (has_handle(n))
+	if (host_node_has_handle(n))
 		return host_open_handle(n->mount->fd, id.bytes, id.len, O_PATH);
 	do
 		fd = open_by_place(h, n, &id);
@@ -235,7 +230,7 @@ int host_open_evicted(struct host *h, struct host_node *n, int flags)
 	pthread_mutex_lock(&h->fds.lock);
 	cached = n->fd >= 0;
 	pthread_mutex_unlock(&h->fds.lock);
-	if (cached || !has_handle(n))
+	if (cached || !host_node_has_handle(n))
 		return -EOPNOTSUPP;
 	id = id_of(h, n);
 	do

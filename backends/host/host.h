@@ -226,6 +226,12 @@ bool host_node_is_at(struct host *h, struct host_node *node, const struct host_n
 		     const char *name);
 void host_node_free(struct bk_node *node);
 
+/* Whether its file can be opened by its handle; else by its place alone. */
+static inline bool host_node_has_handle(const struct host_node *node)
+{
+	return node->mount && node->mount->fd >= 0;
+}
+
 static inline void host_node_unref(struct host_node *node)
 {
 	bk_node_unref(node ? &node->base : NULL);
@@ -245,10 +251,10 @@ void host_fds_give(struct host *h, struct host_node *node, int fd, bool keep);
 /* NODE has a name again. */
 void host_fds_unkeep(struct host *h, struct host_node *node);
 void host_fds_drop(struct host *h, struct host_node *node);
-/* After EMFILE: close half of what is cached. Returns whether anything was. */
 /* A descriptor of its own of the file of NODE, opened with FLAGS by its handle. -EOPNOTSUPP where
  * it has none, or has a descriptor to open it by. */
 int host_open_evicted(struct host *h, struct host_node *n, int flags);
+/* After EMFILE: close half of what is cached. Returns whether anything was. */
 bool host_fds_shrink(struct host *h);
 
 /* ---- the slots ---- */

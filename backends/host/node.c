@@ -90,23 +90,33 @@ static void remove_locked(struct host *h, struct host_node *n)
 
 /* ---- Mounts ---- */
 
+static struct host_mount *mount_locked(struct host *h, int id)
+{
+	struct host_mount *m = h->mounts;
+
+	while (m && m->id != id)
+		m = m->next;
+	return m;
+}
+
+/* With a reference. */
 static struct host_mount *mount_find_locked(struct host *h, int id)
 {
-	for (struct host_mount *m = h->mounts; m; m = m->next)
-		if (m->id == id) {
-			m->refs++;
-			return m;
-		}
-	return NULL;
+	struct host_mount *m = mount_locked(h, id);
+
+	if (m)
+		m->refs++;
+	return m;
 }
 
 bool host_opens_handles(struct host *h, int mount_id)
 {
-	bool opens = false;
+	const struct host_mount *m;
+	bool opens;
 
 	pthread_mutex_lock(&h->lock);
-	for (const struct host_mount *m = h->mounts; m && !opens; m = m->next)
-		opens = m->id == mount_id && m->fd >= 0;
+	m = mount_locked(h, mount_id);
+	opens = m && m->fd >= 0;
 	pthread_mutex_unlock(&h->lock);
 	return opens;
 }
@@ -187,7 +197,7 @@ static int mount_get(struct host *h, int id, int fd, const struct stat *st, cons
 
 static bool needs_place(const struct host *h, const struct host_node *n)
 {
-	return by_place(h, n->type) || !n->mount || n->mount->fd < 0;
+	return by_place(h, n->type) || !host_node_has_handle(n);
 }
 
 /* Set (DIR, NAME) or, with DIR NULL, nothing; *old is to be released without the lock. */

@@ -64,7 +64,7 @@ LONG = [
 
 # Run by themselves: they load the machine, or bound what they wait for.
 ALONE = [
-    "test_soak.py::*", "test_escape.py::*", "test_ssh.py::*", "test_signals.py::*", "test_engine_faults.py::*", "test_engine_life.py::*",
+    "test_hostile.py::*", "test_soak.py::*", "test_escape.py::*", "test_ssh.py::*", "test_signals.py::*", "test_engine_faults.py::*", "test_engine_life.py::*",
     "test_sessions.py::test_many_callers_*", "test_sessions.py::test_echo_cat_*", "test_supervise.py::*",
 ]
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 import harness
-from harness import SLOW, program, run, wait_for
+from harness import SLOW, program, run, timed, wait_for
 
 IMAGE = "aib-test:busybox"
 ENGINE = harness.TOP / "scripts/engine"
@@ -52,16 +52,6 @@ def stack(own):
     """What is closed before the mount ends; a file of a container that has gone is EIO then, too."""
     with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
         yield stack
-
-
-def timed(call):
-    """Its errno or 0, and its seconds."""
-    start, code = time.monotonic(), 0
-    try:
-        call()
-    except OSError as e:
-        code = e.errno
-    return code, time.monotonic() - start
 
 
 def command(box, own, name):

@@ -265,11 +265,11 @@ def attack(h, lie, brk, kinds, least):
 
 
 def test_lies(hostile):
-    attack(hostile, 3, 0, "andlexf", 300)
+    attack(hostile, 3, 0, "andlexf", 1000)
 
 
 def test_broken_frames(hostile):
-    attack(hostile, 5, 100, "andlexfBF", 30)
+    attack(hostile, 5, 100, "andlexfBF", 100)
 
 
 def test_stalls(hostile):
