@@ -229,12 +229,13 @@ static int docker_ctl(struct bk_req *req, struct bk *bk, const char *verb, struc
 {
 	struct docker *d = container_of(bk, struct docker, bk);
 	struct channel *c = NULL;
+	bool open = opens(verb);
 	int r;
 
-	sandbox_set_opening(&d->sb, opens(verb));
+	sandbox_set_opening(&d->sb, open);
 	r = sandbox_ctl(req, &d->sb, verb, err);
 	/* Where it runs now, the first look into it need not wait for this. */
-	if (r == 0 && transport_get(req, d, &c) == 0)
+	if (open && r == 0 && transport_get(req, d, &c) == 0)
 		channel_unref(c);
 	sandbox_set_opening(&d->sb, false);
 	return r;

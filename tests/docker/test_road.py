@@ -399,6 +399,17 @@ def test_what_is_being_stopped_runs_until_it_is_stopped(bb):
     assert bb.exec("true", cwd="bb").returncode == 0
 
 
+def test_what_was_stopped_stays_so_though_files_are_the_guests(engine, mount):
+    box = mount("/bb=docker:aib-test:busybox,transport=guest")
+    box.exec("true", cwd="bb", check=True)
+    (box / ".aib/sandboxes/bb/ctl").write_text("stop")
+    wait_for("the stop", lambda: "state stopped" in status(box))
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        assert "state stopped" in status(box)
+        time.sleep(0.05)
+
+
 def status(box, name="bb"):
     return (box / f".aib/sandboxes/{name}/status").read_text().splitlines()
 
