@@ -5,6 +5,7 @@
 #include "base/log.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -18,9 +19,23 @@ struct backing_map {
 #define BACKING_OPEN _IOW(229, 1, struct backing_map)
 #define BACKING_CLOSE _IOW(229, 2, uint32_t)
 
-static struct __user_cap_header_struct cap_head(void)
+/* Raw calls, since libc has none: they are of this thread. */
+static int get_caps(struct __user_cap_data_struct caps[2])
 {
-	return (struct __user_cap_header_struct){.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+
+	return syscall(SYS_capget, &head, caps) < 0 ? -errno : 0;
+}
+
+void backing_give_up_rights(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2];
+
+	if (get_caps(caps) < 0)
+		return;
+	caps[0].effective &= ~(1U << CAP_FSETID);
+	(void)syscall(SYS_capset, &head, caps);
 }
 
 void backing_init(struct backings *b)
@@ -32,10 +47,10 @@ void backing_init(struct backings *b)
 
 int backing_start(struct backings *b, int fuse_fd)
 {
-	struct __user_cap_header_struct head = cap_head();
+	struct __user_cap_data_struct caps[2];
 
-	if (syscall(SYS_capget, &head, b->caps) < 0 ||
-	    !(b->caps[0].effective & 1U << CAP_SYS_ADMIN))
+	if (get_caps(caps) < 0 || !(caps[0].effective & 1U << CAP_SYS_ADMIN) ||
+	    caps[0].effective & 1U << CAP_FSETID)
 		return -EPERM;
 	b->fuse_fd = fuse_fd;
 	b->on = true;
@@ -44,29 +59,12 @@ int backing_start(struct backings *b, int fuse_fd)
 
 /* ---- Ids ---- */
 
-/* Raw calls, since libc's change every thread. */
-static int set_caps(const struct backings *b, bool fsetid)
-{
-	struct __user_cap_header_struct head = cap_head();
-	struct __user_cap_data_struct caps[2] = {b->caps[0], b->caps[1]};
-
-	if (!fsetid)
-		caps[0].effective &= ~(1U << CAP_FSETID);
-	return syscall(SYS_capset, &head, caps) < 0 ? -errno : 0;
-}
-
 static int register_fd(const struct backings *b, int fd)
 {
 	struct backing_map map = {.fd = fd};
-	int id, r = set_caps(b, false);
+	int id = ioctl(b->fuse_fd, BACKING_OPEN, &map);
 
-	if (r < 0)
-		return r;
-	id = ioctl(b->fuse_fd, BACKING_OPEN, &map);
-	if (id < 0)
-		id = -errno;
-	(void)set_caps(b, true);
-	return id;
+	return id < 0 ? -errno : id;
 }
 
 static void unregister(const struct backings *b, int id)
@@ -93,12 +91,11 @@ static void refused(struct backings *b, const char *route, int error)
 static int usable_fd(struct bk_file *file, int flags, bool bypass, struct stat *ret_st)
 {
 	int fd = bypass ? -EOPNOTSUPP : bk_backing_fd(file);
-	int have = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+	int has = file->flags & O_ACCMODE, wants = flags & O_ACCMODE;
 
 	if (fd < 0)
 		return fd;
-	if (have < 0 || have & O_PATH || (flags & O_ACCMODE) == O_ACCMODE ||
-	    ((have & O_ACCMODE) != O_RDWR && (have & O_ACCMODE) != (flags & O_ACCMODE)))
+	if (wants == O_ACCMODE || (has != O_RDWR && has != wants))
 		return -EACCES;
 	if (fstat(fd, ret_st) < 0)
 		return -errno;

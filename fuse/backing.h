@@ -6,16 +6,15 @@
  * era it has two.
  *
  * Backing files are opened anew by the kernel, with the access that the caller asks for and the
- * rights that this thread had. So a descriptor with less access is never used, and those rights are
- * without CAP_FSETID, that a write clears setuid bits whoever writes.
+ * rights that this thread had. So a descriptor with less access is never used, and the daemon works
+ * without CAP_FSETID, that a write clears setuid bits whoever writes: a backend takes it for a call
+ * that needs it.
  */
 #ifndef AIB_FUSE_BACKING_H
 #define AIB_FUSE_BACKING_H
 
 #include "backend.h"
 #include "inode.h"
-
-#include <linux/capability.h>
 
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
@@ -33,7 +32,6 @@ struct backings {
 	atomic_bool on;
 	atomic_bool worked;	/* some backing was registered */
 	atomic_uint registered; /* how many are now */
-	struct __user_cap_data_struct caps[2];
 };
 
 /* The open files of one inode of the kernel. */
@@ -46,10 +44,12 @@ struct backing {
 	ino_t ino; /* of the backing file */
 };
 
+/* Give up CAP_FSETID (capabilities(7)): this thread, and those that it will start. */
+void backing_give_up_rights(void);
 /* Off until it is started. */
 void backing_init(struct backings *b);
 /* FUSE_FD is the connection, on which the kernel has passthrough. Returns 0, or -EPERM where this
- * process may not use it. */
+ * process may not use it, or has not given up its rights. */
 int backing_start(struct backings *b, int fuse_fd);
 /* How many inodes are in passthrough. */
 unsigned backing_count(struct backings *b);

@@ -532,6 +532,8 @@ int serve(const struct config *c, const char *mountpoint, bool foreground,
 		if (r < 0)
 			return r;
 	}
+	if (strcmp(c->opt.passthrough, "no") != 0)
+		fs_give_up_rights();
 	bk_req_init(&d.preparing, geteuid(), getegid(), 0, c->opt.prepare_timeout_ms);
 	r = start(&d, err);
 	if (r == 0) {

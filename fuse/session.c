@@ -48,6 +48,11 @@ static void want(struct fuse_conn_info *conn, uint64_t flag, bool on)
 #endif
 }
 
+void fs_give_up_rights(void)
+{
+	backing_give_up_rights();
+}
+
 /* Negotiate passthrough. Returns NULL, or why there is none. */
 static const char *start_passthrough(struct fs *fs, struct fuse_conn_info *conn)
 {

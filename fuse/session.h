@@ -36,6 +36,9 @@ struct fs_conf {
 
 extern const struct fs_conf fs_conf_default;
 
+/* For passthrough: before any backend is prepared and any thread started, for all to come. */
+void fs_give_up_rights(void);
+
 /* Why requests cannot come over io_uring on this machine, in a few words; NULL where they can. */
 const char *fs_uring_refused(void);
 

@@ -136,9 +136,9 @@ int host_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 	_cleanup_as_ struct host_as as = {.host = NULL};
 	int fd = -1, r = attr_fd(node, file, &pin, &fd);
 
-	/* The kernel has checked a new mode's setgid bit against the caller's groups. */
-	if (r == 0 && !(attr->mask & BK_SET_MODE))
-		r = host_as_writer(HOST_OF(node), req, fd, &as);
+	if (r == 0)
+		r = attr->mask & BK_SET_MODE ? host_as_owner(HOST_OF(node), &as)
+					     : host_as_writer(HOST_OF(node), req, fd, &as);
 	if (r == 0)
 		r = change(req, NODE_OF(node), file, fd, attr);
 	return r < 0 ? r : host_fstat(fd, ret_st);

@@ -1,6 +1,7 @@
 /*
  * The descriptors of nodes: a bounded cache, least recently used out first. A descriptor in use is
- * pinned; one whose file has lost its last name is kept, since nothing could open it again.
+ * pinned; one whose file has lost its last name is kept, since nothing could open it again. Where a
+ * node has none, that of its open file serves.
  */
 #include "host.h"
 
@@ -109,6 +110,21 @@ void host_fds_give(struct host *h, struct host_node *n, int fd, bool keep)
 	pthread_mutex_unlock(&c->lock);
 	closep(&fd);
 	close_evicted(e);
+}
+
+bool host_fds_lend(struct host *h, struct host_node *n, int fd)
+{
+	bool lent;
+
+	pthread_mutex_lock(&h->fds.lock);
+	lent = n->fd < 0;
+	if (lent) {
+		n->fd = fd;
+		n->lent = true;
+		n->pins++;
+	}
+	pthread_mutex_unlock(&h->fds.lock);
+	return lent;
 }
 
 void host_fds_unkeep(struct host *h, struct host_node *n)
@@ -268,8 +284,20 @@ int host_pin(struct bk_node *node, struct host_pin *ret)
 	return 0;
 }
 
+/* Nobody uses N's lent descriptor any more: it is the caller's to close, or N's own where that
+ * keeps one. */
+static int give_back_locked(struct host_fds *c, struct host_node *n)
+{
+	n->lent = false;
+	if (!n->kept)
+		return TAKE_FD(n->fd);
+	c->count++;
+	return -1;
+}
+
 void host_unpin(struct host_pin *pin)
 {
+	_cleanup_close_ int lent = -1;
 	struct host_node *n = pin->node;
 	struct host_fds *c;
 	struct evicted e;
@@ -278,7 +306,8 @@ void host_unpin(struct host_pin *pin)
 		return;
 	c = &HOST_OF(&n->base)->fds;
 	pthread_mutex_lock(&c->lock);
-	n->pins--;
+	if (--n->pins == 0 && n->lent)
+		lent = give_back_locked(c, n);
 	if (evictable(n))
 		list_add(c, n);
 	e = trim_locked(c);

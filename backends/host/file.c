@@ -18,6 +18,7 @@
 static int file_new(struct bk_node *node, int flags, int fd, struct bk_file **ret)
 {
 	struct host_file *f = malloc(sizeof(*f));
+	struct host_node *n = NODE_OF(node);
 
 	if (!f) {
 		closep(&fd);
@@ -26,6 +27,7 @@ static int file_new(struct bk_node *node, int flags, int fd, struct bk_file **re
 	*f = (struct host_file){
 	    .base = {.node = bk_node_ref(node), .flags = flags},
 	    .fd = fd,
+	    .lent = n->type == S_IFREG && host_fds_lend(HOST_OF(node), n, fd),
 	};
 	*ret = &f->base;
 	return 0;
@@ -303,7 +305,10 @@ void host_release(struct bk_file *file)
 		host_dir_release(file);
 		return;
 	}
-	closep(&f->fd);
+	if (f->lent)
+		host_unpin(&(struct host_pin){.node = NODE_OF(file->node)});
+	else
+		closep(&f->fd);
 	bk_node_unref(file->node);
 	free(f);
 }

@@ -64,8 +64,9 @@ struct host_node {
 	char *name;
 
 	/* All guarded by fds.lock. */
-	int fd;			       /* O_PATH, -1 for none */
+	int fd;			       /* O_PATH or lent, -1 for none */
 	unsigned pins;		       /* users of fd */
+	bool lent;		       /* fd is an open file's, and goes with its last user */
 	bool kept;		       /* its file has no name any more: never evicted */
 	struct host_node *prev, *next; /* in the list of the evictable */
 };
@@ -120,6 +121,7 @@ struct host {
 struct host_file {
 	struct bk_file base;
 	int fd;
+	bool lent;   /* fd is its node's too, and pinned */
 	bool peeked; /* a regular file, though its node is the directory */
 };
 
@@ -165,8 +167,8 @@ int host_open_handle(int mount_fd, const unsigned char *id, unsigned len, int fl
  * What this thread is for one call; host_as_done gives it back. host_as_maker: new files in
  * DIRFD, of MODE with its type (0: regular), are the caller's, while permission (which the kernel
  * has checked, with the caller's groups) is still the daemon's. host_as_writer, for a change of the
- * file of FD: only the right to keep setuid bits is given up. Nothing happens where the daemon is
- * not root, or the caller is.
+ * file of FD: setuid bits stay for root alone. host_as_owner, for a new mode, which the kernel has
+ * checked: it is taken as it is. Nothing happens where the daemon is not root.
  */
 struct host_as {
 	const struct host *host;
@@ -174,6 +176,7 @@ struct host_as {
 };
 int host_as_maker(const struct host *h, const struct bk_req *req, int dirfd, mode_t mode,
 		  struct host_as *ret);
+int host_as_owner(const struct host *h, struct host_as *ret);
 int host_as_writer(const struct host *h, const struct bk_req *req, int fd, struct host_as *ret);
 void host_as_done(struct host_as *as);
 #define _cleanup_as_ _cleanup_(host_as_done)
@@ -192,7 +195,8 @@ struct host_pin {
  */
 int host_node_for(struct host *h, struct host_node *dir, const char *name, int fd,
 		  struct host_node **ret, struct stat *ret_st);
-/* As host_node_for for a file that is open otherwise: FD is borrowed, the node gets none. */
+/* As host_node_for for a file that is open otherwise: FD is borrowed, the node gets none. 1 where
+ * the node was made now. */
 int host_node_for_open(struct host *h, struct host_node *dir, const char *name, int fd,
 		       struct host_node **ret, struct stat *ret_st);
 
@@ -248,6 +252,9 @@ void host_unpin(struct host_pin *pin);
 
 /* Give FD (taken) to NODE, which may have one. KEEP: it is never evicted. */
 void host_fds_give(struct host *h, struct host_node *node, int fd, bool keep);
+/* Let NODE use FD of its open file, where it has none: then it is pinned, and closed by the last
+ * unpin. */
+bool host_fds_lend(struct host *h, struct host_node *node, int fd);
 /* NODE has a name again. */
 void host_fds_unkeep(struct host *h, struct host_node *node);
 void host_fds_drop(struct host *h, struct host_node *node);

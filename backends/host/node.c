@@ -381,14 +381,11 @@ int host_node_for_open(struct host *h, struct host_node *dir, const char *name, 
 		r = key_of(h, fd, &st, dir, name, &k, &mount_id);
 	if (r == 0)
 		r = node_get(h, dir, name, fd, &st, &k, mount_id, &n);
-	/* Now a removal finds the node; of one before, the count of links tells. */
-	if (r == 1)
-		r = host_fstat(fd, &st);
 	if (r < 0)
 		return r;
 	*ret = TAKE(n);
 	*ret_st = st;
-	return 0;
+	return r;
 }
 
 int host_node_glance(struct host *h, const struct host_pin *dir, const char *name,
@@ -413,13 +410,19 @@ int host_node_glance(struct host *h, const struct host_pin *dir, const char *nam
 int host_node_for(struct host *h, struct host_node *dir, const char *name, int fd,
 		  struct host_node **ret, struct stat *ret_st)
 {
-	int r = host_node_for_open(h, dir, name, fd, ret, ret_st);
+	_cleanup_(host_node_unrefp) struct host_node *n = NULL;
+	int r = host_node_for_open(h, dir, name, fd, &n, ret_st);
 
-	if (r == 0)
-		host_fds_give(h, *ret, fd, ret_st->st_nlink == 0);
-	else
+	/* Now a removal finds the node; of one before, the count of links tells. */
+	if (r == 1)
+		r = host_fstat(fd, ret_st);
+	if (r < 0) {
 		closep(&fd);
-	return r;
+		return r;
+	}
+	host_fds_give(h, n, fd, ret_st->st_nlink == 0);
+	*ret = TAKE(n);
+	return 0;
 }
 
 /* Free N, and give back its reference on its parent: in a loop, since a chain may be long. */

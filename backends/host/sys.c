@@ -272,14 +272,30 @@ int host_open_handle(int mount_fd, const unsigned char *id, unsigned len, int fl
 
 /* ---- Who this thread is: raw calls, since libc's change every thread ---- */
 
-static int set_caps(const struct host *h, bool fsetid)
+#define FSETID (1U << CAP_FSETID)
+
+static int set_caps(const struct host *h, uint32_t fsetid)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct caps[2] = {h->caps[0], h->caps[1]};
 
-	if (!fsetid)
-		caps[0].effective &= ~(1U << CAP_FSETID);
+	caps[0].effective = (caps[0].effective & ~FSETID) | fsetid;
 	return syscall(SYS_capset, &head, caps) < 0 ? -errno : 0;
+}
+
+/* What of CAP_FSETID the daemon's threads have. */
+static uint32_t usual(const struct host *h)
+{
+	return h->caps[0].effective & FSETID;
+}
+
+/* Keep setuid bits, and setgid ones of other groups, or not. */
+static int keep_bits(const struct host *h, bool keep, struct host_as *as)
+{
+	uint32_t fsetid = keep ? h->caps[0].permitted & FSETID : 0;
+
+	as->caps = fsetid != usual(h);
+	return as->caps ? set_caps(h, fsetid) : 0;
 }
 
 static bool is_other(const struct host *h, const struct bk_req *req)
@@ -301,11 +317,23 @@ static void join_group(const struct bk_req *req, int fd, struct host_as *as)
 
 int host_as_writer(const struct host *h, const struct bk_req *req, int fd, struct host_as *ret)
 {
-	*ret = (struct host_as){.host = h, .caps = is_other(h, req)};
-	if (!ret->caps)
+	*ret = (struct host_as){.host = h};
+	if (!h->switch_user)
 		return 0;
-	join_group(req, fd, ret);
-	return set_caps(h, false);
+	if (is_other(h, req))
+		join_group(req, fd, ret);
+	return keep_bits(h, !is_other(h, req), ret);
+}
+
+int host_as_owner(const struct host *h, struct host_as *ret)
+{
+	*ret = (struct host_as){.host = h};
+	return h->switch_user ? keep_bits(h, true, ret) : 0;
+}
+
+static bool may_lose_setgid(mode_t mode)
+{
+	return !S_ISDIR(mode) && (mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
 }
 
 /* In a directory that gives its group away, a program may be setgid whose maker is of that group,
@@ -314,7 +342,7 @@ static void join_directory(const struct bk_req *req, int dirfd, mode_t mode)
 {
 	struct stat st;
 
-	if (S_ISDIR(mode) || (mode & (S_ISGID | S_IXGRP)) != (S_ISGID | S_IXGRP))
+	if (!may_lose_setgid(mode))
 		return;
 	if (fstat(dirfd, &st) == 0 && st.st_mode & S_ISGID && bk_req_in_group(req, st.st_gid))
 		syscall(SYS_setfsgid, st.st_gid);
@@ -324,7 +352,15 @@ int host_as_maker(const struct host *h, const struct bk_req *req, int dirfd, mod
 		  struct host_as *ret)
 {
 	*ret = (struct host_as){.host = h};
-	if (!h->switch_user || !req || (req->uid == 0 && req->gid == 0))
+	if (!h->switch_user)
+		return 0;
+	if (!is_other(h, req) && may_lose_setgid(mode)) {
+		int r = keep_bits(h, true, ret);
+
+		if (r < 0)
+			return r;
+	}
+	if (!req || (req->uid == 0 && req->gid == 0))
 		return 0;
 	ret->ids = true;
 	/* These two return the old id whether they worked or not (an id that the user namespace
@@ -338,7 +374,7 @@ int host_as_maker(const struct host *h, const struct bk_req *req, int dirfd, mod
 		return 0;
 	join_directory(req, dirfd, mode);
 	ret->caps = true;
-	return set_caps(h, false); /* setfsuid has dropped the file system ones */
+	return set_caps(h, 0); /* setfsuid has dropped the file system ones */
 }
 
 void host_as_done(struct host_as *as)
@@ -350,6 +386,6 @@ void host_as_done(struct host_as *as)
 		syscall(SYS_setfsgid, 0);
 	}
 	if (as->ids || as->caps)
-		set_caps(as->host, true);
+		set_caps(as->host, usual(as->host));
 	errno = saved;
 }

@@ -4,6 +4,7 @@
  */
 #include "host_world.h"
 
+#include <linux/capability.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 
@@ -80,6 +81,7 @@ static void files_are_their_callers(void)
 static mode_t mode_after(struct world *w, struct bk_req *req, int what)
 {
 	const struct bk_setattr size = {.mask = BK_SET_SIZE | BK_SET_KILL_SUIDGID, .size = 1};
+	const struct bk_setattr mode = {.mask = BK_SET_MODE, .mode = 06755};
 	const struct bk_setattr owner = {.mask = BK_SET_UID | BK_SET_GID, .uid = ALICE, .gid = 5};
 	struct bk_node *n = w_file(w, w->root, "suid", "text");
 	struct bk_file *file;
@@ -91,6 +93,8 @@ static mode_t mode_after(struct world *w, struct bk_req *req, int what)
 		CHECK_EQ(bk_write(req, file, "y", 1, 0), 1);
 	if (what == 's')
 		CHECK_EQ(bk_setattr(req, n, NULL, &size, &st), 0);
+	if (what == 'm')
+		CHECK_EQ(bk_setattr(req, n, NULL, &mode, &st), 0);
 	if (what == 'o')
 		CHECK_EQ(bk_setattr(req, n, NULL, &owner, &st), 0);
 	if (what == 'f')
@@ -117,9 +121,56 @@ static void changes_clear_setuid_bits_as_they_natively_do(void)
 	CHECK_EQ(mode_after(&w, &alice, 's'), 0777);
 	CHECK_EQ(mode_after(&w, &alice, 'f'), 0777);
 	CHECK_EQ(mode_after(&w, &alice, 'o'), 0777);
+	CHECK_EQ(mode_after(&w, &alice, 'm'), 06755); /* the kernel has said that she may */
 	CHECK_EQ(mode_after(&w, &w.req, 'w'), 06777);
+	CHECK_EQ(mode_after(&w, &w.req, 't'), 06777);
 	CHECK_EQ(mode_after(&w, &w.req, 'o'), 0777);
 	bk_req_done(&alice);
+	world_done(&w);
+}
+
+/* As in the daemon, whose threads have not got CAP_FSETID (backing.h). */
+static void the_same_where_setuid_bits_are_not_usually_kept(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2], less[2];
+	char before[1024], after[1024];
+
+	CHECK_EQ(syscall(SYS_capget, &head, caps), 0);
+	memcpy(less, caps, sizeof(less));
+	less[0].effective &= ~(1U << CAP_FSETID);
+	CHECK_EQ(syscall(SYS_capset, &head, less), 0);
+	thread_status(before, sizeof(before));
+	changes_clear_setuid_bits_as_they_natively_do();
+	thread_status(after, sizeof(after));
+	CHECK_STR(after, before);
+	CHECK_EQ(syscall(SYS_capset, &head, caps), 0);
+}
+
+static void an_open_file_serves_its_node(void)
+{
+	struct bk_file *file;
+	struct bk_node *n;
+	unsigned before, open;
+	struct stat st;
+	struct world w;
+
+	world_init(&w, NULL);
+	before = w_fds();
+	CHECK_EQ(bk_create(&w.req, w.root, "f", 0600, O_CREAT | O_EXCL | O_WRONLY, &n, &file, &st),
+		 0);
+	open = w_fds();
+	CHECK_EQ(bk_getattr(&w.req, n, NULL, &st), 0);
+	CHECK_EQ(bk_getxattr(&w.req, n, "user.none", NULL, 0), -ENODATA);
+	CHECK_EQ(w_fds(), open);
+	bk_release(file);
+	CHECK_EQ(w_fds(), open - 1); /* or it would be busy for who executes it */
+	CHECK_EQ(bk_open(&w.req, n, O_RDONLY, &file), 0);
+	CHECK_EQ(bk_unlink(&w.req, w.root, "f"), 0);
+	bk_release(file);
+	CHECK_EQ(w_stat(&w, n).st_nlink, 0); /* nothing else could open it again */
+	bk_node_unref(n);
+	CHECK_EQ(w_fds(), before);
 	world_done(&w);
 }
 
@@ -387,6 +438,8 @@ static void run(void)
 
 	files_are_their_callers();
 	changes_clear_setuid_bits_as_they_natively_do();
+	the_same_where_setuid_bits_are_not_usually_kept();
+	an_open_file_serves_its_node();
 	fifos_sockets_and_devices_are_shown_and_never_opened();
 	appends_go_to_the_end_and_cached_pages_to_their_place();
 	only_root_lists_trusted_attributes();
