@@ -1,6 +1,7 @@
 #include "conf.h"
 
 #include "../backends/base/state.h"
+#include "../backends/base/units.h"
 
 #include <pwd.h>
 #include <string.h>
@@ -197,6 +198,17 @@ int sessions_conf_check(const struct sessions_conf *conf, const struct bk_mount 
 	return r;
 }
 
+/* Whether it is one, check_box tells. */
+static void take_duration(const cJSON *box, const char *key, uint64_t *field)
+{
+	const cJSON *v = cJSON_GetObjectItemCaseSensitive(box, key);
+
+	if (cJSON_IsString(v))
+		(void)option_duration(v->valuestring, field);
+	else if (cJSON_IsNumber(v) && v->valuedouble > 0)
+		*field = v->valuedouble * 1000;
+}
+
 int sessions_conf_parse(struct sessions_conf *c, const struct bk_mount *mount, bool one,
 			const cJSON *options, struct err *err)
 {
@@ -209,10 +221,15 @@ int sessions_conf_parse(struct sessions_conf *c, const struct bk_mount *mount, b
 	    .max_sessions = 100,
 	    .host_paths = true,
 	    .start_timeout = 600000,
+	    .timeout = 30000,
 	};
 	r = options_parse(table, options, c, err);
 	if (r == 0)
 		r = gather_box(table, c);
+	if (r == 0) {
+		take_duration(c->box, "start_timeout", &c->start_timeout);
+		take_duration(c->box, "timeout", &c->timeout);
+	}
 	if (r == 0)
 		r = split_engines(c, err);
 	if (r == 0)

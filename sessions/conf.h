@@ -14,6 +14,7 @@ struct sessions_conf {
 	uint64_t max_sessions;
 	bool host_paths;
 	uint64_t start_timeout; /* ms, for waiting for another's start */
+	uint64_t timeout;	/* ms, of a question to an engine */
 
 	cJSON *given[18]; /* options of type docker, until they are in: */
 	cJSON *pool;	  /* names of `engines`, or NULL */

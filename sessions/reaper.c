@@ -13,8 +13,8 @@
 
 #include <string.h>
 
-#define LOOK_TIMEOUT_MS 60000
-#define END_TIMEOUT_MS 5000 /* of all together; the daemon has ten seconds to end */
+#define LOOK_TIMEOUT_MS 60000 /* at one container, which may have to be stopped */
+#define END_TIMEOUT_MS 5000   /* of all together; the daemon has ten seconds to end */
 #define END_THREADS 8
 #define GRACE_S 1
 
@@ -298,7 +298,7 @@ static void run_look(struct work *work)
 
 static void begin(struct reaper *r, struct look *l)
 {
-	bk_req_init(&l->req, 0, 0, 0, LOOK_TIMEOUT_MS);
+	bk_req_init(&l->req, 0, 0, 0, r->all->conf.timeout);
 	pthread_mutex_lock(&r->lock);
 	l->next = r->looks;
 	if (l->next)

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+import faults
 import harness
 import remote
 
@@ -64,6 +65,15 @@ def mount(world):
         return harness.Mount(world, routes, **kw)
 
     return make
+
+
+@pytest.fixture
+def fault(world, monkeypatch):
+    """Of the mounts that are made while LD_PRELOAD is there."""
+    fault = faults.Fault(world.dir / "fail")
+    monkeypatch.setenv("AIB_FAIL", str(fault.path))
+    monkeypatch.setenv("LD_PRELOAD", str(harness.BUILD / "tests/mount/libfail.so"))
+    return fault
 
 
 @pytest.fixture(scope="session")

@@ -357,7 +357,9 @@ void sandbox_end(struct sandbox *sb)
 	struct bk_req req;
 	int r;
 
-	if (!sb->ref || (!sb->attached && !sb->owned))
+	bool lost = !sb->owned && atomic_load(&sb->unfinished);
+
+	if (!sb->ref || (!sb->attached && !sb->owned && !lost))
 		return;
 	bk_req_init(&req, 0, 0, 0, END_TIMEOUT_MS);
 	if (sb->attached) {
@@ -365,7 +367,9 @@ void sandbox_end(struct sandbox *sb)
 		bk_req_done(&req);
 		return;
 	}
-	if (sb->conf->end && strcmp(sb->conf->end, "leave") == 0)
+	if (lost)
+		r = remove_unfinished(&req, sb, &err);
+	else if (sb->conf->end && strcmp(sb->conf->end, "leave") == 0)
 		r = 0;
 	else if (sb->conf->keep)
 		r = engine_container_action(&req, sb->engine, sb->ref, "stop", 1, &err);

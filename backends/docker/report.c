@@ -10,6 +10,36 @@
 #include <limits.h>
 #include <string.h>
 
+/* What the engine says it has done is looked at: an engine, or what is before it, may be wrong. */
+static int check_done(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)
+{
+	static const struct {
+		const char *verb;
+		enum sandbox_state not ;
+	} undone[] = {
+	    {"stop", SANDBOX_RUNNING},
+	    {"pause", SANDBOX_RUNNING},
+	    {"unpause", SANDBOX_PAUSED},
+	};
+	struct sandbox_look look;
+	int r;
+
+	bk_req_extend(req, sb->conf->timeout);
+	r = sandbox_refresh(req, sb, err);
+	if (r < 0)
+		return err_prefix(err, r, "container %s: after %s", sandbox_name(sb), verb);
+	sandbox_look(sb, &look);
+	for (size_t i = 0; i < ARRAY_SIZE(undone); i++)
+		if (strcmp(undone[i].verb, verb) == 0 && look.state == undone[i].not )
+			return err_set(
+			    err, -EIO,
+			    "container %s: engine %s says that it has done %s, but it is "
+			    "%s",
+			    sandbox_name(sb), engine_host(sb->engine), verb,
+			    sandbox_state_name(look.state));
+	return 0;
+}
+
 static int act(struct bk_req *req, struct sandbox *sb, const char *verb, struct err *err)
 {
 	struct err ignored;
@@ -19,7 +49,10 @@ static int act(struct bk_req *req, struct sandbox *sb, const char *verb, struct 
 		return r;
 	r = engine_container_action(req, sb->engine, sb->ref, verb, 1, err);
 	atomic_fetch_add(&sb->generation, 1);
-	sandbox_refresh(req, sb, &ignored);
+	if (r == 0)
+		r = check_done(req, sb, verb, err);
+	else
+		sandbox_refresh(req, sb, &ignored);
 	gate_leave(&sb->gate);
 	return r;
 }

@@ -59,7 +59,7 @@ LONG = [
     "test_road.py::test_grep_find_and_ls_work_*", "test_ssh.py::test_archives_over_ssh_*",
     "test_ssh.py::test_real_engine_over_ssh[[]*e*_*]", "test_ssh.py::test_real_engine_over_ssh[[]archive]",
     "test_sessions.py::test_echo_cat_*", "test_engine_faults.py::test_each_kind_*[[]archive]",
-    "test_engine_life.py::*[[]containers outlive it]", "test_runtimes.py::test_npm", "test_runtimes.py::test_pip", "test_runtimes.py::test_apt",
+    "test_faults.py::*[[]archive*", "test_engine_life.py::*[[]containers outlive it]", "test_runtimes.py::test_npm", "test_runtimes.py::test_pip", "test_runtimes.py::test_apt",
 ]  # fmt: skip
 
 # Run by themselves: they load the machine, or bound what they wait for.
@@ -73,7 +73,7 @@ ALONE = [
 LONG_PODMAN = [
     "test_contract.py::*", "test_coherence.py::*", "test_road.py::*", "test_recall.py::*",
     "test_runtimes.py::*", "test_session_pool.py::*", "test_harness.py::*", "test_supervise.py::*",
-    "test_mcp.py::*", "test_rules.py::*", "test_search.py::*", "test_container_ops.py::*",
+    "test_mcp.py::*", "test_rules.py::*", "test_faults.py::*", "test_search.py::*", "test_container_ops.py::*",
     "test_*::*[[]archive*", "test_jobs.py::*[[]stream]", "test_jobs.py::*[[]engine*", "test_jobs.py::test_fifty_jobs_*",
     *(
         f"test_sessions.py::test_{name}*" for name in (

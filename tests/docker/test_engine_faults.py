@@ -34,6 +34,10 @@ KINDS = {
     "archive": ("inspect", "archive_stat", "archive_get", "archive_put", "exec_create", "exec_start", "exec_inspect", "start", "create"),
     "guest": ("inspect", "create", "start", "archive_put", "exec_create", "exec_start", "exec_inspect"),
 }
+# Of a whole mount, of a control file's verbs, and of a session's life.
+MOUNT_KINDS = ("ping", "version", "info", "image", "list", "create")
+VERBS = {"stop": "stop", "restart": "restart", "pause": "pause", "unpause": "unpause", "remove": "reset"}
+SESSION_KINDS = ("inspect", "create", "start", "list", "exec_create", "exec_start", "remove")
 # What failed once.
 FOUND = {"archive": [("archive_put", "bad_json")], "guest": [("archive_put", "bad_json")]}
 # A command's stream that opens and then says nothing, as one does that waits.
@@ -174,16 +178,129 @@ def run_cells(mount, proxy, transport, cells):
     assert all(hits.values()), hits
 
 
+def cells_of(kinds):
+    cells = list(itertools.product(kinds, engine_proxy.FAULTS))
+    if LONG:
+        return cells
+    print(f"AIB_SEED={SEED}")
+    return random.Random(SEED).sample(cells, CELLS)
+
+
 @pytest.mark.timeout(7200 if LONG else 120 + 60 * CELLS)
 @pytest.mark.parametrize("transport", KINDS)
 def test_each_kind_of_request_may_fail_each_way(mount, proxy, transport):
-    kinds, faults = KINDS[transport], list(engine_proxy.FAULTS)
-    if LONG:
-        cells = list(itertools.product(kinds, faults))
-    else:
-        print(f"AIB_SEED={SEED}")
-        cells = random.Random(SEED).sample(list(itertools.product(kinds, faults)), CELLS) + FOUND[transport]
-    run_cells(mount, proxy, transport, cells)
+    run_cells(mount, proxy, transport, cells_of(KINDS[transport]) + ([] if LONG else FOUND[transport]))
+
+
+def state(box):
+    return dict(line.partition(" ")[::2] for line in (box / ".aib/sandboxes/bb/status").read_text().splitlines())["state"]
+
+
+def try_verb(proxy, box, kind, fault):
+    """A control write returns at once; what became of it shows in `error` or `state`."""
+    start = time.monotonic()
+    if kind == "unpause":
+        ctl(box, "pause")
+        wait_for("the pause", lambda: state(box) == "paused", 30)
+    before = state(box)
+    with Beside(box) as beside, proxy.fault(kind, fault) as told:
+        assert harness.timed(lambda: ctl(box, VERBS[kind]))[1] < 2 * SLOW
+        wait_for(f"what became of {kind} {fault}", lambda: error(box) or state(box) != before or kind == "restart", CALL)
+        answers = calls(box)
+        said = error(box)
+    assert set(answers.values()) <= DEFINED | {0, errno.ENOENT, 125}, answers
+    with contextlib.suppress(OSError):
+        ctl(box, "unpause" if "pause" in kind else "start")
+    wait_for(f"service after {fault} at {kind}", lambda: works(box), 60)
+    print(f"{kind} {fault}: {answers}, beside {beside.longest:.2f} s, {time.monotonic() - start:.1f} s: {said.strip()}")
+    return told["hits"]
+
+
+@pytest.mark.timeout(7200 if LONG else 120 + 60 * CELLS)
+@pytest.mark.parametrize("transport", KINDS)
+def test_each_verb_may_fail_each_way(mount, proxy, transport):
+    box = make(mount, proxy, transport)
+    wait_for("service", lambda: works(box), 60)
+    hits = {}
+    for kind, fault in cells_of(VERBS):
+        hits[kind] = hits.get(kind, 0) + try_verb(proxy, box, kind, fault)
+    assert all(hits.values()), hits
+
+
+def try_mount(world, proxy, kind, fault):
+    """It is served, or refused with a text that names the engine or the route; its end comes too."""
+    path = world.dir / f"try-{kind}-{fault}"
+    path.mkdir()
+    argv = [program("aib"), "mount", "-r", f"/bb=docker:{IMAGE},engine={proxy.host},timeout={DEADLINE}s,start_timeout={START}s", path]
+    with proxy.fault(kind, fault) as told:
+        start = time.monotonic()
+        p = harness.run(*argv, check=False, timeout=CALL * SLOW)
+        began = time.monotonic() - start
+        if p.returncode == 0:
+            code = timed(lambda: os.listdir(path / "bb/etc"))
+            assert code in DEFINED | {0}, errno.errorcode[code]
+            u = harness.run(program("aib"), "umount", path, check=False, timeout=CALL * SLOW)
+            assert u.returncode == 0, u.stderr
+        else:
+            assert p.stderr.startswith("aib: ") and ("/bb" in p.stderr or proxy.host in p.stderr), p.stderr
+        doctor = harness.run(program("aib"), "doctor", check=False, timeout=CALL * SLOW, env={**os.environ, "DOCKER_HOST": proxy.host})
+        assert doctor.returncode in (0, 1), doctor
+    print(f"{kind} {fault}: hits {told['hits']}, status {p.returncode}, {began:.1f} s: {p.stderr.strip()}")
+    return told["hits"]
+
+
+@pytest.mark.timeout(7200 if LONG else 120 + 60 * CELLS)
+def test_a_mount_begins_or_says_why_not(world, mount, proxy):
+    hits = {}
+    for kind, fault in cells_of(MOUNT_KINDS):
+        hits[kind] = hits.get(kind, 0) + try_mount(world, proxy, kind, fault)
+    assert any(hits.values()), hits
+    box = make(mount, proxy, "guest")
+    wait_for("service", lambda: works(box), 60)
+
+
+def try_session(proxy, box, kind, fault):
+    place = box / f"s/{kind}-{fault}"
+    aib = [program("aib"), "session"]
+    argv = [program("aib-exec"), "true"]
+    start = time.monotonic()
+    with Beside(box) as beside, proxy.fault(kind, fault) as told:
+        answers = {"mkdir": timed(place.mkdir), "write": timed(lambda: (place / "a").write_text("written"))}
+        if not answers["mkdir"]:
+            p = harness.run(*argv, cwd=place, check=False, timeout=CALL * SLOW, stdin=subprocess.DEVNULL)
+            answers["exec"] = p.returncode
+            assert p.returncode in (0, 125), p.stderr
+        p = harness.run(*aib, "rm", "--workspace", place.name, "--mount", box, check=False, timeout=CALL * SLOW)
+        assert p.returncode == 0 or p.stderr.startswith("aib: "), p.stderr
+    for what, code in answers.items():
+        allowed = {"write": {0, errno.ENOENT}, "exec": {0, 125}}.get(what, {0})
+        assert code in DEFINED | allowed, (what, errno.errorcode.get(code, code), answers)
+    name = f"{kind}-{fault}-after"
+    wait_for(f"a session after {fault} at {kind}", lambda: session_works(box, name), 60)
+    harness.run(*aib, "rm", "--workspace", name, "--mount", box)
+    print(f"{kind} {fault}: hits {told['hits']}, {answers}, beside {beside.longest:.2f} s, {time.monotonic() - start:.1f} s: {p.stderr.strip()}")
+    return told["hits"]
+
+
+def session_works(box, name):
+    place = box / "s" / name
+    with contextlib.suppress(OSError):
+        place.mkdir(exist_ok=True)
+        (place / "a").write_text("written")
+        return harness.run(program("aib-exec"), "cat", "a", cwd=place, check=False).stdout == "written"
+
+
+@pytest.mark.timeout(7200 if LONG else 120 + 60 * CELLS)
+def test_sessions_outlive_each_failure(mount, proxy, root):
+    box = mount(
+        f"/s=sessions,engine={proxy.host},image={IMAGE},workspace_root={root},timeout={DEADLINE}s,start_timeout={START}s",
+        "/m=memory", options=f"deadline={DEADLINE}s",
+    )  # fmt: skip
+    assert session_works(box, "first")
+    hits = {}
+    for kind, fault in cells_of(SESSION_KINDS):
+        hits[kind] = hits.get(kind, 0) + try_session(proxy, box, kind, fault)
+    assert any(hits.values()), hits
 
 
 @pytest.mark.parametrize("what", ["cat", "aib-exec"])

@@ -1,7 +1,8 @@
 /*
  * Loaded into aibfs (LD_PRELOAD) by test_faults.py: the N-th allocation, or the N-th system call of
  * a write path, fails once. AIB_FAIL names a file of a struct fail, which the test writes: nothing
- * fails until it says so. Answers to the kernel, over /dev/fuse, are let through.
+ * fails until it says so. Answers to the kernel, over /dev/fuse, are let through, and so is what
+ * libarchive allocates: it ends the process where it has no memory for a string.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -43,14 +45,35 @@ __attribute__((constructor)) static void init(void)
 		fail = at;
 }
 
-static int due(int kind)
+static int its_turn(int kind)
 {
 	if (!fail || fail->kind != kind || atomic_fetch_sub(&fail->left, 1) != 1)
 		return 0;
 	fail->fired = 1;
-	errno = kind == FAIL_ALLOCATION ? ENOMEM : fail->error;
 	return 1;
 }
+
+static int due(int kind)
+{
+	if (!its_turn(kind))
+		return 0;
+	errno = fail->error;
+	return 1;
+}
+
+/* CALLER is the return address. */
+static int no_memory(void *caller)
+{
+	Dl_info from;
+
+	if (!its_turn(FAIL_ALLOCATION) ||
+	    (dladdr(caller, &from) && strstr(from.dli_fname, "libarchive")))
+		return 0;
+	errno = ENOMEM;
+	return 1;
+}
+
+#define NO_MEMORY no_memory(__builtin_return_address(0))
 
 /* ---- Allocations ---- */
 
@@ -61,22 +84,22 @@ void *__libc_memalign(size_t align, size_t size);
 
 void *malloc(size_t size)
 {
-	return due(FAIL_ALLOCATION) ? NULL : __libc_malloc(size);
+	return NO_MEMORY ? NULL : __libc_malloc(size);
 }
 
 void *calloc(size_t n, size_t size)
 {
-	return due(FAIL_ALLOCATION) ? NULL : __libc_calloc(n, size);
+	return NO_MEMORY ? NULL : __libc_calloc(n, size);
 }
 
 void *realloc(void *p, size_t size)
 {
-	return due(FAIL_ALLOCATION) ? NULL : __libc_realloc(p, size);
+	return NO_MEMORY ? NULL : __libc_realloc(p, size);
 }
 
 int posix_memalign(void **ret, size_t align, size_t size)
 {
-	void *p = due(FAIL_ALLOCATION) ? NULL : __libc_memalign(align, size);
+	void *p = NO_MEMORY ? NULL : __libc_memalign(align, size);
 
 	if (!p)
 		return ENOMEM;
@@ -87,7 +110,7 @@ int posix_memalign(void **ret, size_t align, size_t size)
 char *strdup(const char *s)
 {
 	size_t size = strlen(s) + 1;
-	char *p = malloc(size);
+	char *p = NO_MEMORY ? NULL : __libc_malloc(size);
 
 	return p ? memcpy(p, s, size) : NULL;
 }
@@ -123,6 +146,10 @@ CALL(int, fstatat64, (int a, const char *b, struct stat64 *st, int f), a, b, st,
 CALL(int, fstat, (int fd, struct stat *st), fd, st)
 CALL(int, fstat64, (int fd, struct stat64 *st), fd, st)
 CALL(int, fchmod, (int fd, mode_t mode), fd, mode)
+CALL(ssize_t, send, (int fd, const void *b, size_t n, int f), fd, b, n, f)
+CALL(ssize_t, recv, (int fd, void *b, size_t n, int f), fd, b, n, f)
+CALL(ssize_t, sendmsg, (int fd, const struct msghdr *m, int f), fd, m, f)
+CALL(ssize_t, recvmsg, (int fd, struct msghdr *m, int f), fd, m, f)
 CALL(int, fchown, (int fd, uid_t u, gid_t g), fd, u, g)
 
 static mode_t mode_of(int flags, va_list ap)
