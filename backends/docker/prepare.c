@@ -355,9 +355,8 @@ void sandbox_end(struct sandbox *sb)
 {
 	struct err err;
 	struct bk_req req;
-	int r;
-
 	bool lost = !sb->owned && atomic_load(&sb->unfinished);
+	int r;
 
 	if (!sb->ref || (!sb->attached && !sb->owned && !lost))
 		return;

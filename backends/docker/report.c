@@ -15,7 +15,7 @@ static int check_done(struct bk_req *req, struct sandbox *sb, const char *verb, 
 {
 	static const struct {
 		const char *verb;
-		enum sandbox_state not ;
+		enum sandbox_state wrong;
 	} undone[] = {
 	    {"stop", SANDBOX_RUNNING},
 	    {"pause", SANDBOX_RUNNING},
@@ -30,7 +30,7 @@ static int check_done(struct bk_req *req, struct sandbox *sb, const char *verb, 
 		return err_prefix(err, r, "container %s: after %s", sandbox_name(sb), verb);
 	sandbox_look(sb, &look);
 	for (size_t i = 0; i < ARRAY_SIZE(undone); i++)
-		if (strcmp(undone[i].verb, verb) == 0 && look.state == undone[i].not )
+		if (strcmp(undone[i].verb, verb) == 0 && look.state == undone[i].wrong)
 			return err_set(
 			    err, -EIO,
 			    "container %s: engine %s says that it has done %s, but it is "
