@@ -59,15 +59,16 @@ def ctl(box, verb):
     (box / ".aib/sandboxes/bb/ctl").write_text(verb)
 
 
+def status(box, word):
+    lines = (box / ".aib/sandboxes/bb/status").read_text().splitlines()
+    return dict(line.partition(" ")[::2] for line in lines)[word]
+
+
 def reset(box):
     """It is over: another container, or an error."""
-
-    def identity():
-        return next(line for line in (box / ".aib/sandboxes/bb/status").read_text().splitlines() if line.startswith("id "))
-
-    before = identity()
+    before = status(box, "id")
     assert timed(lambda: ctl(box, "reset")) == 0
-    wait_for("the reset", lambda: error(box) or identity() != before, CALL)
+    wait_for("the reset", lambda: error(box) or status(box, "id") != before, CALL)
 
 
 def error(box):
@@ -123,7 +124,7 @@ def calls(box):
         "stat": timed(lambda: os.stat(box / "bb/bin")),
     }
     answers["exec"], said = command(box)
-    told = any(word in said for word in ("bb", "engine unix:", "the working directory", "lost the daemon"))
+    told = any(word in said for word in ("bb", "engine unix:", "the working directory", "lost the daemon", "connection to the command was lost"))
     assert answers["exec"] in (0, INTERRUPTED) or (answers["exec"] == 125 and told), said
     return answers
 
@@ -192,20 +193,17 @@ def test_each_kind_of_request_may_fail_each_way(mount, proxy, transport):
     run_cells(mount, proxy, transport, cells_of(KINDS[transport]) + ([] if LONG else FOUND[transport]))
 
 
-def state(box):
-    return dict(line.partition(" ")[::2] for line in (box / ".aib/sandboxes/bb/status").read_text().splitlines())["state"]
-
-
 def try_verb(proxy, box, kind, fault):
     """A control write returns at once; what became of it shows in `error` or `state`."""
     start = time.monotonic()
     if kind == "unpause":
         ctl(box, "pause")
-        wait_for("the pause", lambda: state(box) == "paused", 30)
-    before = state(box)
+        wait_for("the pause", lambda: status(box, "state") == "paused", 30)
+    word = "id" if kind == "remove" else "state"
+    before = status(box, word)
     with Beside(box) as beside, proxy.fault(kind, fault) as told:
         assert harness.timed(lambda: ctl(box, VERBS[kind]))[1] < 2 * SLOW
-        wait_for(f"what became of {kind} {fault}", lambda: error(box) or state(box) != before, CALL)
+        wait_for(f"what became of {kind} {fault}", lambda: error(box) or status(box, word) != before, CALL)
         answers = calls(box)
         said = error(box)
     assert set(answers.values()) <= DEFINED | {0, errno.ENOENT, 125}, answers
