@@ -30,7 +30,7 @@ def open_files(box):
     return int(re.search(r"^aib_open_files (\d+)", (box / ".aib/metrics").read_text(), re.M)[1])
 
 
-@pytest.mark.timeout(3600 if LONG else 120)
+@pytest.mark.timeout(7200 if LONG else 120)
 @pytest.mark.parametrize("kind", ["allocation", "EIO", "ENOSPC"])
 @pytest.mark.parametrize("way", WAYS)
 def test_no_failure_is_lost(fault, mount, container, monkeypatch, way, kind):
