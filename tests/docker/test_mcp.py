@@ -97,7 +97,7 @@ def test_an_official_client_over_a_session_without_a_mount(engine, world, kind):
         assert told["result"]["structuredContent"]["stdout"] == "1\n"
         assert told["told"][-1]["message"] == "1"
         assert "error" in c.call("exec", {"cancel": True}, command="sleep 1234")
-        assert c.good("exec", command="ps | grep -c '[s]leep 1234'")["stdout"] == "0\n"
+        wait_for("its end", lambda: c.good("exec", command="ps | grep -c '[s]leep 1234'")["stdout"] == "0\n")
         assert (root / "bob/workspace/a").read_text() == "1\n"
         c.good("session_rm", name="bob", workspace=True)
     assert not (root / "bob").exists()
