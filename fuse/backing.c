@@ -2,13 +2,12 @@
  * none at the end, and logs each refusal as an error. */
 #include "backing.h"
 
+#include "base/caps.h"
 #include "base/log.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 
 /* <linux/fuse.h> of Linux 6.9, which is newer than what it has to be built with. */
 struct backing_map {
@@ -19,23 +18,14 @@ struct backing_map {
 #define BACKING_OPEN _IOW(229, 1, struct backing_map)
 #define BACKING_CLOSE _IOW(229, 2, uint32_t)
 
-/* Raw calls, since libc has none: they are of this thread. */
-static int get_caps(struct __user_cap_data_struct caps[2])
-{
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-
-	return syscall(SYS_capget, &head, caps) < 0 ? -errno : 0;
-}
-
 void backing_give_up_rights(void)
 {
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct caps[2];
 
-	if (get_caps(caps) < 0)
+	if (caps_get(caps) < 0)
 		return;
 	caps[0].effective &= ~(1U << CAP_FSETID);
-	(void)syscall(SYS_capset, &head, caps);
+	(void)caps_set(caps);
 }
 
 void backing_init(struct backings *b)
@@ -49,7 +39,7 @@ int backing_start(struct backings *b, int fuse_fd)
 {
 	struct __user_cap_data_struct caps[2];
 
-	if (get_caps(caps) < 0 || !(caps[0].effective & 1U << CAP_SYS_ADMIN) ||
+	if (caps_get(caps) < 0 || !(caps[0].effective & 1U << CAP_SYS_ADMIN) ||
 	    caps[0].effective & 1U << CAP_FSETID)
 		return -EPERM;
 	b->fuse_fd = fuse_fd;

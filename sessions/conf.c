@@ -1,7 +1,6 @@
 #include "conf.h"
 
 #include "../backends/base/state.h"
-#include "../backends/base/units.h"
 
 #include <pwd.h>
 #include <string.h>
@@ -198,15 +197,26 @@ int sessions_conf_check(const struct sessions_conf *conf, const struct bk_mount 
 	return r;
 }
 
-/* Whether it is one, check_box tells. */
-static void take_duration(const cJSON *box, const char *key, uint64_t *field)
+/* Those of the container's that are ours too. */
+static int take_timeouts(struct sessions_conf *c, struct err *err)
 {
-	const cJSON *v = cJSON_GetObjectItemCaseSensitive(box, key);
+	static const struct option table[] = {
+	    {"start_timeout", OPTION_DURATION, AT(start_timeout), NULL, NULL},
+	    {"timeout", OPTION_DURATION, AT(timeout), NULL, NULL},
+	    {NULL},
+	};
+	cJSON *given = cJSON_CreateObject(), *v;
+	int r = given ? 0 : -ENOMEM;
 
-	if (cJSON_IsString(v))
-		(void)option_duration(v->valuestring, field);
-	else if (cJSON_IsNumber(v) && v->valuedouble > 0)
-		*field = v->valuedouble * 1000;
+	for (const struct option *o = table; o->key && r == 0; o++) {
+		v = cJSON_GetObjectItemCaseSensitive(c->box, o->key);
+		if (v && !cJSON_AddItemReferenceToObject(given, o->key, v))
+			r = -ENOMEM;
+	}
+	if (r == 0)
+		r = options_parse(table, given, c, err);
+	cJSON_Delete(given);
+	return r;
 }
 
 int sessions_conf_parse(struct sessions_conf *c, const struct bk_mount *mount, bool one,
@@ -226,10 +236,8 @@ int sessions_conf_parse(struct sessions_conf *c, const struct bk_mount *mount, b
 	r = options_parse(table, options, c, err);
 	if (r == 0)
 		r = gather_box(table, c);
-	if (r == 0) {
-		take_duration(c->box, "start_timeout", &c->start_timeout);
-		take_duration(c->box, "timeout", &c->timeout);
-	}
+	if (r == 0)
+		r = take_timeouts(c, err);
 	if (r == 0)
 		r = split_engines(c, err);
 	if (r == 0)

@@ -33,8 +33,7 @@ static int check_done(struct bk_req *req, struct sandbox *sb, const char *verb, 
 		if (strcmp(undone[i].verb, verb) == 0 && look.state == undone[i].wrong)
 			return err_set(
 			    err, -EIO,
-			    "container %s: engine %s says that it has done %s, but it is "
-			    "%s",
+			    "container %s: engine %s says that it has done %s, but it is %s",
 			    sandbox_name(sb), engine_host(sb->engine), verb,
 			    sandbox_state_name(look.state));
 	return 0;

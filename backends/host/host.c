@@ -47,15 +47,6 @@ static int check_proc(struct err *err)
 	return err_set(err, -ENOSYS, "/proc is not mounted; host directories need it");
 }
 
-static int read_caps(struct host *h)
-{
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-
-	if (!h->switch_user)
-		return 0;
-	return syscall(SYS_capget, &head, h->caps) < 0 ? -errno : 0;
-}
-
 /* Other users of descriptors (open files, other routes) need the most of them. */
 static unsigned fd_budget(const struct host *h)
 {
@@ -93,7 +84,7 @@ static int host_prepare(struct bk_req *req, struct bk *bk, void (*progress)(void
 	    (!strcmp(h->conf.blocking, "auto") && host_is_remote(fd)))
 		h->bk.blocking = true;
 	h->bk.ops = h->bk.blocking ? &host_blocking_ops : &host_ops;
-	r = read_caps(h);
+	r = h->switch_user ? caps_get(h->caps) : 0;
 	if (r == 0)
 		r = host_node_for(h, NULL, NULL, TAKE_FD(fd), &h->root, &st);
 	if (r < 0)

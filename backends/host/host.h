@@ -17,9 +17,9 @@
 #define AIB_HOST_H
 
 #include "backend.h"
+#include "base/caps.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <sys/uio.h>
 
 #define HASH_NONFATAL_OOM 1

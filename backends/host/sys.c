@@ -276,11 +276,10 @@ int host_open_handle(int mount_fd, const unsigned char *id, unsigned len, int fl
 
 static int set_caps(const struct host *h, uint32_t fsetid)
 {
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct caps[2] = {h->caps[0], h->caps[1]};
 
 	caps[0].effective = (caps[0].effective & ~FSETID) | fsetid;
-	return syscall(SYS_capset, &head, caps) < 0 ? -errno : 0;
+	return caps_set(caps);
 }
 
 /* What of CAP_FSETID the daemon's threads have. */

@@ -12,6 +12,7 @@
  */
 #include "guest.h"
 
+#include "base/caps.h"
 #include "host/host.h"
 #include "ops/far.h"
 #include "remote/offer.h"
@@ -23,7 +24,6 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 
 /*
  * The stream, out of reach of whatever prints: only frames may go to standard output. What is
@@ -77,10 +77,9 @@ static void ignore_children(void)
  * from. */
 static bool is_root_with(uint32_t capabilities)
 {
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct caps[2];
 
-	return geteuid() == 0 && syscall(SYS_capget, &head, caps) == 0 &&
+	return geteuid() == 0 && caps_get(caps) == 0 &&
 	       (caps[0].effective & capabilities) == capabilities;
 }
 
