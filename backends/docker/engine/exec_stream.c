@@ -73,8 +73,11 @@ void engine_exec_text(struct bk_stream *stream, char *ret, size_t size)
 
 /* ---- Reading ---- */
 
+/* RUN may be empty: then it points to nothing. */
 static void take_run(struct exec_stream *s, const struct demux_run *run)
 {
+	if (run->len == 0)
+		return;
 	if (run->which == 2) {
 		keep_errors(s, run->data, run->len);
 		return;
