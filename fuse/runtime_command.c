@@ -239,7 +239,7 @@ static int run(struct command *cmd, const struct verb *verb)
 	if (r < 0)
 		return r;
 	r = verb->run(cmd);
-	pthread_cancel(thread);
+	pthread_kill(thread, signals[0]); /* what it cancels is over */
 	pthread_join(thread, NULL);
 	return r;
 }

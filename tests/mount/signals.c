@@ -201,6 +201,7 @@ static int waiters(int n, const char *file, int urg)
 		     WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 		left--;
 	}
+	free(pids);
 	printf("%d waiters, %d left, gone in %ld ms\n", n, left, now_ms() - began);
 	return left > 0;
 }
