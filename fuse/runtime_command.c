@@ -239,6 +239,10 @@ static int run(struct command *cmd, const struct verb *verb)
 	if (r < 0)
 		return r;
 	r = verb->run(cmd);
+	if (r < 0 && bk_req_check(&cmd->req) == -EINTR) {
+		fprintf(stderr, "aib: interrupted\n");
+		r = INTERRUPTED;
+	}
 	pthread_kill(thread, signals[0]); /* what it cancels is over */
 	pthread_join(thread, NULL);
 	return r;
@@ -257,10 +261,6 @@ int runtime_command(const struct args *a, const struct config *c, struct err *er
 		cmd.name = a->words[1];
 	bk_req_init(&cmd.req, geteuid(), getegid(), 0, c->opt.deadline_ms);
 	r = run(&cmd, verb);
-	if (r < 0 && bk_req_check(&cmd.req) == -EINTR) {
-		fprintf(stderr, "aib: interrupted\n");
-		r = INTERRUPTED;
-	}
 	bk_req_done(&cmd.req);
 	engine_close(cmd.engine);
 	runtimes_free(cmd.rs);
