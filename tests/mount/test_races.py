@@ -25,7 +25,7 @@ def test_the_racer_gets_out_where_nothing_holds_it(world):
     out = races.canary(world.dir / "out")
     before = races.seen(out)
     with raced(world.dir / "src", out):
-        _, leaks = races.call(world.dir / "src", out, 2000)
+        _, leaks = races.call(world.dir / "src", out, 20_000)
     assert {leak.split()[0] for leak in leaks} >= {"readdir", "stat"}, leaks
     assert races.seen(out) != before
 
