@@ -338,6 +338,18 @@ const char *http_header(const struct http_reply *x, enum http_header which)
 	return x->headers[which];
 }
 
+/* A transfer that could not be resumed is over: libcurl (7.88) would divide by zero in it. */
+static int resume(struct http_reply *x, struct err *err)
+{
+	if (!x->paused)
+		return 0;
+	x->paused = false;
+	if (curl_easy_pause(x->easy, CURLPAUSE_CONT) == CURLE_OK)
+		return 0;
+	x->failed = -EIO;
+	return err_set(err, x->failed, "engine %s: the transfer cannot go on", x->http->name);
+}
+
 ssize_t http_read(struct bk_req *req, struct http_reply *x, void *data, size_t size,
 		  struct err *err)
 {
@@ -346,11 +358,9 @@ ssize_t http_read(struct bk_req *req, struct http_reply *x, void *data, size_t s
 	if (x->failed)
 		return err_set(err, x->failed, "engine %s: the transfer failed", x->http->name);
 	if (!have_body(x)) {
-		if (x->paused) {
-			x->paused = false;
-			curl_easy_pause(x->easy, CURLPAUSE_CONT);
-		}
-		r = drive(req, x, have_body, err);
+		r = resume(x, err);
+		if (r == 0)
+			r = drive(req, x, have_body, err);
 		if (r < 0)
 			return r;
 	}
@@ -370,10 +380,8 @@ static void drain(struct http_reply *x)
 	while (!x->done && dropped < DRAIN_MAX && clock_ms() < end) {
 		dropped += x->len - x->at;
 		x->at = x->len = 0;
-		if (x->paused) {
-			x->paused = false;
-			curl_easy_pause(x->easy, CURLPAUSE_CONT);
-		}
+		if (resume(x, NULL) < 0)
+			return;
 		if (transfer(x, NULL) < 0) {
 			x->failed = -EIO;
 			return;
