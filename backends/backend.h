@@ -100,6 +100,8 @@ struct bk_node {
 	 * the kernel's number another generation, and old descriptors answer EIO. */
 	atomic_uint era;
 	uint32_t front; /* the front end's index of it, 0 for none; guarded by its lock */
+	/* The front end's too: its attributes may change untold, so nobody is to remember them. */
+	atomic_bool untold;
 };
 
 /* An open file or directory; embed at the head of your own. It holds a reference on its node. */

@@ -84,6 +84,7 @@ static int insert_locked(struct inode_table *t, struct bk_node *node)
 	    .era = atomic_load(&node->era),
 	};
 	node->front = number;
+	atomic_store(&node->untold, false);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <sys/sysmacros.h>
 
 static double seconds(uint32_t ms)
@@ -24,7 +25,7 @@ static uint32_t attr_holds_ms(const struct call *c, struct bk_node *node, uint64
 			      const struct stat *st)
 {
 	const struct bk *bk = bk_serving(node, NULL);
-	uint32_t ttl_ms = node->bk->attr_ttl_ms;
+	uint32_t ttl_ms = atomic_load(&node->untold) ? 0 : node->bk->attr_ttl_ms;
 
 	if (bk->recall && S_ISDIR(st->st_mode))
 		recall_told(&c->fs->recall, bk, number, holds_ms(c, bk, ttl_ms));
@@ -171,9 +172,22 @@ static void drop_handle(struct call *c, struct handle *h)
 	handle_unref(h);
 }
 
-/* FILE is taken whatever the result. */
-static int make_handle(struct call *c, struct bk_file *file, const struct inode_id *inode,
-		       struct handle **ret)
+/* From now on NODE may be stored to through a mapping, which outlives the open file. */
+static void attributes_go_untold(struct call *c, struct bk_node *node, const struct inode_id *inode)
+{
+	if (!atomic_exchange(&node->untold, true))
+		(void)fuse_lowlevel_notify_inval_inode(c->fs->se, inode->number, -1, 0);
+}
+
+static bool is_mapped_untold(const struct handle *h, int flags)
+{
+	return h->backing && h->backing->id && (flags & O_ACCMODE) == O_RDWR;
+}
+
+/* FILE of NODE, which is a regular one where INODE is not NULL. FILE is taken whatever the result.
+ */
+static int make_handle(struct call *c, struct bk_node *node, struct bk_file *file,
+		       const struct inode_id *inode, struct handle **ret)
 {
 	struct handle *h;
 	int r = handle_new(&c->fs->handles, file, inode ? inode->number : 0, &h);
@@ -189,6 +203,8 @@ static int make_handle(struct call *c, struct bk_file *file, const struct inode_
 		handle_unref(h);
 		return r;
 	}
+	if (is_mapped_untold(h, c->flags))
+		attributes_go_untold(c, node, inode);
 	*ret = h;
 	return 0;
 }
@@ -199,7 +215,7 @@ void reply_open(struct call *c, int r, struct bk_file *file, const struct inode_
 	struct handle *h;
 
 	if (r == 0)
-		r = make_handle(c, file, inode, &h);
+		r = make_handle(c, c->node, file, inode, &h);
 	if (r < 0) {
 		reply_err(c, r);
 		return;
@@ -222,9 +238,11 @@ static int make_created(struct call *c, struct bk_node *node, struct bk_file *fi
 		return r;
 	}
 	inode = (struct inode_id){.number = ret_e->ino, .generation = ret_e->generation};
-	r = make_handle(c, file, &inode, ret_h);
+	r = make_handle(c, node, file, &inode, ret_h);
 	if (r < 0)
 		inode_forget(&c->fs->inodes, ret_e->ino, 1);
+	else if (atomic_load(&node->untold))
+		ret_e->attr_timeout = 0;
 	return r;
 }
 

@@ -1,4 +1,5 @@
-"""Random file operations below a directory that lies: hostile_calls.py DIR SEED SECONDS SECRET.
+"""Random file operations below a directory that lies: hostile_calls.py DIR SEED SECONDS LEAST SECRET:
+for SECONDS, and on until there were LEAST.
 
 A program of its own, since what it looks at may hold it or kill it (SIGBUS). Prints JSON: how many
 calls there were, which errnos, the slowest call, and what must not be: `leaks`, places at which the
@@ -147,10 +148,10 @@ class Calls:
 
 
 def main():
-    top, seed, seconds, secret = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
-    c = Calls(top, seed, secret)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    top, seed, seconds, least, secret = sys.argv[1:]
+    c = Calls(top, int(seed), secret)
+    end = time.monotonic() + float(seconds)
+    while time.monotonic() < end or c.calls < int(least):
         c.one()
     print(json.dumps({"calls": c.calls, "errors": c.errors, "slowest": c.slowest, "leaks": c.leaks}))
 

@@ -241,6 +241,36 @@ def test_shared_mappings(box, source):
     assert (source / "f").read_bytes()[100:105] == b"hello"
 
 
+def test_times_after_a_store_through_a_mapping(box, source):
+    path, native = box / "h/f", source / "f"
+    path.write_bytes(b"x")
+
+    def check(store):
+        os.utime(path, (1, 1))
+        assert os.stat(path).st_mtime == 1
+        store()
+        assert os.stat(path).st_mtime_ns == os.stat(native).st_mtime_ns > 10**9
+
+    fd = os.open(path, os.O_RDWR)
+    with mmap.mmap(fd, 1) as m:
+        check(lambda: m.__setitem__(0, 1))
+        os.close(fd)
+        m.flush()  # or the next store is none that the file system hears of
+        check(lambda: m.__setitem__(0, 2))
+
+
+def test_times_of_a_new_file_after_a_store_through_a_mapping(box, source):
+    path, native = box / "h/f", source / "f"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    os.ftruncate(fd, mmap.PAGESIZE)
+    with mmap.mmap(fd, mmap.PAGESIZE) as m:
+        os.utime(native, (1, 1))  # beside the mount
+        before = os.stat(path).st_mtime
+        m[0] = 1
+        assert (before, os.stat(path).st_mtime_ns) == (1, os.stat(native).st_mtime_ns)
+    os.close(fd)
+
+
 def test_the_limit_of_file_sizes_is_the_callers(box):
     script = """
 import os, resource, signal, sys
