@@ -11,6 +11,7 @@
 /* Each takes the arguments after its own name and returns the exit status of the program. */
 int guest_init(int argc, char **argv);
 int guest_run(int argc, char **argv);
+int guest_next(int argc, char **argv);
 int guest_attach(int argc, char **argv);
 int guest_fs(int argc, char **argv);
 int guest_serve(int argc, char **argv);

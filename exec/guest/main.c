@@ -16,6 +16,8 @@ static const struct {
      "run [-t ROWSxCOLS] [-2 1] [-T MS] [-C DIR] [-P PWD] [-u USER[:GROUP]] [-e NAME=VALUE]...\n"
      "                     [-j ID [-J MS]] -- CMD [ARG...]\n"
      "                                            run one command; frames on stdin and stdout"},
+    {"next", guest_next,
+     "next                              run one command, which is told on stdin (by serve)"},
     {"attach", guest_attach,
      "attach ID                         take over the frames of a job, a command with -j ID"},
     {"fs", guest_fs,

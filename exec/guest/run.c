@@ -11,6 +11,7 @@
  */
 #include "guest.h"
 
+#include "command.h"
 #include "run_state.h"
 #include "tree.h"
 
@@ -468,4 +469,21 @@ int guest_run(int argc, char **argv)
 	loop();
 	keep_reading();
 	return 0;
+}
+
+/* What `run` is to be told comes on standard input, before the frames. */
+int guest_next(int argc, char **argv)
+{
+	if (argc > 0) {
+		fprintf(stderr, "aib-guest next: takes no argument\n");
+		return GUEST_USAGE;
+	}
+	argc = command_receive(STDIN_FILENO, &argv);
+	if (argc == -EPIPE)
+		return 0;
+	if (argc < 0 || strcmp(argv[1], "run") != 0) {
+		fprintf(stderr, "aib-guest next: %s\n", strerror(argc < 0 ? -argc : EINVAL));
+		return GUEST_USAGE;
+	}
+	return guest_run(argc - 2, argv + 2);
 }

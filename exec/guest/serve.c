@@ -12,6 +12,8 @@
  */
 #include "guest.h"
 
+#include "start.h"
+
 #include "base/caps.h"
 #include "host/host.h"
 #include "ops/far.h"
@@ -22,7 +24,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 /*
@@ -43,26 +44,6 @@ static int take_streams(int *ret_in, int *ret_out)
 	*ret_in = in;
 	*ret_out = out;
 	return 0;
-}
-
-/* What is changed for serving, as it was: a command starts with that. */
-static struct {
-	mode_t umask;
-	struct rlimit files;
-	bool has_files;
-} before;
-
-/* Open files and cached nodes are descriptors: as many as this user may have. */
-static void raise_limit(void)
-{
-	struct rlimit limit;
-
-	before.has_files = getrlimit(RLIMIT_NOFILE, &before.files) == 0;
-	if (!before.has_files)
-		return;
-	limit = before.files;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* Nobody waits for what was started: the kernel does. */
@@ -105,70 +86,6 @@ static int make(struct bk **ret, struct err *err)
 		bk_free(bk);
 	else
 		*ret = bk;
-	return r;
-}
-
-/* ---- Commands ---- */
-
-static void default_signals(void)
-{
-	const struct sigaction act = {.sa_handler = SIG_DFL};
-	sigset_t none;
-
-	for (int sig = 1; sig < NSIG; sig++)
-		sigaction(sig, &act, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/* The child of a vfork(2), in its parent's memory: system calls only. All other descriptors close
- * at the execve. */
-_Noreturn static void execute(int socket, const char *const *argv, const char *const *env,
-			      volatile int *failed)
-{
-	setsid();
-	umask(before.umask);
-	if (before.has_files)
-		(void)setrlimit(RLIMIT_NOFILE, &before.files);
-	if (dup2(socket, STDIN_FILENO) >= 0 && dup2(socket, STDOUT_FILENO) >= 0) {
-		default_signals();
-		execve("/proc/self/exe", (char *const *)argv, (char *const *)env);
-	}
-	*failed = errno;
-	_exit(GUEST_USAGE);
-}
-
-/* With every signal blocked, so that no handler runs in the child. posix_spawn(3) could set neither
- * umask nor limits. */
-static int start(int socket, const char *const *argv, const char *const *env)
-{
-	volatile int failed = 0;
-	sigset_t all, mask;
-	pid_t pid;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &mask);
-	pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
-	if (pid == 0)
-		execute(socket, argv, env, &failed); /* NOLINT(clang-analyzer-unix.Vfork) */
-	if (pid < 0)
-		failed = errno == EAGAIN ? EUSERS : errno; /* EAGAIN is no error to the client */
-	pthread_sigmask(SIG_SETMASK, &mask, NULL);
-	return -failed;
-}
-
-static int start_command(void *ctx, const char *const *argv, const char *const *env, int *ret_fd)
-{
-	int fds[2], r;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-		return -errno;
-	r = start(fds[1], argv, env ? env : (const char *const *)environ);
-	closep(&fds[1]);
-	if (r < 0)
-		closep(&fds[0]);
-	else
-		*ret_fd = fds[0];
 	return r;
 }
 
@@ -231,7 +148,7 @@ static int serve_direct(struct bk *bk, struct remote_serve_conf conf, int in, in
 	/* A command that cannot become its user, or whose tree could not be ended: the engine can.
 	 */
 	if (is_root_with(SWITCH_USER | CAP_TO_MASK(CAP_KILL)))
-		conf.exec = start_command;
+		conf.exec = start;
 	return remote_serve(bk, socket, socket, &conf);
 }
 
@@ -283,17 +200,17 @@ int guest_serve(int argc, char **argv)
 	r = take_streams(&in, &out);
 	if (r < 0)
 		return GUEST_USAGE;
-	before.umask = umask(0);
+	start_init();
 	ignore_children();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
-	raise_limit();
 	r = make(&bk, &err);
 	if (r < 0) {
 		fprintf(stderr, "aib-guest serve: %s\n", err.text);
 		return 1;
 	}
 	r = serve(bk, direct, in, out);
+	start_done();
 	bk_free(bk);
 	return r < 0;
 }
