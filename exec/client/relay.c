@@ -12,6 +12,7 @@
 #include "pump.h"
 #include "terminal.h"
 
+#include "base/clock.h"
 #include "base/printable.h"
 
 #include <fcntl.h>
@@ -25,6 +26,8 @@
 
 static const int forwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
+#define STOP_WAIT_MS 1000
+
 struct relay {
 	struct relay_conf conf;
 	struct relay_result result;
@@ -37,6 +40,7 @@ struct relay {
 	size_t credit;
 	int signals;
 	sigset_t blocked;
+	uint64_t stop_by_ms; /* ^Z came before the command's start; 0: it did not */
 
 	struct pump_queue out;
 	uint8_t out_data[4 * PUMP_CHUNK];
@@ -101,6 +105,7 @@ static void stop(struct relay *r)
 {
 	struct pollfd p = {.fd = r->fd, .events = POLLOUT};
 
+	r->stop_by_ms = 0;
 	if (r->started && !r->conf.tty) {
 		send_signal(r, SIGSTOP);
 		while (r->out.len > 0 && poll(&p, 1, 1000) == 1 && pump_write(&r->out, p.fd) >= 0)
@@ -110,8 +115,32 @@ static void stop(struct relay *r)
 	kill(getpid(), SIGSTOP);
 }
 
+/* One that is about to start would go on without us; but a long start is not waited for. */
+static void stop_when_started(struct relay *r)
+{
+	if (r->started)
+		stop(r);
+	else
+		r->stop_by_ms = clock_ms() + STOP_WAIT_MS;
+}
+
+static bool stop_is_due(const struct relay *r)
+{
+	return r->stop_by_ms && (r->started || clock_ms() >= r->stop_by_ms);
+}
+
+static int wait_ms(const struct relay *r)
+{
+	uint64_t now = clock_ms();
+
+	if (!r->stop_by_ms)
+		return -1;
+	return now < r->stop_by_ms ? r->stop_by_ms - now : 0;
+}
+
 static void resume(struct relay *r)
 {
+	r->stop_by_ms = 0;
 	if (!r->started)
 		return;
 	if (r->conf.tty)
@@ -128,7 +157,7 @@ static void take_signal(struct relay *r, int sig)
 		send_size(r);
 		return;
 	case SIGTSTP:
-		stop(r);
+		stop_when_started(r);
 		return;
 	case SIGCONT:
 		resume(r);
@@ -351,7 +380,7 @@ static int step(struct relay *r)
 	};
 	int e = 0;
 
-	if (poll(p, P_COUNT, -1) < 0)
+	if (poll(p, P_COUNT, wait_ms(r)) < 0)
 		return errno == EINTR ? 0 : -errno;
 	if (p[P_SIGNALS].revents)
 		take_signals(r);
@@ -368,6 +397,8 @@ static int step(struct relay *r)
 		r->daemon_lost = true;
 		e = -EPIPE;
 	}
+	if (e == 0 && !r->done && stop_is_due(r))
+		stop(r);
 	return e;
 }
 

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from harness import BUILD, program, run, wait_for
+from harness import BUILD, SLOW, program, run, wait_for
 
 AIB_EXEC = program("aib-exec")
 
@@ -163,28 +163,50 @@ def test_what_the_caller_ignores_stays_ignored(box):
     assert p.returncode == 0
 
 
-def test_stop_and_continue_hold_the_command_too(box):
-    line = "i=0; while :; do i=$((i+1)); echo $i >n; sleep 0.02; done"
-    p = box.start("sh", "-c", line)
+COUNTING = "i=0; while :; do i=$((i+1)); echo $i >n; sleep 0.02; done"
+
+
+def stopped(p):
+    return " T " in open(f"/proc/{p.pid}/stat").read()
+
+
+def check_stopped_and_go_on(box, p):
     n = box.work / "n"
-    wait_for("the first line", lambda: n.exists() and n.read_text())
-    p.send_signal(signal.SIGTSTP)
-    wait_for("the stop", lambda: " T " in open(f"/proc/{p.pid}/stat").read())
+    wait_for("the stop", lambda: stopped(p))
+
+    def text():
+        return n.read_text() if n.exists() else ""
 
     def stands():
-        before = n.read_text()
+        before = text()
         time.sleep(0.3)
-        return before and n.read_text() == before
+        return text() == before
 
     wait_for("the command's stop", stands)
-    before = n.read_text()
+    before = text()
     time.sleep(0.5)
-    assert n.read_text() == before
+    assert text() == before
     p.send_signal(signal.SIGCONT)
-    wait_for("more", lambda: n.read_text() not in ("", before))
+    wait_for("more", lambda: text() not in ("", before))
     p.terminate()
     assert p.wait(10) == 143
     p.stdout.close()
+
+
+def test_stop_and_continue_hold_the_command_too(box):
+    p = box.start("sh", "-c", COUNTING)
+    wait_for("the first line", lambda: (box.work / "n").exists() and (box.work / "n").read_text())
+    p.send_signal(signal.SIGTSTP)
+    check_stopped_and_go_on(box, p)
+
+
+def test_a_stop_while_it_starts_holds_the_command_too(box):
+    for us in range(500, 3500, 300):
+        p = box.start("sh", "-c", COUNTING)
+        time.sleep(us / 1e6 * SLOW)
+        p.send_signal(signal.SIGTSTP)
+        check_stopped_and_go_on(box, p)
+        (box.work / "n").unlink()
 
 
 def test_the_timeout_ends_the_tree_and_keeps_the_output(box):

@@ -189,7 +189,7 @@ def test_output_beyond_the_limit_is_dropped_and_said(box):
 
 
 @pytest.mark.timeout(180)
-def test_a_killed_daemon_finds_its_jobs_again(box):
+def test_a_killed_daemon_finds_its_jobs_again(box, world):
     size = 12 << 20
     name = box.sh(BYTES.format(n=size) + "; echo err >&2; exit 9")
     # Often while it writes, and again before its end may have been stored.
@@ -205,6 +205,8 @@ def test_a_killed_daemon_finds_its_jobs_again(box):
     box.begin()
     assert box.job("wait", name).returncode == 9
     assert digest(box, name) == digest_of(size)
+    # Where the one before was killed with the end just stored, it is this one that says so.
+    wait_for("the end of its guest", lambda: not any(" run " in line for line in world.processes().values()))
 
 
 def test_one_that_ended_without_a_daemon(box):
