@@ -109,7 +109,7 @@ static void prune_engine(struct pruning *p, const struct config *c, const char *
 	struct err err = {""};
 	struct bk_req req;
 	const cJSON *v;
-	int r = engine_open_named(name, c->engines, &e, &err);
+	int r = engine_open_named(name, c->engines, 0, &e, &err);
 
 	bk_req_init(&req, geteuid(), getegid(), 0, TIMEOUT_MS);
 	if (r == 0)

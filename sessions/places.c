@@ -5,9 +5,9 @@
 
 #include <string.h>
 
-void places_init(struct places *p, const struct bk_mount *mount)
+void places_init(struct places *p, const struct bk_mount *mount, uint64_t timeout_ms)
 {
-	*p = (struct places){.mount = mount};
+	*p = (struct places){.mount = mount, .timeout_ms = timeout_ms};
 	pthread_mutex_init(&p->lock, NULL);
 }
 
@@ -46,7 +46,7 @@ static int add_locked(struct places *p, const char *name, bool of_pool, struct e
 	if (r == 0 && name && !copy)
 		r = -ENOMEM;
 	if (r == 0)
-		r = engine_open_named(name, p->mount->engines, &engine, err);
+		r = engine_open_named(name, p->mount->engines, p->timeout_ms, &engine, err);
 	if (r < 0) {
 		free(copy);
 		return r;

@@ -25,12 +25,14 @@ struct place {
 
 struct places {
 	const struct bk_mount *mount;
+	uint64_t timeout_ms;
 	pthread_mutex_t lock; /* guards the count; a place that is there stays as it is */
 	struct place list[PLACES_MAX];
 	size_t n;
 };
 
-void places_init(struct places *p, const struct bk_mount *mount);
+/* TIMEOUT_MS: how long an operation of an engine may go without progress. */
+void places_init(struct places *p, const struct bk_mount *mount, uint64_t timeout_ms);
 void places_done(struct places *p);
 size_t places_count(struct places *p);
 

@@ -13,8 +13,7 @@
 
 #include <string.h>
 
-#define LOOK_TIMEOUT_MS 60000 /* at one container, which may have to be stopped */
-#define END_TIMEOUT_MS 5000   /* of all together; the daemon has ten seconds to end */
+#define END_TIMEOUT_MS 5000 /* of all together; the daemon has ten seconds to end */
 #define END_THREADS 8
 #define GRACE_S 1
 
@@ -222,6 +221,18 @@ static int look_at(struct look *l, const struct found *f)
 	return wanted(s, f, l->all_idle) ? put_to_sleep(&l->req, e, s, f, l->all_idle, &l->err) : 0;
 }
 
+/* How long it may take with one container, which may have to be stopped. */
+static uint64_t look_ms(const struct reaper *r)
+{
+	return r->all->conf.timeout + GRACE_S * 1000;
+}
+
+static bool gave_up(int r)
+{
+	return r == -ETIMEDOUT || r == -EINTR;
+}
+
+/* An engine that does not answer for one container is not asked for the others. */
 static int look_at_all(struct look *l, const cJSON *list)
 {
 	unsigned running = 0;
@@ -233,7 +244,9 @@ static int look_at_all(struct look *l, const cJSON *list)
 		int one;
 
 		running += strcmp(f.state, "running") == 0;
-		bk_req_extend(&l->req, LOOK_TIMEOUT_MS);
+		if (gave_up(result))
+			continue;
+		bk_req_extend(&l->req, look_ms(l->reaper));
 		one = look_at(l, &f);
 		if (one < 0)
 			result = one;
@@ -250,9 +263,11 @@ static int look_at_place(struct look *l)
 	struct place *p = l->place;
 	cJSON *list = NULL;
 	int r = gate_enter(&l->req, &p->looking);
+	char text[256];
 
 	if (r < 0)
-		return r;
+		return err_set(&l->err, r, "%s: another look at its containers has not ended",
+			       place_text(p, text, sizeof(text)));
 	r = list_containers(&l->req, l->reaper, p->engine, &list, &l->err);
 	if (r == 0)
 		r = look_at_all(l, list);
@@ -377,7 +392,7 @@ static int look(struct bk_req *req, struct sessions *all, struct place *only, bo
 		    .place = only ? only : &all->places.list[i],
 		    .all_idle = all_idle,
 		};
-	bk_req_extend(req, 2 * LOOK_TIMEOUT_MS);
+	bk_req_extend(req, 2 * look_ms(r));
 	result = look_in_group(req, r, &g, err);
 	free(g.looks);
 	return result;

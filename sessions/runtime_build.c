@@ -212,7 +212,7 @@ static int build_once(struct work *w)
 int runtimes_engine(const struct runtimes *rs, const char *name, struct engine **ret,
 		    struct err *err)
 {
-	return engine_open_named(name, rs->conf.engines, ret, err);
+	return engine_open_named(name, rs->conf.engines, 0, ret, err);
 }
 
 int runtimes_image(struct bk_req *req, struct runtimes *rs, const struct runtime_want *want,

@@ -534,14 +534,14 @@ int sessions_init(struct sessions *all, const struct bk_mount *mount, bool one,
 	all->bk.no_host_exec = true;
 	clock_gettime(CLOCK_REALTIME, &all->made);
 	pthread_mutex_init(&all->lock, NULL);
-	places_init(&all->places, mount);
 	r = sessions_conf_parse(&all->conf, mount, one, options, err);
 	if (r < 0) {
-		places_done(&all->places);
 		pthread_mutex_destroy(&all->lock);
 		bk_done(&all->bk);
+		return r;
 	}
-	return r;
+	places_init(&all->places, mount, all->conf.timeout);
+	return 0;
 }
 
 int sessions_start(struct bk_req *req, struct sessions *all,

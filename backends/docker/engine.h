@@ -52,8 +52,10 @@ void engine_conf_done(struct engine_conf *c); /* takes an empty one */
  * ~/.docker/run/docker.sock, /run/podman/podman.sock, $XDG_RUNTIME_DIR/podman/podman.sock.
  */
 int engine_open(const struct engine_conf *conf, struct engine **ret, struct err *err);
-/* engine_conf_find and engine_open, for who needs nothing else of the configuration. */
-int engine_open_named(const char *name, const cJSON *engines, struct engine **ret, struct err *err);
+/* engine_conf_find and engine_open, for who needs nothing else of the configuration. TIMEOUT_MS as in
+ * the conf. */
+int engine_open_named(const char *name, const cJSON *engines, uint64_t timeout_ms,
+		      struct engine **ret, struct err *err);
 void engine_close(struct engine *e); /* no call may be running; takes NULL */
 DEFINE_CLEANUP(struct engine *, engine_close)
 

@@ -40,7 +40,7 @@ MOUNT_KINDS = ("ping", "version", "info", "image", "create")
 VERBS = {"stop": "stop", "pause": "pause", "unpause": "unpause", "remove": "reset"}
 SESSION_KINDS = ("inspect", "create", "start", "list", "exec_create", "exec_start", "remove")
 # What failed once.
-FOUND = {"archive": [("archive_put", "bad_json")], "guest": [("archive_put", "bad_json")]}
+FOUND = {"archive": [("archive_put", "bad_json")], "guest": [("archive_put", "bad_json")], "session": [("remove", "drip")]}
 # A command's stream that opens and then says nothing, as one does that waits.
 SILENT = {("exec_start", "silent"), ("exec_start", "longer"), ("exec_start", "shorter")}
 INTERRUPTED = 128 + signal.SIGINT
@@ -174,7 +174,8 @@ def run_cells(mount, proxy, transport, cells):
             wait_for(f"service after {wrong}", lambda: works(box), 60)
             continue
         hits[kind] = hits.get(kind, 0) + n
-        failed = n and any(answers.values()) and answers["exec"] != 0  # a command that runs takes back what was said
+        # A command that runs takes back what was said; of a stream that broke only who had it is told.
+        failed = n and any(answers.values()) and answers["exec"] != 0 and (kind, fault) not in SILENT
         assert not failed or proxy.host in said or "container" in said, (kind, fault, said)
     assert not wrong, wrong
     assert all(hits.values()), hits
@@ -291,14 +292,14 @@ def session_works(box, name):
         return harness.run(program("aib-exec"), "cat", "a", cwd=place, check=False).stdout == "written"
 
 
-@pytest.mark.timeout(7200 if LONG else 120 + 60 * CELLS)
+@pytest.mark.timeout(7200 if LONG else 180 + 60 * CELLS)
 def test_sessions_outlive_each_failure(mount, proxy, root):
     box = mount(
         f"/s=sessions,engine={proxy.host},image={IMAGE},workspace_root={root},timeout={DEADLINE}s,start_timeout={START}s",
         "/m=memory", options=f"deadline={DEADLINE}s",
     )  # fmt: skip
     assert session_works(box, "first")
-    try_all(cells_of(SESSION_KINDS), lambda *cell: try_session(proxy, box, *cell))
+    try_all(cells_of(SESSION_KINDS) + ([] if LONG else FOUND["session"]), lambda *cell: try_session(proxy, box, *cell))
 
 
 @pytest.mark.parametrize("what", ["cat", "aib-exec"])

@@ -1,8 +1,6 @@
 """Connections to the guest of a container of a real engine: guest_test.c has the other half."""
 
-import contextlib
 import os
-import pathlib
 import subprocess
 import time
 
@@ -40,18 +38,8 @@ def go_on(p):
 
 
 def servers(engine, name):
-    """Processes of the guest in a container, dead ones that nobody has reaped included, as this machine
-    numbers them (Podman's `top` does not)."""
-    world = os.readlink(f"/proc/{engine.inspect(name)['State']['Pid']}/ns/pid")
-    found = []
-    for entry in pathlib.Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if not entry.name.isdigit() or os.readlink(entry / "ns/pid") != world:
-                continue
-            line = (entry / "comm").read_text() + (entry / "cmdline").read_text()
-            if "aib-guest" in line and "\0init" not in line:
-                found.append(int(entry.name))
-    return found
+    """Processes of the guest in a container."""
+    return [pid for pid, line in engine.processes(name).items() if "aib-guest" in line and " init" not in line]
 
 
 both_ways = pytest.mark.parametrize("way", ["stream", "direct"])

@@ -31,9 +31,8 @@ class Box:
         return p.stdout
 
     def waiting(self):
-        """Processes that wait for a command, as this machine numbers them."""
-        lines = self.engine.docker("top", self.name, "-eo", "pid,args").stdout.splitlines()[1:]
-        return [int(line.split()[0]) for line in lines if line.split()[1:] == ["aib-guest", "next"]]
+        """Processes that wait for a command, or have become one."""
+        return [pid for pid, line in self.engine.processes(self.name).items() if line.endswith(" aib-guest next")]
 
     def filled(self):
         """The one that waits now. One that has its command has children."""
@@ -87,7 +86,7 @@ def test_many_at_once(box):
 
 
 def test_what_it_inherits_is_the_container_s_own(box):
-    look = "umask; ulimit -n; grep Sig /proc/self/status; ls /proc/self/fd; id; env | sort"
+    look = "umask; ulimit -n; grep -E '^Sig[BIC]' /proc/self/status; ls /proc/self/fd; id; env | sort"
     first = box.out("sh", "-c", look)
     box.filled()
     assert box.out("sh", "-c", look) == first

@@ -136,10 +136,12 @@ int engine_conf_find(const char *name, const cJSON *engines, struct engine_conf 
 	return err_set(err, -EINVAL, "engine \"%s\" is not in \"engines\" of the config", name);
 }
 
-int engine_open_named(const char *name, const cJSON *engines, struct engine **ret, struct err *err)
+int engine_open_named(const char *name, const cJSON *engines, uint64_t timeout_ms,
+		      struct engine **ret, struct err *err)
 {
 	_cleanup_(engine_conf_done) struct engine_conf conf = {0};
 	int r = engine_conf_find(name, engines, &conf, err);
 
+	conf.timeout_ms = timeout_ms;
 	return r < 0 ? r : engine_open(&conf, ret, err);
 }
