@@ -40,6 +40,7 @@ struct call {
 	mode_t mode;
 	dev_t rdev;
 	bool kill_suidgid;
+	bool seeks; /* attributes are asked for by a seek to the end of the open file */
 	bool keep_listing, use_listing; /* to be answered to an opendir: the kernel's own */
 	struct bk_setattr set;
 	struct inode_id

@@ -68,7 +68,7 @@ static bool begin_maybe_file(struct call *c, fuse_req_t req, fuse_ino_t ino,
 
 void meta_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct call c = {0};
+	struct call c = {.seeks = fi && fi->fh};
 
 	if (begin_maybe_file(&c, req, ino, fi))
 		call_go(&c, run_getattr);

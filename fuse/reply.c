@@ -19,13 +19,25 @@ static uint32_t holds_ms(const struct call *c, const struct bk *bk, uint32_t ttl
 	return c->recalls == atomic_load(&c->fs->recall.count) ? ttl_ms : 0;
 }
 
+/* Where attributes change untold they are asked for each time. stat(2) names no open file; the
+ * kernel itself does, for the size alone, when somebody seeks to its end, which data bases do all
+ * the time. A millisecond is a tick of the kernel's, and times of files are no finer. */
+static uint32_t attr_ttl_ms(const struct call *c, struct bk_node *node)
+{
+	uint32_t ms = node->bk->attr_ttl_ms;
+
+	if (!atomic_load(&node->untold) || ms == 0)
+		return ms;
+	return c->seeks ? 1 : 0;
+}
+
 /* The same for attributes. The directory is noted first, so that a recall which this answer misses
  * does not miss the directory. */
 static uint32_t attr_holds_ms(const struct call *c, struct bk_node *node, uint64_t number,
 			      const struct stat *st)
 {
 	const struct bk *bk = bk_serving(node, NULL);
-	uint32_t ttl_ms = atomic_load(&node->untold) ? 0 : node->bk->attr_ttl_ms;
+	uint32_t ttl_ms = attr_ttl_ms(c, node);
 
 	if (bk->recall && S_ISDIR(st->st_mode))
 		recall_told(&c->fs->recall, bk, number, holds_ms(c, bk, ttl_ms));

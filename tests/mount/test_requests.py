@@ -177,6 +177,18 @@ def test_opening_reading_and_closing_again_takes_two(place):
     assert cost(box, look) <= 2 * FILES
 
 
+def test_what_may_be_stored_to_unseen_is_asked_for_at_each_stat_and_once_a_tick_at_seeks(place):
+    """In passthrough, a file that was opened for reading and writing may be mapped."""
+    box, directory = place
+    unseen = box.source and "passthrough: on" in (box / ".aib/log").read_text()
+    path = directory / "f"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    cost(box, lambda: os.stat(path))
+    assert cost(box, lambda: [os.stat(path) for _ in range(100)]) == (100 if unseen else 0)
+    assert cost(box, lambda: [os.lseek(fd, 0, os.SEEK_END) for _ in range(1000)]) < 300
+    os.close(fd)
+
+
 def test_removing_takes_one_and_the_directory_s_attributes(place):
     box, directory = place
     make(directory)
