@@ -41,11 +41,16 @@ static void check_content(const char *want, size_t len)
 
 static void edit(const char *text, size_t len, const char *old, const char *new, bool all)
 {
-	struct buf want = BUF_INIT(TREE_MAX_OUTPUT);
-	cJSON *args = cJSON_CreateObject();
+	struct buf want = BUF_INIT(SIZE_MAX / 2);
 	size_t found = *old ? replace(text, len, old, new, &want) : 0;
 	bool done = *old && strcmp(old, new) != 0 && found > 0 && (found == 1 || all);
+	cJSON *args;
 
+	if (want.len > TREE_MAX_OUTPUT) { /* could not be read back */
+		buf_done(&want);
+		return;
+	}
+	args = cJSON_CreateObject();
 	cJSON_AddStringToObject(args, "old", old);
 	cJSON_AddStringToObject(args, "new", new);
 	cJSON_AddBoolToObject(args, "replace_all", all);
