@@ -5,6 +5,7 @@
  */
 #include "aib.h"
 
+#include "base/clock.h"
 #include "base/path.h"
 
 #include "ask.h"
@@ -23,6 +24,9 @@
 #define ANSWER_MS 30000 /* between two signs of life */
 #define END_MS 15000
 #define MAX_USERS 10 /* that are named */
+/* How long what uses it unseen may: a file that a process closed a moment ago is open still. */
+#define UNSEEN_MS 1000
+#define UNSEEN_STEP_MS 20
 
 struct how {
 	bool force, lazy;
@@ -81,7 +85,8 @@ static void name_of(const char *pid, char *ret, size_t size)
 	ret[strcspn(ret, "\n")] = '\0';
 }
 
-static void print_users(const char *mountpoint)
+/* How many processes are seen to use it; PRINT names them. */
+static int look_for_users(const char *mountpoint, bool print)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *e;
@@ -92,15 +97,28 @@ static void print_users(const char *mountpoint)
 		    isdigit((unsigned char)*e->d_name) ? use_of(e->d_name, mountpoint) : NULL;
 		char name[64];
 
-		if (!use || n++ >= MAX_USERS)
+		if (!use || n++ >= MAX_USERS || !print)
 			continue;
 		name_of(e->d_name, name, sizeof(name));
 		fprintf(stderr, "  %s %s (%s)\n", e->d_name, name, use);
 	}
-	if (n > MAX_USERS)
+	if (n > MAX_USERS && print)
 		fprintf(stderr, "  and %d more\n", n - MAX_USERS);
 	if (proc)
 		closedir(proc);
+	return n;
+}
+
+static void explain_busy(const char *mountpoint, const char *text)
+{
+	if (look_for_users(mountpoint, false) == 0) {
+		fprintf(stderr,
+			"aib: %s, by nothing that can be seen from here; see --lazy and --force\n",
+			text);
+		return;
+	}
+	fprintf(stderr, "aib: %s; end what uses it, or see --lazy and --force:\n", text);
+	look_for_users(mountpoint, true);
 }
 
 /* ---- A dead daemon's ---- */
@@ -159,6 +177,17 @@ static int wait_for_end(const struct registry_mount *m, int fd, int process, con
 	return 0;
 }
 
+static int detach(const struct registry_mount *m, bool lazy, struct err *err)
+{
+	uint64_t until = clock_ms() + UNSEEN_MS;
+	int r;
+
+	while ((r = mounted_detach(m->mountpoint, lazy, err)) == -EBUSY && clock_ms() < until &&
+	       look_for_users(m->mountpoint, false) == 0)
+		(void)poll(NULL, 0, UNSEEN_STEP_MS);
+	return r;
+}
+
 static int end_living(const struct registry_mount *m, const struct how *how, struct err *err)
 {
 	_cleanup_close_ int process = m->pid > 0 ? pidfd_open(m->pid, 0) : -1;
@@ -174,7 +203,7 @@ static int end_living(const struct registry_mount *m, const struct how *how, str
 		r = 0;
 	}
 	if (!how->force)
-		r = mounted_detach(m->mountpoint, how->lazy, &detach_err);
+		r = detach(m, how->lazy, &detach_err);
 	if (r == -EBUSY) {
 		*err = detach_err;
 		return r;
@@ -210,9 +239,7 @@ static int umount_it(const char *named, const struct how *how, struct err *err)
 			r = end_living(&m, how, err);
 	}
 	if (r == -EBUSY) {
-		fprintf(stderr, "aib: %s; end what uses it, or see --lazy and --force:\n",
-			err->text);
-		print_users(m.mountpoint);
+		explain_busy(m.mountpoint, err->text);
 		err->text[0] = '\0';
 	}
 	return r;

@@ -420,3 +420,25 @@ def test_the_daemon_leaves_no_descriptor_to_its_children_and_has_a_clean_state(m
         info = open(f"/proc/{box.pid}/fdinfo/{fd}").read()
         flags = int(info.split("flags:\t")[1].split("\n")[0], 8)
         assert int(fd) <= 2 or flags & os.O_CLOEXEC, os.readlink(f"/proc/{box.pid}/fd/{fd}")
+
+
+@contextlib.contextmanager
+def used_unseen(path):
+    """An open file that no process has: it is on its way through a socket."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, open(path, "rb") as f:
+        socket.send_fds(ours, [b"x"], [f.fileno()])
+        f.close()
+        yield theirs
+
+
+def test_umount_waits_a_moment_for_what_uses_the_mount_unseen(mount):
+    box = mount("/=memory")
+    (box / "f").touch()
+    with used_unseen(box / "f") as holder:
+        p = aib("umount", box)
+        assert p.returncode == 1 and p.stderr.count("\n") == 1 and "by nothing that can be seen" in p.stderr, p
+        later = threading.Timer(0.3, holder.close)
+        later.start()
+        aib("umount", box, check=True)
+        later.join()
