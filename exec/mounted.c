@@ -8,7 +8,7 @@
 #include <spawn.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 
 extern char **environ;
@@ -59,10 +59,17 @@ int mounted_look(const char *mountpoint)
 	return r < 0 ? r : (int)look.found;
 }
 
+/* Asked for what the kernel never remembers: attributes of the root may outlive the daemon. */
+static bool is_dead(const char *mountpoint)
+{
+	struct statfs st;
+
+	return statfs(mountpoint, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+}
+
 int mounted_state(const char *mountpoint)
 {
 	struct registry_mount *list;
-	struct stat st;
 	size_t n;
 	bool known = false;
 	int r = mounted_look(mountpoint);
@@ -74,9 +81,7 @@ int mounted_state(const char *mountpoint)
 			known |= strcmp(list[i].mountpoint, mountpoint) == 0;
 		registry_list_free(list, n);
 	}
-	if (!known && stat(mountpoint, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED))
-		return MOUNTED_DEAD;
-	return MOUNTED_LIVING;
+	return !known && is_dead(mountpoint) ? MOUNTED_DEAD : MOUNTED_LIVING;
 }
 
 struct list {

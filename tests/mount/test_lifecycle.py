@@ -270,6 +270,15 @@ def test_what_a_killed_daemon_left_is_shown_and_cleaned(mount, world):
     assert not list((world.dir / "run").iterdir())
 
 
+def test_a_dead_mount_is_known_while_the_kernel_remembers_its_root(mount, world):
+    box = mount(f"/=host:{world.dir}/src,attr_timeout=60s")
+    os.stat(box)
+    os.kill(box.pid, signal.SIGKILL)
+    wait_for("the mount to be dead", lambda: not world.daemons())
+    assert f"{box}  dead" in aib("status").stdout
+    aib("umount", box, check=True)
+
+
 def test_umount_without_an_argument_finds_the_mount(mount, monkeypatch):
     one, two = mount(), mount()
     p = aib("umount")
