@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 static int openat2_once(int dirfd, const char *name, int flags, mode_t mode)
 {
@@ -257,16 +258,26 @@ int host_identify_at(struct host *h, int dirfd, const char *name, struct stat *r
 	return 0;
 }
 
+/* The kernel has ENOMEM also for a file that is gone while its number is being given to a new one
+ * (iget_locked() of an inode with I_CREATING): seen for a millisecond. */
+#define CREATING_TRIES 50
+#define CREATING_STEP_NS 100000
+
 int host_open_handle(int mount_fd, const unsigned char *id, unsigned len, int flags)
 {
 	const unsigned head = 1 + sizeof(dev_t);
 	union handle u;
-	int fd;
+	int fd = -1;
 
 	u.fh.handle_bytes = len - head - sizeof(u.fh.handle_type);
 	memcpy(&u.fh.handle_type, id + head, sizeof(u.fh.handle_type));
 	memcpy(u.fh.f_handle, id + head + sizeof(u.fh.handle_type), u.fh.handle_bytes);
-	fd = open_by_handle_at(mount_fd, &u.fh, flags | O_NOFOLLOW | O_CLOEXEC);
+	for (int i = 0; i < CREATING_TRIES; i++) {
+		fd = open_by_handle_at(mount_fd, &u.fh, flags | O_NOFOLLOW | O_CLOEXEC);
+		if (fd >= 0 || errno != ENOMEM)
+			break;
+		nanosleep(&(struct timespec){.tv_nsec = CREATING_STEP_NS}, NULL);
+	}
 	return fd < 0 ? -errno : fd;
 }
 
