@@ -63,9 +63,8 @@ void recall_names(struct fs *fs)
 #endif
 }
 
-/* Attributes only: pages would have to be waited for. What the kernel does not know is no matter.
- */
-static void drop_attributes(struct fs *fs, const uint64_t *numbers, size_t n)
+/* Pages would have to be waited for. What the kernel does not know is no matter. */
+void recall_attributes(struct fs *fs, const uint64_t *numbers, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		(void)fuse_lowlevel_notify_inval_inode(fs->se, numbers[i], -1, 0);
@@ -77,11 +76,11 @@ static void drop_dirs(struct fs *fs, const struct bk *bk)
 	int n = recall_dirs(&fs->recall, bk, numbers);
 
 	if (n >= 0) {
-		drop_attributes(fs, numbers, n);
+		recall_attributes(fs, numbers, n);
 		return;
 	}
 	while ((n = inode_list(&fs->inodes, bk, &at, numbers, RECALL_RING)) > 0)
-		drop_attributes(fs, numbers, n);
+		recall_attributes(fs, numbers, n);
 }
 
 static void drop_open(struct fs *fs, const struct bk *bk)
@@ -90,7 +89,7 @@ static void drop_open(struct fs *fs, const struct bk *bk)
 	ssize_t n = handle_list(&fs->handles, bk, &numbers);
 
 	/* Without memory they are what they were for as long as they were told to be. */
-	drop_attributes(fs, numbers, n > 0 ? n : 0);
+	recall_attributes(fs, numbers, n > 0 ? n : 0);
 }
 
 void fs_changed(struct fs *fs, struct bk *bk)
@@ -113,5 +112,5 @@ void fs_replaced(struct fs *fs, const struct bk_node *dir, const char *name)
 	atomic_fetch_add(&fs->recall.count, 1);
 	(void)fuse_lowlevel_notify_inval_entry(fs->se, id.number, name, strlen(name));
 	/* Which says nothing of the directory where the kernel does not know the name. */
-	drop_attributes(fs, &id.number, 1);
+	recall_attributes(fs, &id.number, 1);
 }

@@ -35,6 +35,8 @@ void recall_done(struct recall *r);
 
 /* Drop all names that the kernel has taken up. */
 void recall_names(struct fs *fs);
+/* Drop what the kernel has of the attributes of the inodes NUMBERS; their pages stay. */
+void recall_attributes(struct fs *fs, const uint64_t *numbers, size_t n);
 /* The kernel is about to be told attributes of directory NUMBER of BK for TTL_MS. */
 void recall_told(struct recall *r, const struct bk *bk, uint64_t number, uint32_t ttl_ms);
 /*

@@ -188,10 +188,10 @@ static void drop_handle(struct call *c, struct handle *h)
 static void attributes_go_untold(struct call *c, struct bk_node *node, const struct inode_id *inode)
 {
 	if (!atomic_exchange(&node->untold, true))
-		(void)fuse_lowlevel_notify_inval_inode(c->fs->se, inode->number, -1, 0);
+		recall_attributes(c->fs, &inode->number, 1);
 }
 
-static bool is_mapped_untold(const struct handle *h, int flags)
+static bool may_be_mapped(const struct handle *h, int flags)
 {
 	return h->backing && h->backing->id && (flags & O_ACCMODE) == O_RDWR;
 }
@@ -215,7 +215,7 @@ static int make_handle(struct call *c, struct bk_node *node, struct bk_file *fil
 		handle_unref(h);
 		return r;
 	}
-	if (is_mapped_untold(h, c->flags))
+	if (may_be_mapped(h, c->flags))
 		attributes_go_untold(c, node, inode);
 	*ret = h;
 	return 0;

@@ -1,7 +1,6 @@
 """Fixtures: see harness.py. Each test has a world of its own, and fails if it leaves anything there:
 a process, a mount, a file, a container, a sanitizer's report."""
 
-import json
 import os
 import signal
 import threading
@@ -93,10 +92,9 @@ def engine(shared_engine, world, monkeypatch):
     yield shared_engine
     wrong = [w for m in reversed(world.mounts) for w in m.end()]
     for container in set(shared_engine.containers()) - before:
-        p = shared_engine.docker("inspect", container, check=False)
-        if "No such object" in p.stderr:  # an engine lists one for a moment while it removes it
+        about = shared_engine.inspect(container, missing_ok=True)
+        if not about:  # an engine lists one for a moment while it removes it
             continue
-        (about,) = json.loads(p.stdout)
         labels = about["Config"]["Labels"] or {}
         ours = shared_engine.dir or str(world.dir) in str(about) or world.id in about["Name"]
         if ours and (labels.get("test.world") != world.id):

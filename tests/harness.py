@@ -326,8 +326,9 @@ class Engine:
                             '{{.ID}} {{.Label "aib.session"}} {{.State}}').stdout.splitlines()
         return [dict(zip(("id", "session", "state"), line.split())) for line in lines]
 
-    def inspect(self, container):
-        return json.loads(self.docker("inspect", container).stdout)[0]
+    def inspect(self, container, missing_ok=False):
+        p = self.docker("inspect", container, check=not missing_ok)
+        return None if missing_ok and "No such object" in p.stderr else json.loads(p.stdout)[0]
 
     def processes(self, container):
         """{pid: name and command line} of what runs in a container, dead ones that nobody has reaped included, as

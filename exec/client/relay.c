@@ -124,11 +124,6 @@ static void stop_when_started(struct relay *r)
 		r->stop_by_ms = clock_ms() + STOP_WAIT_MS;
 }
 
-static bool stop_is_due(const struct relay *r)
-{
-	return r->stop_by_ms && (r->started || clock_ms() >= r->stop_by_ms);
-}
-
 static int wait_ms(const struct relay *r)
 {
 	uint64_t now = clock_ms();
@@ -136,6 +131,11 @@ static int wait_ms(const struct relay *r)
 	if (!r->stop_by_ms)
 		return -1;
 	return now < r->stop_by_ms ? r->stop_by_ms - now : 0;
+}
+
+static bool stop_is_due(const struct relay *r)
+{
+	return r->stop_by_ms && (r->started || wait_ms(r) == 0);
 }
 
 static void resume(struct relay *r)

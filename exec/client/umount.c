@@ -85,8 +85,8 @@ static void name_of(const char *pid, char *ret, size_t size)
 	ret[strcspn(ret, "\n")] = '\0';
 }
 
-/* How many processes are seen to use it; PRINT names them. */
-static int look_for_users(const char *mountpoint, bool print)
+/* How many processes are seen to use it. They are named below TITLE; NULL: not at all. */
+static int look_for_users(const char *mountpoint, const char *title)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *e;
@@ -97,12 +97,15 @@ static int look_for_users(const char *mountpoint, bool print)
 		    isdigit((unsigned char)*e->d_name) ? use_of(e->d_name, mountpoint) : NULL;
 		char name[64];
 
-		if (!use || n++ >= MAX_USERS || !print)
+		if (!use || n++ >= MAX_USERS || !title)
 			continue;
+		if (n == 1)
+			fprintf(stderr, "aib: %s; end what uses it, or see --lazy and --force:\n",
+				title);
 		name_of(e->d_name, name, sizeof(name));
 		fprintf(stderr, "  %s %s (%s)\n", e->d_name, name, use);
 	}
-	if (n > MAX_USERS && print)
+	if (n > MAX_USERS && title)
 		fprintf(stderr, "  and %d more\n", n - MAX_USERS);
 	if (proc)
 		closedir(proc);
@@ -111,14 +114,10 @@ static int look_for_users(const char *mountpoint, bool print)
 
 static void explain_busy(const char *mountpoint, const char *text)
 {
-	if (look_for_users(mountpoint, false) == 0) {
+	if (look_for_users(mountpoint, text) == 0)
 		fprintf(stderr,
 			"aib: %s, by nothing that can be seen from here; see --lazy and --force\n",
 			text);
-		return;
-	}
-	fprintf(stderr, "aib: %s; end what uses it, or see --lazy and --force:\n", text);
-	look_for_users(mountpoint, true);
 }
 
 /* ---- A dead daemon's ---- */
@@ -183,7 +182,7 @@ static int detach(const struct registry_mount *m, bool lazy, struct err *err)
 	int r;
 
 	while ((r = mounted_detach(m->mountpoint, lazy, err)) == -EBUSY && clock_ms() < until &&
-	       look_for_users(m->mountpoint, false) == 0)
+	       look_for_users(m->mountpoint, NULL) == 0)
 		(void)poll(NULL, 0, UNSEEN_STEP_MS);
 	return r;
 }

@@ -78,7 +78,7 @@ static int open_pipes(struct ends *e, bool merged)
 	return r == 0 && !merged ? open_pipe(e->err, 0) : r;
 }
 
-static void reset_signals(void)
+void spawn_reset_signals(void)
 {
 	struct sigaction dfl = {.sa_handler = SIG_DFL};
 	sigset_t none;
@@ -169,7 +169,7 @@ _Noreturn static void child(const struct spawn_conf *conf, const struct ends *e)
 
 	if (r < 0)
 		fail(e->failed[1], PROTO_FAILED, -r);
-	reset_signals();
+	spawn_reset_signals();
 	if (conf->user)
 		become(conf->user, e->failed[1]);
 	if (conf->cwd && chdir(conf->cwd) < 0)

@@ -34,6 +34,8 @@ struct spawned {
 
 /* Returns 0 or -errno; then nothing is left open. */
 int spawn(const struct spawn_conf *conf, struct spawned *ret);
+/* Default actions, none blocked. System calls only. */
+void spawn_reset_signals(void);
 void spawn_resize(int terminal, uint16_t rows, uint16_t cols);
 
 #endif

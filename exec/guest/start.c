@@ -2,6 +2,7 @@
 
 #include "command.h"
 #include "guest.h"
+#include "spawn.h"
 
 #include "base/macros.h"
 
@@ -45,17 +46,6 @@ void start_init(void)
 
 /* ---- A new process ---- */
 
-static void default_signals(void)
-{
-	const struct sigaction act = {.sa_handler = SIG_DFL};
-	sigset_t none;
-
-	for (int sig = 1; sig < NSIG; sig++)
-		sigaction(sig, &act, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 /* The child of a vfork(2), in its parent's memory: system calls only. All other descriptors close
  * at the execve. */
 _Noreturn static void execute(int socket, const char *const *argv, const char *const *env,
@@ -66,7 +56,7 @@ _Noreturn static void execute(int socket, const char *const *argv, const char *c
 	if (before.has_files)
 		(void)setrlimit(RLIMIT_NOFILE, &before.files);
 	if (dup2(socket, STDIN_FILENO) >= 0 && dup2(socket, STDOUT_FILENO) >= 0) {
-		default_signals();
+		spawn_reset_signals();
 		execve("/proc/self/exe", (char *const *)argv, (char *const *)env);
 	}
 	*failed = errno;
@@ -116,7 +106,8 @@ static pid_t start_new(const char *const *argv, const char *const *env, int *ret
 static struct {
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t changed;
-	bool wanted, filling, has_thread, ends;
+	bool wanted, ends, has_thread;
+	pthread_t thread;
 	int fd; /* its socket; -1: there is none */
 	pid_t pid;
 } store = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .fd = -1};
@@ -131,8 +122,6 @@ static void fill(void)
 	pthread_mutex_lock(&store.lock);
 	store.fd = pid < 0 ? -1 : fd;
 	store.pid = pid;
-	store.filling = false;
-	pthread_cond_broadcast(&store.changed);
 	pthread_mutex_unlock(&store.lock);
 }
 
@@ -146,7 +135,6 @@ static void *keep_store(void *arg)
 		while (!store.ends && (!store.wanted || store.fd >= 0))
 			pthread_cond_wait(&store.changed, &store.lock);
 		ends = store.ends;
-		store.filling = !ends;
 		store.wanted = false;
 		pthread_mutex_unlock(&store.lock);
 		if (!ends)
@@ -158,15 +146,14 @@ static void *keep_store(void *arg)
 /* Take what is in store, and have it filled again. -1: nothing was. */
 static int take_from_store(void)
 {
-	pthread_t thread;
 	int fd;
 
 	pthread_mutex_lock(&store.lock);
 	if (!store.has_thread)
-		store.has_thread = pthread_create(&thread, NULL, keep_store, NULL) == 0;
+		store.has_thread = pthread_create(&store.thread, NULL, keep_store, NULL) == 0;
 	fd = TAKE_FD(store.fd);
 	store.wanted = true;
-	pthread_cond_broadcast(&store.changed);
+	pthread_cond_signal(&store.changed);
 	pthread_mutex_unlock(&store.lock);
 	return fd;
 }
@@ -178,10 +165,10 @@ void start_done(void)
 
 	pthread_mutex_lock(&store.lock);
 	store.ends = true;
-	pthread_cond_broadcast(&store.changed);
-	while (store.filling)
-		pthread_cond_wait(&store.changed, &store.lock);
+	pthread_cond_signal(&store.changed);
 	pthread_mutex_unlock(&store.lock);
+	if (store.has_thread)
+		pthread_join(store.thread, NULL);
 	if (store.fd < 0)
 		return;
 	closep(&store.fd);

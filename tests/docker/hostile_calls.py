@@ -1,5 +1,5 @@
 """Random file operations below a directory that lies: hostile_calls.py DIR SEED SECONDS LEAST SECRET:
-for SECONDS, and on until there were LEAST.
+for SECONDS, and on until there were more than LEAST.
 
 A program of its own, since what it looks at may hold it or kill it (SIGBUS). Prints JSON: how many
 calls there were, which errnos, the slowest call, and what must not be: `leaks`, places at which the
@@ -151,7 +151,7 @@ def main():
     top, seed, seconds, least, secret = sys.argv[1:]
     c = Calls(top, int(seed), secret)
     end = time.monotonic() + float(seconds)
-    while time.monotonic() < end or c.calls < int(least):
+    while time.monotonic() < end or c.calls <= int(least):
         c.one()
     print(json.dumps({"calls": c.calls, "errors": c.errors, "slowest": c.slowest, "leaks": c.leaks}))
 
