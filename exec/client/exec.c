@@ -260,6 +260,7 @@ static int start(const struct exec_args *args, struct err *err)
 	if (fd < 0)
 		return fd;
 	r = make_request(args, cwd, timeout_ms, &request);
+	relay_block_stop();
 	r = r < 0 ? err_set(err, r, "out of memory") : send_request(fd, request.buf.data, err);
 	buf_done(&request.buf);
 	return r < 0 ? r : TAKE_FD(fd);

@@ -66,6 +66,15 @@ static sigset_t signal_set(void)
 	return set;
 }
 
+void relay_block_stop(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 void relay_block_signals(void)
 {
 	sigset_t set = signal_set();

@@ -35,6 +35,8 @@ struct relay_result {
  * caller ignores stays ignored.
  */
 void relay_block_signals(void);
+/* Before the request is sent: its command would go on while a stop holds us. relay_run takes it. */
+void relay_block_stop(void);
 /* Runs until the end. Returns 0, or -errno with text. */
 int relay_run(const struct relay_conf *conf, struct relay_result *ret, struct err *err);
 
