@@ -37,11 +37,16 @@ const struct option config_option_table[] = {
     {"pool_queue", OPTION_UINT, OPT(pool_queue), NULL,
      "operations of one route that may wait for those threads"},
     {"pool_idle", OPTION_DURATION, OPT(pool_idle_ms), NULL, "after which an idle one of them ends"},
+    {"busy_poll", OPTION_UINT, OPT(busy_poll_us), NULL,
+     "microseconds for which who waits for a request or a guest's answer looks for it before it "
+     "sleeps, where the "
+     "last one came so soon (default 50; 0: never)"},
     {"passthrough", OPTION_STRING, OPT(passthrough), "auto|no",
      "the kernel reads and writes files itself, where it can and the daemon is root (default "
      "auto)"},
     {"io_uring", OPTION_STRING, OPT(io_uring), "auto|yes|no",
-     "requests come over io_uring: where the kernel has it enabled and no route may wait (default), "
+     "requests come over io_uring: where the kernel has it enabled and no route may wait "
+     "(default), "
      "always or never"},
     {"max_open", OPTION_UINT, OPT(max_open), NULL, "open files and directories"},
     {"max_nodes", OPTION_UINT, OPT(max_nodes), NULL, "files that the kernel may remember"},

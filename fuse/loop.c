@@ -3,8 +3,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/spin.h"
 #include "base/thread.h"
+#include "base/turns.h"
 
+#include <fcntl.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <string.h>
 
@@ -12,37 +16,86 @@
 
 struct loop {
 	struct fs *fs;
+	struct turns turns;   /* at reading */
+	struct spin spin;     /* of who has the turn */
 	pthread_mutex_t lock; /* guards all below */
 	pthread_t *threads;
-	unsigned n, max, alive, reading;
+	unsigned n, max, alive;
 	bool ending;
 	pthread_cond_t died;
 };
 
 struct reader {
 	struct loop *loop;
-	struct fuse_buf buf;
+	struct fuse_buf buf, later; /* the second is done after the first */
+	bool has_later;
 };
 
 static int start_thread_locked(struct loop *l);
 
-/* A request has come: see that somebody reads the next one. */
-static void stop_reading(struct loop *l)
+/* ---- Reading: of the thread that has the turn ---- */
+
+static bool has_request(struct loop *l, int timeout_ms)
 {
-	atomic_fetch_sub(&l->fs->readers, 1);
-	atomic_fetch_add(&l->fs->requests, 1);
+	struct pollfd p = {.fd = fuse_session_fd(l->fs->se), .events = POLLIN};
+
+	return poll(&p, 1, timeout_ms) > 0;
+}
+
+/* Wait for a request and read it: its length, 0 at the end, -EAGAIN where another one is to be
+ * waited for, or -errno. */
+static int receive(struct loop *l, struct fuse_buf *buf)
+{
+	struct fuse_session *se = l->fs->se;
+	struct pollfd p = {.fd = fuse_session_fd(se), .events = POLLIN};
+	int r;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	(void)spin_poll(&l->spin, &p, 1, -1);
+	r = fuse_session_receive_buf(se, buf);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	return r;
+}
+
+/* A request has come: see that somebody reads the next one. */
+static void leave_turn(struct loop *l)
+{
+	if (!turns_leave(&l->turns, has_request(l, 0)))
+		return;
 	pthread_mutex_lock(&l->lock);
-	if (--l->reading == 0 && l->n < l->max && !l->ending)
+	if (l->n < l->max && !l->ending)
 		(void)start_thread_locked(l);
 	pthread_mutex_unlock(&l->lock);
 }
 
-static void start_reading(struct loop *l)
+/* Nobody waits for what is in BUF to be done. */
+static bool can_wait(const struct fuse_buf *buf)
 {
-	pthread_mutex_lock(&l->lock);
-	l->reading++;
-	pthread_mutex_unlock(&l->lock);
+	const struct fuse_in_header *head = buf->mem;
+
+	return !(buf->flags & FUSE_BUF_IS_FD) && buf->size >= sizeof(*head) &&
+	       head->opcode == FUSE_RELEASE;
+}
+
+/* Receive a request into R's buffer, and before it one that can wait, where there is more, into the
+ * other. */
+static int receive_next(struct loop *l, struct reader *r)
+{
+	int n;
+
 	atomic_fetch_add(&l->fs->readers, 1);
+	n = receive(l, &r->buf);
+	if (n > 0 && can_wait(&r->buf) && has_request(l, 0)) {
+		const struct fuse_buf other = r->later;
+
+		r->later = r->buf;
+		r->buf = other;
+		r->has_later = true;
+		n = fuse_session_receive_buf(l->fs->se, &r->buf);
+	}
+	atomic_fetch_sub(&l->fs->readers, 1);
+	atomic_fetch_add(&l->fs->requests, 1);
+	return n;
 }
 
 static void end_session(struct fs *fs)
@@ -52,30 +105,33 @@ static void end_session(struct fs *fs)
 	(void)!write(fs->ended, &one, sizeof(one));
 }
 
-static void serve(struct loop *l, struct fuse_buf *buf)
+static void process(struct reader *r, int received)
 {
-	struct fuse_session *se = l->fs->se;
-	int r;
+	struct fuse_session *se = r->loop->fs->se;
 
-	while (!fuse_session_exited(se)) {
-		start_reading(l);
-		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-		r = fuse_session_receive_buf(se, buf);
-		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-		stop_reading(l);
-		if (r == -EINTR || r == -EAGAIN)
-			continue;
-		if (r == -ENOMEM) { /* for the buffer of a new thread: nothing was read */
+	if (received > 0)
+		fuse_session_process_buf(se, &r->buf);
+	if (r->has_later)
+		fuse_session_process_buf(se, &r->later);
+	r->has_later = false;
+}
+
+static void serve(struct reader *r)
+{
+	struct loop *l = r->loop;
+	int n = -EAGAIN;
+
+	while (!fuse_session_exited(l->fs->se) && turns_take(&l->turns)) {
+		n = receive_next(l, r);
+		leave_turn(l);
+		process(r, n);
+		if (n == -ENOMEM) /* for the buffer of a new thread: nothing was read */
 			(void)poll(NULL, 0, NO_MEMORY_MS);
-			continue;
-		}
-		if (r <= 0) {
-			if (r < 0)
-				log_error("reading from /dev/fuse: %s", strerror(-r));
+		else if (n <= 0 && n != -EINTR && n != -EAGAIN)
 			break;
-		}
-		fuse_session_process_buf(se, buf);
 	}
+	if (n < 0 && n != -EINTR && n != -EAGAIN)
+		log_error("reading from /dev/fuse: %s", strerror(-n));
 	end_session(l->fs);
 }
 
@@ -85,6 +141,7 @@ static void reader_done(void *arg)
 	struct loop *l = r->loop;
 
 	free(r->buf.mem);
+	free(r->later.mem);
 	pthread_mutex_lock(&l->lock);
 	l->alive--;
 	pthread_cond_signal(&l->died);
@@ -97,7 +154,7 @@ static void *loop_thread(void *arg)
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	pthread_cleanup_push(reader_done, &r);
-	serve(arg, &r.buf);
+	serve(&r);
 	pthread_cleanup_pop(1);
 	return NULL;
 }
@@ -116,13 +173,16 @@ static int start_thread_locked(struct loop *l)
 int loop_start(struct fs *fs, struct loop **ret)
 {
 	struct loop *l = calloc(1, sizeof(*l));
-	int r;
+	int fuse = fuse_session_fd(fs->se), r;
 
 	if (!l)
 		return -ENOMEM;
+	/* A request may be gone by the time that it is read: then nobody waits there. */
+	(void)fcntl(fuse, F_SETFL, fcntl(fuse, F_GETFL) | O_NONBLOCK);
 	l->fs = fs;
 	l->max = fs->conf.threads;
 	l->threads = calloc(l->max, sizeof(*l->threads));
+	turns_init(&l->turns);
 	pthread_mutex_init(&l->lock, NULL);
 	cond_init(&l->died);
 	pthread_mutex_lock(&l->lock);
@@ -151,6 +211,7 @@ bool loop_stop(struct loop *l, uint64_t timeout_ms)
 	int r = 0;
 
 	fuse_session_exit(l->fs->se);
+	turns_end(&l->turns);
 	pthread_mutex_lock(&l->lock);
 	l->ending = true;
 	for (unsigned i = 0; i < l->n; i++)
@@ -166,6 +227,7 @@ void loop_free(struct loop *l)
 {
 	for (unsigned i = 0; i < l->n; i++)
 		pthread_join(l->threads[i], NULL);
+	turns_done(&l->turns);
 	pthread_cond_destroy(&l->died);
 	pthread_mutex_destroy(&l->lock);
 	free(l->threads);

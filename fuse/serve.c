@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/spin.h"
 #include "composite/composite.h"
 #include "control/control.h"
 #include "figures.h"
@@ -335,6 +336,7 @@ static int make_session(struct daemon *d)
 	struct fs *fs;
 	int r;
 
+	spin_limit(o->busy_poll_us);
 	conf.timeout_ms = o->deadline_ms;
 	conf.threads = o->threads;
 	conf.pool_threads = o->pool_threads;

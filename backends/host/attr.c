@@ -1,11 +1,14 @@
 /*
- * Attributes: stat, changes of them, links' targets, extended attributes. A change is made through
- * the descriptor of an open file where there is one, else through /proc/self/fd, whose link is the
- * file itself and is never followed further.
+ * Attributes: stat, changes of them, links' targets, extended attributes. What an O_PATH descriptor
+ * does not let do is done through /proc/self/fd, whose link is the file itself and is never
+ * followed further.
  */
 #include "host.h"
 
+#include "change.h"
+
 #include "base/link.h"
+#include "base/procfd.h"
 
 #include <limits.h>
 #include <linux/limits.h>
@@ -59,7 +62,7 @@ static int set_size(const struct host_node *n, const struct bk_file *file, int f
 	if (file && (file->flags & O_ACCMODE) != O_RDONLY)
 		r = ftruncate(fd, size);
 	else
-		r = truncate(host_proc_path(fd).path, size);
+		r = truncate(procfd(fd).path, size);
 	return r < 0 ? -errno : 0;
 }
 
@@ -74,42 +77,9 @@ static int kill_suidgid(struct bk_req *req, int fd)
 	left = bk_mode_written(req, st.st_mode, st.st_gid);
 	if (left == st.st_mode)
 		return 0;
-	return chmod(host_proc_path(fd).path, left & 07777) < 0 ? -errno : 0;
+	return bk_change_mode(fd, left);
 }
 
-static int set_owner(int fd, const struct bk_setattr *a)
-{
-	uid_t uid = a->mask & BK_SET_UID ? a->uid : (uid_t)-1;
-	gid_t gid = a->mask & BK_SET_GID ? a->gid : (gid_t)-1;
-
-	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
-}
-
-static int set_mode(const struct host_node *n, int fd, mode_t mode)
-{
-	if (n->type == S_IFLNK)
-		return -EOPNOTSUPP;
-	return chmod(host_proc_path(fd).path, mode & 07777) < 0 ? -errno : 0;
-}
-
-static struct timespec time_arg(unsigned mask, unsigned set, unsigned now, struct timespec t)
-{
-	if (mask & now)
-		return (struct timespec){.tv_nsec = UTIME_NOW};
-	return mask & set ? t : (struct timespec){.tv_nsec = UTIME_OMIT};
-}
-
-static int set_times(int fd, const struct bk_setattr *a)
-{
-	const struct timespec ts[2] = {
-	    time_arg(a->mask, BK_SET_ATIME, BK_SET_ATIME_NOW, a->atime),
-	    time_arg(a->mask, BK_SET_MTIME, BK_SET_MTIME_NOW, a->mtime),
-	};
-
-	return utimensat(AT_FDCWD, host_proc_path(fd).path, ts, 0) < 0 ? -errno : 0;
-}
-
-/* The owner before the mode, since chown(2) clears setuid. */
 static int change(struct bk_req *req, const struct host_node *n, const struct bk_file *file, int fd,
 		  const struct bk_setattr *a)
 {
@@ -119,14 +89,18 @@ static int change(struct bk_req *req, const struct host_node *n, const struct bk
 		r = set_size(n, file, fd, a->size);
 	if (r == 0 && a->mask & BK_SET_KILL_SUIDGID)
 		r = kill_suidgid(req, fd);
-	/* An empty change is a chown(2) of nothing, which touches the file. */
-	if (r == 0 && (a->mask & (BK_SET_UID | BK_SET_GID) || !a->mask))
-		r = set_owner(fd, a);
-	if (r == 0 && a->mask & BK_SET_MODE)
-		r = set_mode(n, fd, a->mode);
-	if (r == 0 && a->mask & (BK_SET_ATIME | BK_SET_MTIME | BK_SET_ATIME_NOW | BK_SET_MTIME_NOW))
-		r = set_times(fd, a);
-	return r;
+	if (r == 0 && a->mask & BK_SET_MODE && n->type == S_IFLNK)
+		r = -EOPNOTSUPP;
+	return r < 0 ? r : bk_change_fd(fd, a);
+}
+
+/* Who may make change A, with the setuid and setgid bits that are left by it. */
+static int become(const struct host *h, struct bk_req *req, int fd, const struct bk_setattr *a,
+		  struct host_as *ret)
+{
+	if (a->mask & BK_SET_MODE)
+		return a->mode & S_ISGID ? host_as_owner(h, ret) : 0;
+	return a->mask && !(a->mask & ~BK_SET_TIMES) ? 0 : host_as_writer(h, req, fd, ret);
 }
 
 int host_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
@@ -137,8 +111,7 @@ int host_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 	int fd = -1, r = attr_fd(node, file, &pin, &fd);
 
 	if (r == 0)
-		r = attr->mask & BK_SET_MODE ? host_as_owner(HOST_OF(node), &as)
-					     : host_as_writer(HOST_OF(node), req, fd, &as);
+		r = become(HOST_OF(node), req, fd, attr, &as);
 	if (r == 0)
 		r = change(req, NODE_OF(node), file, fd, attr);
 	return r < 0 ? r : host_fstat(fd, ret_st);
@@ -271,8 +244,8 @@ ssize_t host_getxattr(struct bk_req *req, struct bk_node *node, const char *name
 
 	if (r < 0)
 		return r;
-	r = getxattr(host_proc_path(pin.fd).path, name, value, size);
-	return r < 0 ? -errno : r;
+	return PROCFD_CALL(pin.fd, fgetxattr(pin.fd, name, value, size),
+			   getxattr(path, name, value, size));
 }
 
 /* Drop the names from LIST that only the administrator sees; returns what is left. */
@@ -290,27 +263,32 @@ static size_t drop_trusted(char *list, size_t len)
 	return left;
 }
 
+static ssize_t list(int fd, char *ret, size_t size)
+{
+	return PROCFD_CALL(fd, flistxattr(fd, ret, size), listxattr(path, ret, size));
+}
+
 /* As the caller would see it: the daemon sees more. */
-static ssize_t list_for_other(int fd, char *list, size_t size)
+static ssize_t list_for_other(int fd, char *ret, size_t size)
 {
 	_cleanup_free_ char *all = malloc(XATTR_LIST_MAX);
 	ssize_t n;
 
 	if (!all)
 		return -ENOMEM;
-	n = listxattr(host_proc_path(fd).path, all, XATTR_LIST_MAX);
+	n = list(fd, all, XATTR_LIST_MAX);
 	if (n < 0)
-		return -errno;
+		return n;
 	n = drop_trusted(all, n);
 	if (size == 0)
 		return n;
 	if ((size_t)n > size)
 		return -ERANGE;
-	memcpy(list, all, n);
+	memcpy(ret, all, n);
 	return n;
 }
 
-ssize_t host_listxattr(struct bk_req *req, struct bk_node *node, char *list, size_t size)
+ssize_t host_listxattr(struct bk_req *req, struct bk_node *node, char *ret, size_t size)
 {
 	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
 	ssize_t r = host_pin(node, &pin);
@@ -318,9 +296,8 @@ ssize_t host_listxattr(struct bk_req *req, struct bk_node *node, char *list, siz
 	if (r < 0)
 		return r;
 	if (HOST_OF(node)->switch_user && req && req->uid != 0)
-		return list_for_other(pin.fd, list, size);
-	r = listxattr(host_proc_path(pin.fd).path, list, size);
-	return r < 0 ? -errno : r;
+		return list_for_other(pin.fd, ret, size);
+	return list(pin.fd, ret, size);
 }
 
 int host_setxattr(struct bk_req *req, struct bk_node *node, const char *name, const void *value,
@@ -334,7 +311,8 @@ int host_setxattr(struct bk_req *req, struct bk_node *node, const char *name, co
 		r = host_as_writer(HOST_OF(node), req, pin.fd, &as);
 	if (r < 0)
 		return r;
-	return setxattr(host_proc_path(pin.fd).path, name, value, size, flags) < 0 ? -errno : 0;
+	return PROCFD_CALL(pin.fd, fsetxattr(pin.fd, name, value, size, flags),
+			   setxattr(path, name, value, size, flags));
 }
 
 int host_removexattr(struct bk_req *req, struct bk_node *node, const char *name)
@@ -344,5 +322,5 @@ int host_removexattr(struct bk_req *req, struct bk_node *node, const char *name)
 
 	if (r < 0)
 		return r;
-	return removexattr(host_proc_path(pin.fd).path, name) < 0 ? -errno : 0;
+	return PROCFD_CALL(pin.fd, fremovexattr(pin.fd, name), removexattr(path, name));
 }

@@ -5,6 +5,8 @@
  */
 #include "host.h"
 
+#include "base/procfd.h"
+
 #include <linux/fs.h>
 #include <stdio.h>
 #include <sys/syscall.h>
@@ -36,7 +38,7 @@ static int file_new(struct bk_node *node, int flags, int fd, struct bk_file **re
 static int reopen_once(const struct host_pin *pin, int flags)
 {
 	/* musl's open(3) asks for close-on-exec once more. */
-	int fd = syscall(SYS_openat, AT_FDCWD, host_proc_path(pin->fd).path,
+	int fd = syscall(SYS_openat, AT_FDCWD, procfd(pin->fd).path,
 			 flags | O_LARGEFILE | O_CLOEXEC | O_NOCTTY);
 
 	return fd < 0 ? -errno : fd;
@@ -216,7 +218,7 @@ int host_tmpfile(struct bk_req *req, struct bk_node *dir, mode_t mode, int flags
 	if (r < 0)
 		return r;
 	/* Nothing but a descriptor reaches it until it has a name. */
-	path = open(host_proc_path(fd).path, O_PATH | O_CLOEXEC);
+	path = open(procfd(fd).path, O_PATH | O_CLOEXEC);
 	if (path < 0)
 		return -errno;
 	r = host_node_for(h, NULL, NULL, path, &n, ret_st);

@@ -137,12 +137,6 @@ int host_openat(const struct host *h, int dirfd, const char *name, int flags, mo
 void host_probe(struct host *h, int fd);
 /* Whether calls on FD's file system may wait for a machine or process. */
 bool host_is_remote(int fd);
-/* "/proc/self/fd/N": the file of an O_PATH descriptor as a path, for calls that have no other way.
- */
-struct host_proc {
-	char path[32];
-};
-struct host_proc host_proc_path(int fd);
 int host_fstat(int fd, struct stat *ret);
 /* As pwritev2(2) with one buffer: -1 and errno. */
 ssize_t host_pwritev2(int fd, const struct iovec *iov, off_t off, int flags);

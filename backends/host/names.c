@@ -4,6 +4,8 @@
  */
 #include "host.h"
 
+#include "base/procfd.h"
+
 #include <linux/fs.h>
 #include <stdio.h>
 
@@ -126,7 +128,7 @@ int host_link(struct bk_req *req, struct bk_node *node, struct bk_node *dir, con
 		return r;
 	/* Following the /proc link gives the file itself, also where that is a symlink.
 	 * AT_EMPTY_PATH would need a capability. */
-	if (linkat(AT_FDCWD, host_proc_path(file.fd).path, pin.fd, name, AT_SYMLINK_FOLLOW) < 0)
+	if (linkat(AT_FDCWD, procfd(file.fd).path, pin.fd, name, AT_SYMLINK_FOLLOW) < 0)
 		return -errno;
 	return lookup_at(HOST_OF(dir), &pin, name, ret_node, ret_st);
 }

@@ -5,6 +5,8 @@
  */
 #include "host.h"
 
+#include "base/procfd.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -130,7 +132,7 @@ static int mount_open(const struct stat *st, int fd, const struct key *k)
 	if (S_ISDIR(st->st_mode))
 		mount_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	else if (S_ISREG(st->st_mode))
-		mount_fd = open(host_proc_path(fd).path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		mount_fd = open(procfd(fd).path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (mount_fd < 0)
 		return -1;
 	probe = host_open_handle(mount_fd, k->bytes, k->id_len, O_PATH);

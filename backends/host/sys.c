@@ -63,14 +63,6 @@ int host_renameat2(int dirfd, const char *name, int new_dirfd, const char *new_n
 	return syscall(SYS_renameat2, dirfd, name, new_dirfd, new_name, flags) < 0 ? -errno : 0;
 }
 
-struct host_proc host_proc_path(int fd)
-{
-	struct host_proc p;
-
-	snprintf(p.path, sizeof(p.path), "/proc/self/fd/%d", fd);
-	return p;
-}
-
 int host_fstat(int fd, struct stat *ret)
 {
 	return fstat(fd, ret) < 0 ? -errno : 0;
@@ -313,25 +305,29 @@ static bool is_other(const struct host *h, const struct bk_req *req)
 	return h->switch_user && req && req->uid != 0;
 }
 
-/* Be of the group of FD's file exactly where the caller is, so that the bit which marks the file
- * for locks stays when it would for him. */
-static void join_group(const struct bk_req *req, int fd, struct host_as *as)
+/* Be of the group of the file of ST exactly where the caller is, so that the bit which marks the
+ * file for locks stays when it would for him. */
+static void join_group(const struct bk_req *req, const struct stat *st, struct host_as *as)
 {
-	struct stat st;
-
-	if (fstat(fd, &st) < 0 || (st.st_mode & (S_ISGID | S_IXGRP)) != S_ISGID)
+	if ((st->st_mode & (S_ISGID | S_IXGRP)) != S_ISGID)
 		return;
 	as->ids = true;
-	syscall(SYS_setfsgid, bk_req_in_group(req, st.st_gid) ? st.st_gid : req->gid);
+	syscall(SYS_setfsgid, bk_req_in_group(req, st->st_gid) ? st->st_gid : req->gid);
 }
 
 int host_as_writer(const struct host *h, const struct bk_req *req, int fd, struct host_as *ret)
 {
+	struct stat st;
+
 	*ret = (struct host_as){.host = h};
 	if (!h->switch_user)
 		return 0;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!(st.st_mode & (S_ISUID | S_ISGID)))
+		return 0;
 	if (is_other(h, req))
-		join_group(req, fd, ret);
+		join_group(req, &st, ret);
 	return keep_bits(h, !is_other(h, req), ret);
 }
 

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import json
 import os
+import pathlib
 import pty
 import signal
 import socket
@@ -451,3 +452,23 @@ def test_umount_waits_a_moment_for_what_uses_the_mount_unseen(mount):
         later.start()
         aib("umount", box, check=True)
         later.join()
+
+
+def switches(pid):
+    """How often its threads have gone to sleep or lost the processor."""
+    count = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        for line in (task / "status").read_text().splitlines():
+            if "ctxt_switches" in line:
+                count += int(line.split()[1])
+    return count
+
+
+def test_a_daemon_at_rest_sleeps(mount, world):
+    box = mount(f"/h=host:{world.dir}/src")
+    for i in range(200):
+        (box / f"h/f{i}").write_text("x")
+    time.sleep(0.5)
+    before = switches(box.pid)
+    time.sleep(1)
+    assert switches(box.pid) - before < 50

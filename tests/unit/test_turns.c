@@ -1,0 +1,186 @@
+/* Threads that take turns at waiting, and when one looks before it sleeps. */
+#include "base/clock.h"
+#include "base/spin.h"
+#include "base/turns.h"
+#include "test.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#define THREADS 4
+
+/* What threads do with their turns: each takes one and waits in it for a byte. */
+static struct turns turns;
+static atomic_int holders, taken, ended;
+static int gate[2];
+
+static void *take_one(void *arg)
+{
+	char byte;
+
+	(void)arg;
+	if (turns_take(&turns)) {
+		CHECK_EQ(atomic_fetch_add(&holders, 1), 0);
+		atomic_fetch_add(&taken, 1);
+		CHECK_EQ(read(gate[0], &byte, 1), 1);
+		atomic_fetch_sub(&holders, 1);
+		(void)turns_leave(&turns, false);
+	}
+	atomic_fetch_add(&ended, 1);
+	return NULL;
+}
+
+static void begin(pthread_t *threads, size_t n)
+{
+	turns_init(&turns);
+	CHECK_EQ(pipe(gate), 0);
+	atomic_store(&taken, 0);
+	atomic_store(&ended, 0);
+	for (size_t i = 0; i < n; i++)
+		CHECK_EQ(pthread_create(&threads[i], NULL, take_one, NULL), 0);
+}
+
+static void end(pthread_t *threads, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		pthread_join(threads[i], NULL);
+	close(gate[0]);
+	close(gate[1]);
+	turns_done(&turns);
+}
+
+static void wait_until(atomic_int *value, int is)
+{
+	while (atomic_load(value) != is)
+		usleep(1000);
+}
+
+static void wait_for_waiting(unsigned n)
+{
+	unsigned waiting;
+
+	do {
+		usleep(1000);
+		pthread_mutex_lock(&turns.lock);
+		waiting = turns.waiting;
+		pthread_mutex_unlock(&turns.lock);
+	} while (waiting != n);
+}
+
+/* Whoever works is not back: the one that watches takes the turn, and so on, also after a long
+ * silence. */
+static void a_turn_that_nobody_takes_is_taken(void)
+{
+	pthread_t threads[THREADS];
+
+	begin(threads, THREADS);
+	wait_for_waiting(THREADS - 1);
+	usleep(300000);
+	for (int i = 1; i <= THREADS; i++) {
+		wait_until(&taken, i);
+		CHECK_EQ(write(gate[1], "x", 1), 1);
+	}
+	end(threads, THREADS);
+}
+
+/* Without a tick: none watches before there was anything. */
+static void more_to_do_twice_is_for_another(void)
+{
+	pthread_t thread;
+
+	begin(&thread, 0);
+	CHECK(turns_take(&turns));
+	CHECK_EQ(pthread_create(&thread, NULL, take_one, NULL), 0);
+	wait_for_waiting(1);
+	CHECK(!turns_leave(&turns, true));
+	CHECK(turns_take(&turns));
+	CHECK(!turns_leave(&turns, true));
+	wait_until(&taken, 1);
+	CHECK_EQ(write(gate[1], "x", 1), 1);
+	end(&thread, 1);
+}
+
+static void who_leaves_hears_that_nobody_waits(void)
+{
+	begin(NULL, 0);
+	CHECK(turns_take(&turns));
+	CHECK(turns_leave(&turns, false));
+	CHECK(turns_take(&turns));
+	CHECK(turns_leave(&turns, true));
+	end(NULL, 0);
+}
+
+static void the_end_is_for_all(void)
+{
+	pthread_t threads[THREADS];
+
+	begin(threads, THREADS);
+	wait_for_waiting(THREADS - 1);
+	turns_end(&turns);
+	wait_until(&ended, THREADS - 1);
+	CHECK_EQ(atomic_load(&taken), 1);
+	CHECK(!turns_take(&turns));
+	CHECK_EQ(write(gate[1], "x", 1), 1);
+	end(threads, THREADS);
+}
+
+/* ---- Looking before sleeping ---- */
+
+static struct pollfd readable(int pair[2])
+{
+	CHECK_EQ(pipe(pair), 0);
+	CHECK_EQ(write(pair[1], "x", 1), 1);
+	return (struct pollfd){.fd = pair[0], .events = POLLIN};
+}
+
+static void one_looks_where_the_last_wait_was_short(void)
+{
+	struct spin s = {.worth = false};
+	int pair[2];
+	struct pollfd p = readable(pair);
+
+	spin_limit(1000000);
+	CHECK(!spin_look(&s, &p, 1));
+	spin_came(&s);
+	CHECK(spin_look(&s, &p, 1));
+	CHECK_EQ(p.revents, POLLIN);
+	CHECK_EQ(spin_poll(&s, &p, 1, -1), 1);
+	spin_limit(100);
+	(void)spin_look(&s, &p, 1);
+	usleep(1000);
+	spin_came(&s);
+	CHECK(!spin_look(&s, &p, 1));
+	spin_limit(0);
+	spin_came(&s);
+	CHECK(!spin_look(&s, &p, 1));
+	spin_limit(SPIN_US);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static void looking_has_an_end(void)
+{
+	struct spin s = {.worth = true};
+	int pair[2];
+	struct pollfd p = readable(pair);
+	char byte;
+
+	CHECK_EQ(read(pair[0], &byte, 1), 1);
+	CHECK(!spin_look(&s, &p, 1));
+	CHECK_EQ(spin_poll(&s, &p, 1, 1), 0);
+	CHECK(!s.worth);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+int main(void)
+{
+	a_turn_that_nobody_takes_is_taken();
+	more_to_do_twice_is_for_another();
+	who_leaves_hears_that_nobody_waits();
+	the_end_is_for_all();
+	one_looks_where_the_last_wait_was_short();
+	looking_has_an_end();
+	return 0;
+}
