@@ -5,6 +5,7 @@
 
 #include "../base/clock.h"
 
+#include <linux/capability.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 struct direct {
 	int pidfd;
 	pid_t pid; /* what it means holds while the process lives */
+	bool is_root;
 
 	pthread_mutex_t lock; /* guards the two below; a leaf */
 	struct devices devices;
@@ -37,15 +39,21 @@ static bool lives(int pidfd)
 	return poll(&p, 1, 0) == 0;
 }
 
+static FILE *open_proc(pid_t pid, const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	return fopen(path, "re");
+}
+
 /* Whether one of PID's control groups has ID in its name. */
 static bool is_in_container(pid_t pid, const char *id)
 {
-	_cleanup_fclose_ FILE *groups = NULL;
-	char line[4096], path[64];
+	_cleanup_fclose_ FILE *groups = *id ? open_proc(pid, "cgroup") : NULL;
+	char line[4096];
 	bool found = false;
 
-	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
-	groups = *id ? fopen(path, "re") : NULL;
 	while (groups && !found && fgets(line, sizeof(line), groups))
 		found = strstr(line, id);
 	return found;
@@ -90,6 +98,40 @@ static int take_socket(struct direct *d, const char *id, const struct remote_off
 		return err_set(err, -EPROTO, "what it offers is not its socket");
 	*ret_fd = TAKE_FD(fd);
 	return 0;
+}
+
+/* ---- Rights ---- */
+
+#define CHANGE_FILES                                                                               \
+	(CAP_TO_MASK(CAP_CHOWN) | CAP_TO_MASK(CAP_DAC_OVERRIDE) | CAP_TO_MASK(CAP_FOWNER) |        \
+	 CAP_TO_MASK(CAP_FSETID))
+
+static bool has_our_users(pid_t pid)
+{
+	_cleanup_fclose_ FILE *map = open_proc(pid, "uid_map");
+	unsigned first, ours, n;
+
+	return map && fscanf(map, "%u %u %u", &first, &ours, &n) == 3 && first == 0 && ours == 0 &&
+	       n == UINT32_MAX;
+}
+
+static bool may_change_files(pid_t pid)
+{
+	_cleanup_fclose_ FILE *status = open_proc(pid, "status");
+	unsigned long long caps = 0;
+	unsigned uid = 1;
+	char line[4096];
+
+	while (status && fgets(line, sizeof(line), status)) {
+		(void)sscanf(line, "Uid: %*u %u", &uid);
+		(void)sscanf(line, "CapEff: %llx", &caps);
+	}
+	return uid == 0 && (caps & CHANGE_FILES) == CHANGE_FILES;
+}
+
+bool direct_is_root(const struct direct *d)
+{
+	return d->is_root;
 }
 
 /* ---- File systems ---- */
@@ -142,6 +184,7 @@ int direct_take(pid_t pid, const char *id, const struct remote_offer *offer, str
 		direct_free(d);
 		return r;
 	}
+	d->is_root = has_our_users(pid) && may_change_files(pid) && lives(d->pidfd);
 	pthread_mutex_lock(&d->lock);
 	read_devices_locked(d);
 	pthread_mutex_unlock(&d->lock);

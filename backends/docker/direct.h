@@ -23,6 +23,10 @@ int direct_take(pid_t pid, const char *id, const struct remote_offer *offer, str
 		int *ret_fd, struct err *err);
 void direct_free(struct direct *d); /* takes NULL */
 
+/* Whether the process was root, of this machine's user namespace and with the capabilities that
+ * change files, when it was taken. */
+bool direct_is_root(const struct direct *d);
+
 /* Whether ST is of a file system that the process sees (devices.h); for remote_conf.fd_ok, CTX is a
  * struct direct. Any thread. A mount that is new to us counts after a second at most. */
 bool direct_has_file(void *ctx, const struct stat *st);

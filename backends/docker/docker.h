@@ -91,6 +91,9 @@ struct dnode {
 	bool by_remote;
 	UT_hash_handle hh_remote;
 	struct dnode *live_prev, *live_next;
+	/* Of a directory: until then, and in that generation, it has no other names than its
+	 * children: see live_names.c. */
+	uint64_t whole_ms, whole_generation;
 	/* Until then, and in that generation, it has no file capability: see live_attr.c. */
 	uint64_t no_capability_ms, no_capability_generation;
 

@@ -4,8 +4,10 @@
 #include "direct.h"
 #include "spec.h"
 
+#include "../base/spin.h"
 #include "../remote/remote.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <string.h>
 
@@ -35,12 +37,19 @@ static const char *no_way(const struct sandbox *sb, enum guest_way way)
 static int start(struct bk_req *req, struct sandbox *sb, bool direct, struct bk_stream **ret,
 		 char **ret_id, struct err *err)
 {
-	const char *const argv[] = {GUEST_PATH, "serve", direct ? "--direct" : NULL, NULL};
+	char busy_poll[48];
+	const char *argv[5] = {GUEST_PATH, "serve"};
+	size_t n = 2;
 	const struct engine_exec x = {.argv = argv, .user = "0:0", .workdir = "/"};
 	int r = sandbox_running(req, sb, err);
 
 	if (r < 0)
 		return r;
+	snprintf(busy_poll, sizeof(busy_poll), "--busy-poll=%" PRIu64, spin_limit_us());
+	if (direct)
+		argv[n++] = "--direct";
+	if (spin_limit_us() != SPIN_US)
+		argv[n++] = busy_poll;
 	r = sandbox_exec(req, sb, &x, ret, ret_id, err);
 	if (r == 0)
 		return 0;
@@ -149,7 +158,9 @@ static int choose_way(struct bk_req *req, struct sandbox *sb, const char *exec_i
 static int connect_over(struct bk_req *req, struct sandbox *sb, struct guest *g, int fd,
 			struct err *err)
 {
-	const struct remote_conf conf = {.fd_ok = direct_has_file, .ctx = g->direct};
+	const struct remote_conf conf = {.fd_ok = direct_has_file,
+					 .ctx = g->direct,
+					 .changes_here = g->direct && direct_is_root(g->direct)};
 	int r = g->direct ? remote_new(req, fd, fd, sb->route, &conf, &g->bk, NULL)
 			  : remote_new_over(req, g->stream, sb->route, &g->bk, NULL);
 

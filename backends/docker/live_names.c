@@ -18,9 +18,37 @@
 		r_ < 0 ? r_ : live_adopt(d_, c, dnode_of(dir), name, remote, ret_st, ret_node);    \
 	})
 
+/*
+ * Who has just made a directory makes files in it next, and for each the kernel asks first whether
+ * the name is there. That it is not is known for a moment, as long as what was read ahead is, and
+ * while no child is forgotten.
+ */
+#define WHOLE_MS 100
+
+static void know_whole(struct docker *d, struct dnode *dir, uint64_t gen, uint64_t made_ms)
+{
+	pthread_mutex_lock(&d->nodes.lock);
+	dir->whole_ms = dir->children ? 0 : made_ms + WHOLE_MS;
+	dir->whole_generation = gen;
+	pthread_mutex_unlock(&d->nodes.lock);
+}
+
+static bool is_missing(struct docker *d, struct dnode *dir, const char *name)
+{
+	bool missing;
+
+	pthread_mutex_lock(&d->nodes.lock);
+	missing = clock_ms() < dir->whole_ms && dir->whole_generation == generation(d) &&
+		  !node_find_locked(dir, name);
+	pthread_mutex_unlock(&d->nodes.lock);
+	return missing;
+}
+
 int live_lookup(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name,
 		struct bk_node **ret_node, struct stat *ret_st)
 {
+	if (is_missing(docker_of(dir), dnode_of(dir), name))
+		return -ENOENT;
 	return ADOPTED(req, c, dir, name, ret_node, ret_st,
 		       bk_lookup(req, in, name, &remote, ret_st));
 }
@@ -35,8 +63,13 @@ int live_mknod(struct bk_req *req, struct channel *c, struct bk_node *dir, const
 int live_mkdir(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name,
 	       mode_t mode, struct bk_node **ret_node, struct stat *ret_st)
 {
-	return ADOPTED(req, c, dir, name, ret_node, ret_st,
-		       bk_mkdir(req, in, name, mode, &remote, ret_st));
+	const uint64_t gen = generation(docker_of(dir)), now = clock_ms();
+	int r = ADOPTED(req, c, dir, name, ret_node, ret_st,
+			bk_mkdir(req, in, name, mode, &remote, ret_st));
+
+	if (r == 0)
+		know_whole(docker_of(dir), dnode_of(*ret_node), gen, now);
+	return r;
 }
 
 int live_symlink(struct bk_req *req, struct channel *c, struct bk_node *dir, const char *name,

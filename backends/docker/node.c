@@ -117,8 +117,10 @@ static void link_locked(struct dnode *parent, struct dnode *n)
 
 void node_unlink_locked(struct dnode *n)
 {
-	if (n->linked)
+	if (n->linked) {
 		HASH_DELETE(hh, n->parent->children, n);
+		n->parent->whole_ms = 0;
+	}
 	n->linked = false;
 }
 
@@ -331,6 +333,7 @@ void node_moved(struct docker *d, struct dnode *dir, const char *name, struct dn
 	pthread_mutex_lock(&d->nodes.lock);
 	from_ino = ino_locked(&d->nodes, dir->ino, name);
 	to_ino = ino_locked(&d->nodes, new_dir->ino, new_name);
+	new_dir->whole_ms = 0;
 	from = node_find_locked(dir, name);
 	to = node_find_locked(new_dir, new_name);
 	if (from == to) /* it stays where it is */

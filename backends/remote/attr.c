@@ -1,6 +1,8 @@
 /* Attributes, links' targets, extended attributes: what is no request of ours is refused here. */
 #include "client.h"
 
+#include "change.h"
+
 #include <linux/limits.h>
 #include <string.h>
 
@@ -29,11 +31,25 @@ static int run_for_stat(struct bk_req *req, struct bk_node *node, enum remote_op
 	return e;
 }
 
+static int stat_here(struct bk_req *req, const struct remote_file *f, struct stat *ret_st)
+{
+	int e = remote_check_call(req, f->base.node);
+
+	if (e < 0)
+		return e;
+	return fstat(f->fd, ret_st) < 0 ? -errno : 0;
+}
+
 int remote_getattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 		   struct stat *ret_st)
 {
+	_cleanup_(remote_file_unrefp) struct remote_file *here = remote_file_here(node, file);
 	struct remote_msg m = {.node = NODE_OF(node)->id};
 
+	if (here)
+		return stat_here(req, here, ret_st);
+	if (remote_told(node, ret_st))
+		return remote_check_call(req, node);
 	set_file(&m, node, file);
 	return run_for_stat(req, node, REMOTE_GETATTR, &m, ret_st);
 }
@@ -60,13 +76,36 @@ static int clean_setattr(const struct bk_setattr *a, struct bk_setattr *ret)
 	return c.size > INT64_MAX || !is_time(&c.atime) || !is_time(&c.mtime) ? -EINVAL : 0;
 }
 
+#define SET_HERE (BK_SET_UID | BK_SET_GID | BK_SET_MODE | BK_SET_TIMES | BK_SET_KILL_SUIDGID)
+
+/* Change A of F by its descriptor. 1: the server has to, who it is may matter for it. */
+static int change_here(struct bk_req *req, const struct remote_file *f, const struct bk_setattr *a,
+		       struct stat *ret_st)
+{
+	const mode_t bits = S_ISUID | S_ISGID;
+	int e = stat_here(req, f, ret_st);
+
+	if (e < 0)
+		return e;
+	if (!a->mask || a->mask & ~SET_HERE || (ret_st->st_mode | a->mode) & bits)
+		return 1;
+	e = bk_change_fd(f->fd, a);
+	atomic_fetch_add(&REMOTE_OF(f->base.node)->files_epoch, 1);
+	return e < 0 ? e : stat_here(req, f, ret_st);
+}
+
 int remote_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 		   const struct bk_setattr *attr, struct stat *ret_st)
 {
+	_cleanup_(remote_file_unrefp) struct remote_file *here = NULL;
 	struct remote_msg m = {.node = NODE_OF(node)->id};
 	int e = clean_setattr(attr, &m.attr);
 
-	if (e < 0)
+	if (e == 0 && REMOTE_OF(node)->conf.changes_here)
+		here = remote_file_here(node, file);
+	if (here)
+		e = change_here(req, here, &m.attr, ret_st);
+	if (e < 0 || (here && e == 0))
 		return e;
 	set_file(&m, node, file);
 	return run_for_stat(req, node, REMOTE_SETATTR, &m, ret_st);

@@ -48,6 +48,14 @@ static int call_hello(struct server_call *c)
 
 /* ---- Names ---- */
 
+/* What a change of a name in DIR answers: its attributes after it, where they are to be had. */
+static int tell_dir(struct server_call *c, struct bk_node *dir, int r)
+{
+	if (r == 0 && bk_getattr(&c->req, dir, NULL, &c->out.dir_st) < 0)
+		c->out.dir_st.st_mode = 0;
+	return r;
+}
+
 static int call_lookup(struct server_call *c)
 {
 	struct bk_node *node = NULL;
@@ -61,7 +69,7 @@ static int call_mknod(struct server_call *c)
 	struct bk_node *node = NULL;
 	int r = bk_mknod(&c->req, c->node, c->in.name, c->in.mode, c->in.rdev, &node, &c->out.st);
 
-	return answer_node(c, r, node);
+	return answer_node(c, tell_dir(c, c->node, r), node);
 }
 
 static int call_mkdir(struct server_call *c)
@@ -69,7 +77,7 @@ static int call_mkdir(struct server_call *c)
 	struct bk_node *node = NULL;
 	int r = bk_mkdir(&c->req, c->node, c->in.name, c->in.mode, &node, &c->out.st);
 
-	return answer_node(c, r, node);
+	return answer_node(c, tell_dir(c, c->node, r), node);
 }
 
 static int call_symlink(struct server_call *c)
@@ -77,7 +85,7 @@ static int call_symlink(struct server_call *c)
 	struct bk_node *node = NULL;
 	int r = bk_symlink(&c->req, c->node, c->in.name, c->in.text, &node, &c->out.st);
 
-	return answer_node(c, r, node);
+	return answer_node(c, tell_dir(c, c->node, r), node);
 }
 
 static int call_link(struct server_call *c)
@@ -85,17 +93,17 @@ static int call_link(struct server_call *c)
 	struct bk_node *node = NULL;
 	int r = bk_link(&c->req, c->node, c->node2, c->in.name, &node, &c->out.st);
 
-	return answer_node(c, r, node);
+	return answer_node(c, tell_dir(c, c->node2, r), node);
 }
 
 static int call_unlink(struct server_call *c)
 {
-	return bk_unlink(&c->req, c->node, c->in.name);
+	return tell_dir(c, c->node, bk_unlink(&c->req, c->node, c->in.name));
 }
 
 static int call_rmdir(struct server_call *c)
 {
-	return bk_rmdir(&c->req, c->node, c->in.name);
+	return tell_dir(c, c->node, bk_rmdir(&c->req, c->node, c->in.name));
 }
 
 static int call_rename(struct server_call *c)
@@ -203,7 +211,7 @@ static int call_create(struct server_call *c)
 	int r = bk_create(&c->req, c->node, c->in.name, c->in.mode, c->in.flags, &node, &file,
 			  &c->out.st);
 
-	if (r < 0)
+	if (tell_dir(c, c->node, r) < 0)
 		return r;
 	answer_fd(c, file);
 	r = serve_node_id(c->s, node, &c->out.node);

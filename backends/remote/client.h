@@ -15,6 +15,8 @@
 #include "remote.h"
 #include "stream.h"
 
+#include "base/spin.h"
+
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
@@ -37,6 +39,7 @@ struct slot {
 };
 
 struct batch;
+struct told;
 
 struct remote_node {
 	struct bk_node base;
@@ -46,14 +49,17 @@ struct remote_node {
 	/* All guarded by remote.nodes_lock. */
 	UT_hash_handle hh;
 	bool hashed;
-	uint64_t lookups;    /* how often the server has counted this node */
-	struct batch *ahead; /* of a directory that is being listed; a reference */
+	uint64_t lookups;	  /* how often the server has counted this node */
+	struct remote_file *open; /* one of it that has a descriptor; weak */
+	struct batch *ahead;	  /* of a directory that is being listed; a reference */
+	struct told *told;	  /* of one that was changed; owned; NULL: nothing */
 };
 
 struct remote_file {
 	struct bk_file base;
 	uint64_t id;
 	int fd; /* of the same open file, to read without asking; -1 for none */
+	atomic_uint refs;
 };
 
 struct remote {
@@ -62,7 +68,9 @@ struct remote {
 	struct remote_stream stream;
 	bool passes_fds, can_exec, can_search; /* as the hello said */
 	struct remote_node *root;
-	atomic_uint_fast64_t epoch; /* moves with every change that goes through here */
+	/* Move with every change that goes through here: the second with those of an open file's
+	 * own attributes. */
+	atomic_uint_fast64_t epoch, files_epoch;
 
 	pthread_mutex_t lock; /* guards the next six */
 	struct slot slots[CLIENT_SLOTS];
@@ -86,6 +94,7 @@ struct remote {
 	bool has_thread;
 	int wake, nudge; /* eventfds: wake that thread; wake a caller that receives */
 	/* Of who receives. */
+	struct spin spin;
 	struct remote_input input;
 	uint8_t head_bytes[REMOTE_HEADER];
 	struct remote_head head; /* of the frame whose payload is coming */
@@ -172,6 +181,15 @@ int remote_readdir(struct bk_req *, struct bk_file *, uint64_t, bk_fill_fn, void
 int remote_fsyncdir(struct bk_req *, struct bk_file *, bool);
 void remote_dir_release(struct bk_file *);
 
+/* ---- told.c ---- */
+
+/* Around a request that changes a name in DIR: what its answer says of DIR. 0, or -EIO where that
+ * is no directory: the connection is over then. */
+uint64_t remote_told_begin(struct bk_node *dir);
+int remote_told_end(struct bk_node *dir, const struct stat *st, uint64_t begun);
+/* Whether the attributes of NODE are known so. */
+bool remote_told(struct bk_node *node, struct stat *ret_st);
+
 /* ---- names.c, attr.c, file.c, search.c: the slots ---- */
 
 int remote_lookup(struct bk_req *, struct bk_node *, const char *, struct bk_node **,
@@ -210,6 +228,13 @@ void remote_release(struct bk_file *);
 off_t remote_lseek(struct bk_req *, struct bk_file *, off_t, int);
 int remote_fallocate(struct bk_req *, struct bk_file *, int, off_t, off_t);
 int remote_backing_fd(struct bk_file *);
+/* FILE, or where that is NULL another open file of NODE, which has a descriptor; a reference. NULL:
+ * there is none. */
+struct remote_file *remote_file_here(struct bk_node *node, struct bk_file *file);
+void remote_file_unref(struct remote_file *f); /* takes NULL */
+DEFINE_CLEANUP(struct remote_file *, remote_file_unref)
+/* As remote_call_start would fail. */
+int remote_check_call(struct bk_req *req, struct bk_node *node);
 
 int remote_search(struct bk_req *, struct bk_node *, const struct bk_search *,
 		  struct bk_results **);

@@ -258,7 +258,8 @@ static int wait_for_input(struct remote *r, struct bk_req *req)
 	bool pending = remote_stream_pending(&r->stream);
 
 	/* A stream that always has something is not waited for any longer than a silent one. */
-	if (left == 0 || (poll(p, ARRAY_SIZE(p), pending ? 0 : left) == 0 && !pending))
+	if (left == 0 ||
+	    (spin_poll(&r->spin, p, ARRAY_SIZE(p), pending ? 0 : left) == 0 && !pending))
 		return -ETIMEDOUT;
 	if (!p[1].revents)
 		return 0;

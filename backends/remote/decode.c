@@ -82,17 +82,31 @@ static bool is_time(const struct timespec *t)
 	return t->tv_nsec >= 0 && t->tv_nsec < 1000000000;
 }
 
-static void get_stat(struct cursor *c, struct stat *st)
+static void check_stat(struct cursor *c, const struct stat *st)
 {
 	static const mode_t types[] = {S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO,
 				       S_IFCHR, S_IFBLK, S_IFSOCK};
 	bool known = false;
 
-	get_fields(c, remote_stat_fields, st);
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		known |= (st->st_mode & ~07777) == types[i];
 	if (!known || !is_time(&st->st_atim) || !is_time(&st->st_mtim) || !is_time(&st->st_ctim))
 		c->bad = true;
+}
+
+static void get_stat(struct cursor *c, struct stat *st)
+{
+	get_fields(c, remote_stat_fields, st);
+	check_stat(c, st);
+}
+
+static void get_dir_stat(struct cursor *c, struct stat *st)
+{
+	get_fields(c, remote_stat_fields, st);
+	if (st->st_mode == 0)
+		return;
+	check_stat(c, st);
+	c->bad |= !S_ISDIR(st->st_mode);
 }
 
 static void get_setattr(struct cursor *c, struct bk_setattr *a)
@@ -126,6 +140,9 @@ static void get_field(struct cursor *c, const struct field *f, void *at)
 		break;
 	case KIND_STAT:
 		get_stat(c, at);
+		break;
+	case KIND_DIR_STAT:
+		get_dir_stat(c, at);
 		break;
 	case KIND_SETATTR:
 		get_setattr(c, at);

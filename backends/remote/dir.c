@@ -103,6 +103,11 @@ static int add_entry(struct remote *r, struct batch *b, const struct remote_entr
 	return 0;
 }
 
+static uint64_t epoch_of(struct remote *r)
+{
+	return atomic_load(&r->epoch) + atomic_load(&r->files_epoch);
+}
+
 static int batch_new(struct remote *r, const struct remote_dir *reader, struct answer *answer,
 		     uint64_t epoch, struct batch **ret)
 {
@@ -191,7 +196,7 @@ static const struct entry *find_entry(struct batch *b, const char *name)
 
 static bool is_fresh(struct remote *r, const struct batch *b)
 {
-	return b->epoch == atomic_load(&r->epoch) && clock_ms() - b->at_ms < CLIENT_AHEAD_MS;
+	return b->epoch == epoch_of(r) && clock_ms() - b->at_ms < CLIENT_AHEAD_MS;
 }
 
 int remote_ahead(struct bk_node *dir, const char *name, struct bk_node **ret_node,
@@ -299,7 +304,7 @@ static int fetch(struct bk_req *req, struct remote_dir *d, uint64_t cookie, stru
 	_cleanup_answer_ struct answer a = ANSWER_NONE;
 	struct bk_node *node = d->file.base.node;
 	struct remote *r = REMOTE_OF(node);
-	uint64_t epoch = atomic_load(&r->epoch);
+	uint64_t epoch = epoch_of(r);
 	struct remote_msg m = {.dir = d->file.id,
 			       .cookie = cookie,
 			       .size = BATCH,
@@ -350,7 +355,7 @@ int remote_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **re
 	struct remote_msg m = {
 	    .node = NODE_OF(node)->id, .size = FIRST_BATCH, .flags = REMOTE_WITH_NODES};
 	struct remote *r = REMOTE_OF(node);
-	uint64_t epoch = atomic_load(&r->epoch);
+	uint64_t epoch = epoch_of(r);
 	struct remote_dir *d;
 	int e;
 

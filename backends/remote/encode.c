@@ -48,6 +48,7 @@ static uint8_t *put_field(uint8_t *p, const struct field *f, const void *at)
 	case KIND_TEXT:
 		return put_string(p, *(const char *const *)at);
 	case KIND_STAT:
+	case KIND_DIR_STAT:
 		return put_fields(p, remote_stat_fields, at);
 	case KIND_SETATTR:
 		return put_fields(p, remote_setattr_fields, at);

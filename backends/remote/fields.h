@@ -16,6 +16,7 @@ enum kind {
 	KIND_NAME, /* a component, of 1 to NAME_MAX bytes */
 	KIND_TEXT, /* 0 to PATH_MAX - 1 bytes */
 	KIND_STAT,
+	KIND_DIR_STAT, /* of a directory, or mode 0: it is not told */
 	KIND_SETATTR,
 	KIND_STATVFS,
 	KIND_DATA, /* all that is left; the last field */

@@ -53,7 +53,14 @@ static int file_new(struct remote *r, struct bk_node *node, int flags, struct an
 	    .base = {.node = bk_node_ref(node), .flags = flags},
 	    .id = a->msg.file,
 	    .fd = fd,
+	    .refs = 1,
 	};
+	if (fd >= 0) {
+		pthread_mutex_lock(&r->nodes_lock);
+		if (!NODE_OF(node)->open)
+			NODE_OF(node)->open = f;
+		pthread_mutex_unlock(&r->nodes_lock);
+	}
 	*ret = &f->base;
 	return 0;
 }
@@ -81,8 +88,11 @@ int remote_create(struct bk_req *req, struct bk_node *dir, const char *name, mod
 	    .node = NODE_OF(dir)->id, .name = name, .mode = mode, .flags = flags};
 	struct remote *r = REMOTE_OF(dir);
 	struct remote_msg release = {.file = 0};
+	uint64_t begun = remote_told_begin(dir);
 	int e = remote_call_run(r, req, REMOTE_CREATE, &m, &a);
 
+	if (e == 0)
+		e = remote_told_end(dir, &a.msg.dir_st, begun);
 	if (e < 0)
 		return e;
 	e = remote_node_for(r, a.msg.node, &a.msg.st, S_IFREG, &node);
@@ -99,19 +109,48 @@ int remote_create(struct bk_req *req, struct bk_node *dir, const char *name, mod
 	return 0;
 }
 
+struct remote_file *remote_file_here(struct bk_node *node, struct bk_file *file)
+{
+	struct remote *r = REMOTE_OF(node);
+	struct remote_file *f;
+
+	if (NODE_OF(node)->type != S_IFREG)
+		return NULL;
+	pthread_mutex_lock(&r->nodes_lock);
+	f = file ? FILE_OF(file) : NODE_OF(node)->open;
+	if (f && f->fd >= 0)
+		atomic_fetch_add(&f->refs, 1);
+	else
+		f = NULL;
+	pthread_mutex_unlock(&r->nodes_lock);
+	return f;
+}
+
+void remote_file_unref(struct remote_file *f)
+{
+	const struct remote_msg m = {.file = f ? f->id : 0};
+
+	if (!f || atomic_fetch_sub(&f->refs, 1) > 1)
+		return;
+	closep(&f->fd);
+	remote_conn_send(REMOTE_OF(f->base.node), REMOTE_RELEASE, 0, &m);
+	bk_node_unref(f->base.node);
+	free(f);
+}
+
 void remote_release(struct bk_file *file)
 {
-	struct remote_file *f = FILE_OF(file);
-	const struct remote_msg m = {.file = f->id};
+	struct remote *r = REMOTE_OF(file->node);
 
 	if (NODE_OF(file->node)->type == S_IFDIR) {
 		remote_dir_release(file);
 		return;
 	}
-	closep(&f->fd);
-	remote_conn_send(REMOTE_OF(file->node), REMOTE_RELEASE, 0, &m);
-	bk_node_unref(file->node);
-	free(f);
+	pthread_mutex_lock(&r->nodes_lock);
+	if (NODE_OF(file->node)->open == FILE_OF(file))
+		NODE_OF(file->node)->open = NULL;
+	pthread_mutex_unlock(&r->nodes_lock);
+	remote_file_unref(FILE_OF(file));
 }
 
 int remote_backing_fd(struct bk_file *file)
@@ -121,20 +160,20 @@ int remote_backing_fd(struct bk_file *file)
 	return fd >= 0 ? fd : -EOPNOTSUPP;
 }
 
-/* ---- With the descriptor. What changes a file is the server's: it acts as the caller. ---- */
+/* ---- With the descriptor. What changes the content is the server's: it acts as the caller. ----
+ */
 
-/* As remote_call_start would fail. */
-static int check_call(struct bk_req *req, struct bk_file *file)
+int remote_check_call(struct bk_req *req, struct bk_node *node)
 {
 	int e = bk_req_check(req);
 
-	return e == 0 && remote_is_over(file->node->bk) ? -EIO : e;
+	return e == 0 && remote_is_over(node->bk) ? -EIO : e;
 }
 
 static ssize_t read_here(struct bk_req *req, struct bk_file *file, void *data, size_t size,
 			 off_t off)
 {
-	int e = check_call(req, file);
+	int e = remote_check_call(req, file->node);
 	size_t done = 0;
 
 	while (e == 0 && done < size) {
@@ -152,7 +191,7 @@ static ssize_t read_here(struct bk_req *req, struct bk_file *file, void *data, s
 
 static int fsync_here(struct bk_req *req, struct bk_file *file, bool datasync)
 {
-	int fd = FILE_OF(file)->fd, e = check_call(req, file);
+	int fd = FILE_OF(file)->fd, e = remote_check_call(req, file->node);
 
 	if (e < 0)
 		return e;
@@ -161,7 +200,7 @@ static int fsync_here(struct bk_req *req, struct bk_file *file, bool datasync)
 
 static off_t lseek_here(struct bk_req *req, struct bk_file *file, off_t off, int whence)
 {
-	off_t at = check_call(req, file);
+	off_t at = remote_check_call(req, file->node);
 
 	if (at < 0)
 		return at;
@@ -305,7 +344,7 @@ ssize_t remote_write(struct bk_req *req, struct bk_file *file, const void *data,
 /* What close(2) of one of several descriptors tells, the server's open file is told by ours. */
 static int flush_here(struct bk_req *req, struct bk_file *file)
 {
-	int fd, e = check_call(req, file);
+	int fd, e = remote_check_call(req, file->node);
 
 	if (e < 0)
 		return e;

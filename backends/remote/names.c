@@ -8,8 +8,11 @@ static int run_for_node(struct bk_req *req, struct bk_node *dir, enum remote_op 
 {
 	_cleanup_answer_ struct answer a = ANSWER_NONE;
 	struct remote *r = REMOTE_OF(dir);
+	uint64_t begun = remote_told_begin(dir);
 	int e = remote_call_run(r, req, op, m, &a);
 
+	if (e == 0)
+		e = remote_told_end(dir, &a.msg.dir_st, begun);
 	if (e == 0)
 		e = remote_node_for(r, a.msg.node, &a.msg.st, 0, ret_node);
 	if (e == 0)
@@ -59,18 +62,28 @@ int remote_link(struct bk_req *req, struct bk_node *node, struct bk_node *dir, c
 	return run_for_node(req, dir, REMOTE_LINK, &m, ret_node, ret_st);
 }
 
+static int remove_name(struct bk_req *req, struct bk_node *dir, enum remote_op op,
+		       struct remote_msg *m)
+{
+	_cleanup_answer_ struct answer a = ANSWER_NONE;
+	uint64_t begun = remote_told_begin(dir);
+	int e = remote_call_run(REMOTE_OF(dir), req, op, m, &a);
+
+	return e < 0 ? e : remote_told_end(dir, &a.msg.dir_st, begun);
+}
+
 int remote_unlink(struct bk_req *req, struct bk_node *dir, const char *name)
 {
 	struct remote_msg m = {.node = NODE_OF(dir)->id, .name = name};
 
-	return remote_call_plain(REMOTE_OF(dir), req, REMOTE_UNLINK, &m);
+	return remove_name(req, dir, REMOTE_UNLINK, &m);
 }
 
 int remote_rmdir(struct bk_req *req, struct bk_node *dir, const char *name)
 {
 	struct remote_msg m = {.node = NODE_OF(dir)->id, .name = name};
 
-	return remote_call_plain(REMOTE_OF(dir), req, REMOTE_RMDIR, &m);
+	return remove_name(req, dir, REMOTE_RMDIR, &m);
 }
 
 int remote_rename(struct bk_req *req, struct bk_node *dir, const char *name,

@@ -97,6 +97,7 @@ void remote_node_free(struct bk_node *node)
 		HASH_DEL(r->nodes, n);
 	pthread_mutex_unlock(&r->nodes_lock);
 	remote_batch_unref(n->ahead);
+	free(n->told);
 	remote_conn_forget(r, n->id, n->lookups);
 	free(n);
 }

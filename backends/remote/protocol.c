@@ -66,6 +66,7 @@ const struct field remote_forget_fields[] = {G(ID, node), G(ID, count), {KIND_EN
 #define OTHER_NAME M(NAME, name2)
 #define A_TEXT M(TEXT, text)
 #define A_STAT M(STAT, st)
+#define DIR_STAT M(DIR_STAT, dir_st)
 #define FLAGS M(U32, flags)
 #define SOME_DATA M(DATA, data)
 
@@ -84,15 +85,16 @@ const struct format remote_formats[REMOTE_N_OPS] = {
     [REMOTE_LOOKUP] = {"lookup", .request = {A_NODE, A_NAME}, .answer = {A_NODE, A_STAT}},
     [REMOTE_MKNOD] = {"mknod", .changes = true,
 		      .request = {A_NODE, A_NAME, M(U32, mode), M(U64, rdev)},
-		      .answer = {A_NODE, A_STAT}},
+		      .answer = {A_NODE, A_STAT, DIR_STAT}},
     [REMOTE_MKDIR] = {"mkdir", .changes = true, .request = {A_NODE, A_NAME, M(U32, mode)},
-		      .answer = {A_NODE, A_STAT}},
+		      .answer = {A_NODE, A_STAT, DIR_STAT}},
     [REMOTE_SYMLINK] = {"symlink", .changes = true, .request = {A_NODE, A_NAME, A_TEXT},
-			.answer = {A_NODE, A_STAT}},
+			.answer = {A_NODE, A_STAT, DIR_STAT}},
     [REMOTE_LINK] = {"link", .changes = true, .request = {A_NODE, OTHER_NODE, A_NAME},
-		     .answer = {A_NODE, A_STAT}},
-    [REMOTE_UNLINK] = {"unlink", .changes = true, .request = {A_NODE, A_NAME}},
-    [REMOTE_RMDIR] = {"rmdir", .changes = true, .request = {A_NODE, A_NAME}},
+		     .answer = {A_NODE, A_STAT, DIR_STAT}},
+    [REMOTE_UNLINK] = {"unlink", .changes = true, .request = {A_NODE, A_NAME},
+		       .answer = {DIR_STAT}},
+    [REMOTE_RMDIR] = {"rmdir", .changes = true, .request = {A_NODE, A_NAME}, .answer = {DIR_STAT}},
     [REMOTE_RENAME] = {"rename", .changes = true,
 		       .request = {A_NODE, A_NAME, OTHER_NODE, OTHER_NAME, FLAGS}},
     [REMOTE_GETATTR] = {"getattr", .request = {A_NODE, ANY_FILE}, .answer = {A_STAT}},
@@ -109,7 +111,7 @@ const struct format remote_formats[REMOTE_N_OPS] = {
     [REMOTE_REMOVEXATTR] = {"removexattr", .changes = true, .request = {A_NODE, A_TEXT}},
     [REMOTE_OPEN] = {"open", .request = {A_NODE, FLAGS}, .answer = {A_FILE, FLAGS}},
     [REMOTE_CREATE] = {"create", .changes = true, .request = {A_NODE, A_NAME, M(U32, mode), FLAGS},
-		       .answer = {A_NODE, A_STAT, A_FILE, FLAGS}},
+		       .answer = {A_NODE, A_STAT, A_FILE, FLAGS, DIR_STAT}},
     [REMOTE_READ] = {"read", .request = {A_FILE, M(OFF, off), M(U32, size)}, .answer = {SOME_DATA}},
     [REMOTE_WRITE] = {"write", .changes = true, .request = {A_FILE, M(OFF, off), SOME_DATA},
 		      .answer = {M(U32, size)}},

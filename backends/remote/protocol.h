@@ -42,7 +42,7 @@
 #include "backend.h"
 
 #define REMOTE_MAGIC 0x62696167 /* "gaib" */
-#define REMOTE_VERSION 2
+#define REMOTE_VERSION 3
 
 #define REMOTE_HEADER 16
 #define REMOTE_MAX_DATA (128 * 1024)
@@ -140,6 +140,7 @@ struct remote_msg {
 	int64_t off, len;
 	struct bk_setattr attr;
 	struct stat st;
+	struct stat dir_st; /* the directory after a change of a name in it; mode 0: not told */
 	struct statvfs vfs;
 	const void *data;
 	size_t data_len;

@@ -17,6 +17,9 @@ struct remote_conf {
 	 */
 	bool (*fd_ok)(void *ctx, const struct stat *st);
 	void *ctx;
+	/* Owner, mode and times of a file are changed by such a descriptor, without asking: the
+	 * server may do with it all that this process may, in the same user namespace. */
+	bool changes_here;
 };
 
 /*

@@ -8,7 +8,6 @@
 #include "server.h"
 
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #define DEFAULT_THREADS 32
@@ -27,6 +26,7 @@ void serve_end(struct server *s, int result)
 	}
 	pthread_mutex_unlock(&s->lock);
 	remote_stream_shutdown(&s->stream);
+	turns_end(&s->turns);
 	/* It fails where the counter is full, and then it is set. */
 	if (write(s->over, &one, sizeof(one)) < 0)
 		return;
@@ -36,16 +36,6 @@ void serve_end(struct server *s, int result)
 static bool is_gone(int r)
 {
 	return r == -ECONNRESET || r == -EPIPE;
-}
-
-static bool has_ended(struct server *s)
-{
-	bool end;
-
-	pthread_mutex_lock(&s->lock);
-	end = s->end;
-	pthread_mutex_unlock(&s->lock);
-	return end;
 }
 
 /* ---- Requests that run ---- */
@@ -131,22 +121,43 @@ static void run(struct server_call *c)
 
 /* ---- Reading: this thread has the turn ---- */
 
+/* 0 where something may have come, -EPIPE at the end. A pipe's other end may close only what it
+ * took. */
+static int wait_for_input(struct server *s)
+{
+	struct pollfd p[] = {{.fd = s->stream.in, .events = POLLIN},
+			     {.fd = s->over, .events = POLLIN},
+			     {.fd = s->stream.out}};
+
+	(void)spin_poll(&s->spin, p, ARRAY_SIZE(p), -1);
+	return p[1].revents || (p[2].revents && !p[0].revents) ? -EPIPE : 0;
+}
+
+static int read_part(struct server *s, void *data, size_t size)
+{
+	size_t got = 0;
+	int r;
+
+	do
+		r = remote_input_fill(&s->input, &s->stream, data, size, &got);
+	while (r == -EAGAIN && (r = wait_for_input(s)) == 0);
+	return is_gone(r) && got > 0 ? -EPROTO : r;
+}
+
 /* -ENOTCONN where the client has ended between two frames. */
 static int read_frame(struct server_call *c)
 {
 	struct server *s = c->s;
 	uint8_t head[REMOTE_HEADER];
-	ssize_t n = remote_stream_read(&s->stream, head, sizeof(head));
+	int r = read_part(s, head, sizeof(head));
 
-	if (n == 0 || is_gone(n))
-		return -ENOTCONN;
-	if (n < 0)
-		return n;
-	if (n < REMOTE_HEADER || remote_decode_head(head, &c->head) < 0 || c->head.error)
+	if (r < 0)
+		return is_gone(r) ? -ENOTCONN : r;
+	if (remote_decode_head(head, &c->head) < 0 || c->head.error)
 		return -EPROTO;
-	n = remote_stream_read(&s->stream, c->payload, c->head.len);
-	if (n < (ssize_t)c->head.len)
-		return n < 0 ? n : -EPROTO;
+	r = read_part(s, c->payload, c->head.len);
+	if (r < 0)
+		return is_gone(r) ? -EPROTO : r;
 	return remote_decode(c->payload, c->head.len, c->head.op, REMOTE_REQUEST, &c->in);
 }
 
@@ -203,54 +214,25 @@ static bool start_thread(struct server *s)
 	return thread_start_detached(STACK_SIZE, thread_main, s) == 0;
 }
 
-/* Let one of the threads that wait for input have it. */
-static int arm(struct server *s, int how)
+static bool has_more(struct server *s)
 {
-	struct epoll_event e = {.events = EPOLLIN | EPOLLONESHOT};
+	struct pollfd p = {.fd = s->stream.in, .events = POLLIN};
 
-	return epoll_ctl(s->input, how, s->stream.in, &e) < 0 ? -errno : 0;
+	return remote_input_pending(&s->input, &s->stream) || poll(&p, 1, 0) > 0;
 }
 
-/* Somebody is to wait for input while this thread works; without a thread to be had, nobody does.
- */
+/* This thread has a request: another may wait for input, where there is one to be had. */
 static void leave_turn(struct server *s)
 {
-	int r;
-
+	if (!turns_leave(&s->turns, has_more(s)))
+		return;
 	pthread_mutex_lock(&s->lock);
-	s->waiting--;
-	if (s->waiting == 0 && s->threads <= s->inflight && start_thread(s)) {
+	if (s->threads <= s->inflight && start_thread(s))
 		s->threads++;
-		s->waiting++;
-	}
-	pthread_mutex_unlock(&s->lock);
-	r = arm(s, EPOLL_CTL_MOD);
-	if (r < 0)
-		serve_end(s, r);
-}
-
-/* Until this thread has the turn: 0, or -ENOTCONN at the end. */
-static int wait_for_turn(struct server *s)
-{
-	struct epoll_event e;
-	int n;
-
-	do
-		n = epoll_wait(s->input, &e, 1, -1);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	return has_ended(s) ? -ENOTCONN : 0;
-}
-
-static void wait_again(struct server *s)
-{
-	pthread_mutex_lock(&s->lock);
-	s->waiting++;
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* Take requests and run them until the end. The thread counts as waiting at first. */
+/* Take requests and run them until the end. */
 static void work(struct server *s)
 {
 	_cleanup_free_ uint8_t *payload = malloc(REMOTE_MAX_PAYLOAD);
@@ -259,11 +241,9 @@ static void work(struct server *s)
 
 	if (!payload || !data)
 		serve_end(s, -ENOMEM);
-	for (;;) {
-		int r = wait_for_turn(s);
+	while (turns_take(&s->turns)) {
+		int r = next_request(&c);
 
-		if (r == 0)
-			r = next_request(&c);
 		if (r < 0) {
 			serve_end(s, r == -ENOTCONN ? 0 : r);
 			return;
@@ -271,7 +251,6 @@ static void work(struct server *s)
 		call_begin(&c);
 		leave_turn(s);
 		run(&c);
-		wait_again(s);
 	}
 }
 
@@ -292,17 +271,6 @@ static void *thread_main(void *arg)
 
 /* ---- The connection ---- */
 
-static int watch(struct server *s)
-{
-	struct epoll_event e = {.events = EPOLLIN};
-
-	s->input = epoll_create1(EPOLL_CLOEXEC);
-	s->over = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (s->input < 0 || s->over < 0 || epoll_ctl(s->input, EPOLL_CTL_ADD, s->over, &e) < 0)
-		return -errno;
-	return arm(s, EPOLL_CTL_ADD);
-}
-
 static int server_init(struct server *s, struct bk *bk, const struct remote_serve_conf *conf)
 {
 	s->bk = bk;
@@ -311,18 +279,22 @@ static int server_init(struct server *s, struct bk *bk, const struct remote_serv
 	s->inflight = s->conf.threads ? s->conf.threads : DEFAULT_THREADS;
 	s->nodes.max = SERVER_MAX_NODES;
 	s->files.max = SERVER_MAX_FILES;
-	s->threads = s->waiting = 1;
+	s->threads = 1;
 	pthread_mutex_init(&s->sending, NULL);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->ended, NULL);
-	return watch(s);
+	turns_init(&s->turns);
+	remote_input_init(&s->input);
+	s->over = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return s->over < 0 ? -errno : 0;
 }
 
 static void server_done(struct server *s)
 {
 	serve_objects_done(s);
-	closep(&s->input);
+	remote_input_done(&s->input);
 	closep(&s->over);
+	turns_done(&s->turns);
 	pthread_cond_destroy(&s->ended);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->sending);

@@ -1,7 +1,7 @@
 /*
- * The inside of the server end. Idle threads wait for input; the one that gets it has the turn: it
- * reads a request, finds what its ids mean, lets the next thread wait for input, carries the call
- * out and answers. Threads are made as they are needed, one more than the client may have requests,
+ * The inside of the server end. One thread at a time has the turn: it waits for input, reads a
+ * request, finds what its ids mean, gives the turn up, carries the call out and answers
+ * (base/turns.h). Threads are made as they are needed, one more than the client may have requests,
  * so that there is always one to read a cancellation.
  */
 #ifndef AIB_REMOTE_SERVER_H
@@ -11,6 +11,9 @@
 #include "protocol.h"
 #include "serve.h"
 #include "stream.h"
+
+#include "base/spin.h"
+#include "base/turns.h"
 
 #define SERVER_MAX_NODES (1 << 22)
 #define SERVER_MAX_FILES (1 << 16)
@@ -29,10 +32,11 @@ struct server {
 	struct remote_stream stream;
 	unsigned inflight; /* requests that the client may have */
 
-	/* An epoll(7): the stream, which is told to one thread and then has to be armed again, and
-	 * `over`, an eventfd that is set at the end. */
-	int input, over;
-	bool greeted;		   /* by the client; of the thread that has the turn */
+	int over;	    /* an eventfd, set at the end */
+	struct turns turns; /* at reading; the next five are of the thread that has the turn */
+	struct spin spin;
+	struct remote_input input;
+	bool greeted;		   /* by the client */
 	bool passes_fds, searches; /* set with it */
 
 	pthread_mutex_t sending; /* guards the order of frames out */
@@ -40,8 +44,8 @@ struct server {
 	pthread_mutex_t lock; /* a leaf; guards all below */
 	struct ids nodes, files;
 	struct server_call *calls; /* that run: what a cancellation may name */
-	unsigned threads, waiting; /* for input, or with the turn */
-	pthread_cond_t ended;	   /* a thread ended */
+	unsigned threads;
+	pthread_cond_t ended; /* a thread ended */
 	bool end;
 	int result;
 };

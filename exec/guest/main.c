@@ -23,7 +23,7 @@ static const struct {
     {"fs", guest_fs,
      "fs VERB ARG...                    change one file; fs --help lists the verbs"},
     {"serve", guest_serve,
-     "serve [--direct]                  serve the files from / down; frames on stdin and stdout"},
+     "serve [--direct] [--busy-poll=US] serve the files from / down; frames on stdin and stdout"},
 };
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))

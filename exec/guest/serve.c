@@ -15,6 +15,7 @@
 #include "start.h"
 
 #include "base/caps.h"
+#include "base/spin.h"
 #include "host/host.h"
 #include "ops/far.h"
 #include "remote/offer.h"
@@ -186,15 +187,31 @@ static int serve(struct bk *bk, bool direct, int in, int out)
 	return r;
 }
 
+/* False: they are none that serve has. */
+static bool parse_arguments(int argc, char **argv, bool *ret_direct)
+{
+	unsigned busy_poll = SPIN_US;
+
+	*ret_direct = false;
+	for (int i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--direct") == 0)
+			*ret_direct = true;
+		else if (sscanf(argv[i], "--busy-poll=%u", &busy_poll) != 1)
+			return false;
+	}
+	spin_limit(busy_poll);
+	return true;
+}
+
 int guest_serve(int argc, char **argv)
 {
-	bool direct = argc == 1 && strcmp(argv[0], "--direct") == 0;
 	struct err err = {""};
 	struct bk *bk = NULL;
+	bool direct;
 	int in, out, r;
 
-	if (argc > 0 && !direct) {
-		fprintf(stderr, "usage: aib-guest serve [--direct]\n");
+	if (!parse_arguments(argc, argv, &direct)) {
+		fprintf(stderr, "usage: aib-guest serve [--direct] [--busy-poll=MICROSECONDS]\n");
 		return GUEST_USAGE;
 	}
 	r = take_streams(&in, &out);

@@ -78,6 +78,21 @@ def all_kinds(run, d, rng, round):
     run("rmdir sub")
     assert os.stat(".").st_nlink <= links
 
+    # names in a directory that was just made here, and its attributes after a change here
+    os.mkdir(d / "new")
+    (d / "new/mine").write_text("1")
+    assert not (d / "new/other").exists() and os.stat(d / "new").st_nlink == 2
+    run("echo other >new/other; mkdir new/sub; chmod 711 new/mine")
+    assert (d / "new/other").read_text() == "other\n" and os.stat(d / "new").st_nlink == 3
+    assert os.stat(d / "new/mine").st_mode & 0o777 == 0o711
+    with open(d / "new/last", "w") as f:
+        os.fchmod(f.fileno(), 0o640)
+        os.utime(f.fileno(), (1, 2))
+        run("[ $(stat -c %a,%X,%Y new/last) = 640,1,2 ] && chmod 600 new/last && rm -r new/sub")
+        assert os.fstat(f.fileno()).st_mode & 0o777 == 0o600 and os.stat(d / "new").st_nlink == 2
+    run("rm -r new")
+    assert not (d / "new").exists()
+
     # a truncation under a mapping's feet, and through here into the sandbox
     with open(d / a, "r+") as f:
         f.write("longer than it was, much longer")
@@ -141,7 +156,7 @@ def test_a_change_in_the_background_shows_within_a_second(mount):
     box = mount(f"/bb=docker:{IMAGE},transport=guest")
     d = box / "bb/workspace"
     with subprocess.Popen(
-        ["aib-exec", "sh", "-c", "while read x; do echo $x >f; mkdir -p d$x; echo; done"],
+        ["aib-exec", "sh", "-c", "while read x; do echo $x >f; mkdir -p d$x; echo $x >m$x/n; mkdir m$x/s; echo; done"],
         cwd=d, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as p:  # fmt: skip
         for i in range(5):
@@ -149,10 +164,14 @@ def test_a_change_in_the_background_shows_within_a_second(mount):
                 f.seek(0)
                 f.read()
                 os.path.exists(d / f"d{i}")
+                os.mkdir(d / f"m{i}")
+                (d / f"m{i}/mine").touch()
+                assert not (d / f"m{i}/n").exists() and os.stat(d / f"m{i}").st_nlink == 2
                 p.stdin.write(f"{i}\n")
                 p.stdin.flush()
                 p.stdout.readline()
                 time.sleep(1.05)
                 assert (d / "f").read_text() == f"{i}\n" and (d / f"d{i}").is_dir()
                 assert os.fstat(f.fileno()).st_size == 2
+                assert (d / f"m{i}/n").exists() and os.stat(d / f"m{i}").st_nlink == 3
         p.stdin.close()

@@ -123,6 +123,126 @@ static void an_open_file_has_its_descriptor_and_reads_ask_nobody(void)
 	place_done(&p);
 }
 
+/* The server's calls that CALL costs, which changes the attributes of NODE to ATTR. */
+static uint64_t cost(struct place *p, struct bk_node *node, const struct bk_setattr *attr)
+{
+	uint64_t calls = atomic_load(&p->host->calls);
+	struct stat st, now;
+
+	CHECK_EQ(bk_setattr(NULL, node, NULL, attr, &st), 0);
+	calls = atomic_load(&p->host->calls) - calls;
+	CHECK_EQ(bk_getattr(NULL, node, NULL, &now), 0);
+	CHECK_EQ(now.st_mode, st.st_mode);
+	CHECK_EQ(now.st_mtim.tv_sec, st.st_mtim.tv_sec);
+	CHECK_EQ(now.st_size, st.st_size);
+	if (attr->mask & BK_SET_MODE)
+		CHECK_EQ(st.st_mode & 07777, attr->mode);
+	if (attr->mask & BK_SET_MTIME)
+		CHECK_EQ(st.st_mtim.tv_sec, attr->mtime.tv_sec);
+	return calls;
+}
+
+/* Only where the server may do all that this process may, and never where setuid bits come into it.
+ */
+static void attributes_of_an_open_file_are_changed_without_asking(void)
+{
+	const struct bk_setattr times = {.mask = BK_SET_MTIME | BK_SET_ATIME, .mtime.tv_sec = 77};
+	const struct bk_setattr mode = {.mask = BK_SET_MODE, .mode = 0644};
+	const struct bk_setattr setuid = {.mask = BK_SET_MODE, .mode = 04755};
+	const struct bk_setattr owner = {.mask = BK_SET_UID | BK_SET_KILL_SUIDGID,
+					 .uid = geteuid()};
+	const struct bk_setattr size = {.mask = BK_SET_SIZE, .size = 5};
+
+	for (int here = 0; here < 2; here++) {
+		const struct remote_conf conf = {.fd_ok = any, .changes_here = here};
+		struct bk_file *file, *again;
+		struct bk_node *node;
+		struct place p;
+
+		place_init(&p, &conf);
+		create(&p, "f", O_RDWR, &node, &file);
+		CHECK_EQ(cost(&p, node, &times), here ? 0 : 1);
+		CHECK_EQ(cost(&p, node, &mode), here ? 0 : 1);
+		CHECK_EQ(cost(&p, node, &owner), here ? 0 : 1);
+		CHECK_EQ(cost(&p, node, &size), 1);
+		CHECK_EQ(cost(&p, node, &setuid), 1);
+		CHECK_EQ(cost(&p, node, &times), 1);
+		CHECK_EQ(cost(&p, node, &mode), 1);
+		CHECK_EQ(bk_open(NULL, node, O_RDONLY, &again), 0);
+		bk_release(file);
+		CHECK_EQ(cost(&p, node, &times), 1); /* the one that was lent is closed */
+		bk_release(again);
+		CHECK_EQ(cost(&p, node, &mode), 1);
+		CHECK_EQ(bk_open(NULL, node, O_RDONLY, &file), 0);
+		CHECK_EQ(cost(&p, node, &mode), here ? 0 : 1);
+		remove_file(&p, "f", node, file);
+		place_done(&p);
+	}
+}
+
+/* The nth of many: times of a directory have ticks. */
+static void check_dir(struct place *p, bool asked)
+{
+	uint64_t calls = atomic_load(&p->host->calls);
+	struct stat st, want;
+
+	CHECK_EQ(bk_getattr(NULL, p->root, NULL, &st), 0);
+	CHECK_EQ(atomic_load(&p->host->calls) - calls, asked);
+	CHECK_EQ(stat(p->dir, &want), 0);
+	CHECK_EQ(st.st_ino, want.st_ino);
+	CHECK_EQ(st.st_nlink, want.st_nlink);
+	CHECK_EQ(st.st_mtim.tv_sec, want.st_mtim.tv_sec);
+	CHECK_EQ(st.st_mtim.tv_nsec, want.st_mtim.tv_nsec);
+}
+
+static void a_change_tells_of_its_directory(void)
+{
+	const struct remote_conf conf = {.fd_ok = any, .changes_here = true};
+	const struct bk_setattr mode = {.mask = BK_SET_MODE, .mode = 0644};
+	struct bk_node *node, *dir, *other;
+	struct bk_file *file;
+	struct place p;
+	struct stat st;
+	char path[64];
+
+	place_init(&p, &conf);
+	snprintf(path, sizeof(path), "%s/beside", p.dir);
+	for (int i = 0; i < 10; i++) {
+		check_dir(&p, true);
+		create(&p, "f", O_RDWR, &node, &file);
+		CHECK_EQ(cost(&p, node, &mode), 0);
+		check_dir(&p, false);
+		CHECK_EQ(bk_mkdir(NULL, p.root, "d", 0700, &dir, &st), 0);
+		check_dir(&p, false);
+		CHECK_EQ(bk_symlink(NULL, p.root, "l", "f", &other, &st), 0);
+		bk_node_unref(other);
+		check_dir(&p, false);
+		CHECK_EQ(bk_link(NULL, node, p.root, "h", &other, &st), 0);
+		bk_node_unref(other);
+		check_dir(&p, false);
+		CHECK_EQ(bk_unlink(NULL, p.root, "h"), 0);
+		check_dir(&p, false);
+		CHECK_EQ(bk_mknod(NULL, p.root, "p", S_IFIFO | 0600, 0, &other, &st), 0);
+		bk_node_unref(other);
+		check_dir(&p, false);
+		CHECK_EQ(bk_rmdir(NULL, p.root, "d"), 0);
+		bk_node_unref(dir);
+		check_dir(&p, false);
+		/* What may have changed it otherwise. */
+		CHECK_EQ(mkdir(path, 0700), 0);
+		remote_changed(p.bk);
+		check_dir(&p, true);
+		CHECK_EQ(rmdir(path), 0);
+		CHECK_EQ(bk_unlink(NULL, p.root, "l"), 0);
+		CHECK_EQ(bk_rename(NULL, p.root, "p", p.root, "q", 0), 0);
+		check_dir(&p, true);
+		CHECK_EQ(bk_unlink(NULL, p.root, "q"), 0);
+		remove_file(&p, "f", node, file);
+		usleep(110000); /* CLIENT_AHEAD_MS */
+	}
+	place_done(&p);
+}
+
 static void what_is_refused_or_not_asked_for_is_read_as_ever(void)
 {
 	unsigned refused = 0;
@@ -688,6 +808,8 @@ int main(void)
 	umask(0);
 	log_set_stderr(0);
 	an_open_file_has_its_descriptor_and_reads_ask_nobody();
+	attributes_of_an_open_file_are_changed_without_asking();
+	a_change_tells_of_its_directory();
 	what_is_refused_or_not_asked_for_is_read_as_ever();
 	each_of_many_threads_gets_its_own();
 	a_descriptor_is_its_frames_however_that_comes();
