@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-#define QUIET_TICKS 100
+#define QUIET_TICKS 20
 
 void turns_init(struct turns *t)
 {
@@ -69,29 +69,36 @@ bool turns_take(struct turns *t)
 	return !over;
 }
 
-static void want_locked(struct turns *t)
+/* Who is to be woken, if anybody, now that nobody has the turn. */
+static pthread_cond_t *left_locked(struct turns *t, bool more)
 {
-	t->wanted = true;
-	pthread_cond_signal(t->waiting > 1 || !t->watched ? &t->rest : &t->watch);
+	t->crowded = more ? t->crowded + 1 : 0;
+	if (t->waiting == 0)
+		return NULL;
+	if (t->crowded > 1) {
+		t->wanted = true;
+		return t->waiting > 1 || !t->watched ? &t->rest : &t->watch;
+	}
+	if (!t->quiet)
+		return NULL;
+	t->quiet = false;
+	t->quiet_ticks = 0;
+	return &t->rest;
 }
 
 bool turns_leave(struct turns *t, bool more)
 {
+	pthread_cond_t *wake;
 	bool none;
 
 	pthread_mutex_lock(&t->lock);
 	t->taken = false;
 	t->count++;
 	none = t->waiting == 0;
-	t->crowded = more ? t->crowded + 1 : 0;
-	if (!none && t->crowded > 1) {
-		want_locked(t);
-	} else if (!none && t->quiet) {
-		t->quiet = false;
-		t->quiet_ticks = 0;
-		pthread_cond_signal(&t->rest);
-	}
+	wake = left_locked(t, more);
 	pthread_mutex_unlock(&t->lock);
+	if (wake)
+		pthread_cond_signal(wake);
 	return none;
 }
 
