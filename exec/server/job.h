@@ -57,7 +57,8 @@ struct job {
 	bool removed; /* it is forgotten, and killed where it still runs */
 	char *values[JOB_N_VALUES];
 	char sandbox[256];
-	bool lasts;		      /* the sandbox outlives the mount */
+	bool lasts; /* the sandbox outlives the mount */
+	bool owed;  /* it is over, and its guest has not been told that it may forget it */
 	int64_t started_ms, ended_ms; /* since 1970; 0: not yet */
 	struct proto_exit exit;
 	uint64_t stored[2], total[2]; /* bytes of each output: in its file, and written at all */
@@ -207,6 +208,9 @@ void job_gone(struct job *j, const struct err *err);
 /* Look at `due_ms` in MS. */
 void job_set_due(struct job *j, uint64_t ms);
 void job_loop_leave(struct job *j); /* may free it */
+/* It is over and its guest knows, or does not care any more: the same, and no next daemon looks for
+ * it. */
+void job_parted(struct job *j);
 
 /* ---- job_stream.c: the loop's thread ---- */
 

@@ -71,6 +71,19 @@ void job_loop_leave(struct job *j)
 	job_unref(j);
 }
 
+void job_parted(struct job *j)
+{
+	bool kept;
+
+	pthread_mutex_lock(&j->jobs->lock);
+	j->owed = false;
+	kept = !j->removed;
+	pthread_mutex_unlock(&j->jobs->lock);
+	if (kept)
+		(void)job_save(j);
+	job_loop_leave(j);
+}
+
 void job_set_state(struct job *j, enum job_state state, const struct err *err)
 {
 	struct jobs *t = j->jobs;
@@ -81,7 +94,8 @@ void job_set_state(struct job *j, enum job_state state, const struct err *err)
 	if (state == JOB_RUNNING && !j->started_ms)
 		j->started_ms = now_ms();
 	if (job_is_over(state) && !job_is_over(j->state)) {
-		j->ended_ms = now_ms();
+		if (!j->ended_ms)
+			j->ended_ms = now_ms();
 		t->n_ended += j->listed;
 	}
 	j->state = state;
@@ -229,6 +243,10 @@ static void begin(struct job *j)
 
 void job_gone(struct job *j, const struct err *err)
 {
+	if (j->ended_ms) {
+		job_over(j, JOB_EXITED, NULL);
+		return;
+	}
 	if (j->started_ms || j->removed) {
 		job_over(j, JOB_LOST, err);
 		return;
@@ -247,7 +265,7 @@ void job_look(struct job *j)
 	j->due_ms = 0;
 	if (!bk || !bk->ops->sandbox->attach) {
 		err_set(&err, 0, "there is no sandbox %s in this mount any more", j->sandbox);
-		job_over(j, JOB_LOST, &err);
+		job_over(j, j->ended_ms ? JOB_EXITED : JOB_LOST, j->ended_ms ? NULL : &err);
 	} else if (submit(j, true) < 0) {
 		job_set_due(j, LOOK_AGAIN_MS);
 	}
@@ -271,7 +289,7 @@ void job_tick(struct watch *w, uint32_t events)
 			job_look(j);
 		} else {
 			job_stream_close(j);
-			job_loop_leave(j);
+			job_parted(j);
 		}
 	}
 	if (!any)

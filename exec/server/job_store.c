@@ -146,10 +146,15 @@ ssize_t job_read(const struct job *j, int output, uint64_t pos, void *data, size
 
 /* ---- The state ---- */
 
+/* One whose guest still waits is found by a next daemon as one that runs: it looks for the guest,
+ * and has the end already where that is gone (job_gone). */
 static cJSON *state_locked(const struct job *j)
 {
 	cJSON *o = job_json_locked(j);
 
+	if (j->owed)
+		cJSON_ReplaceItemInObjectCaseSensitive(
+		    o, "state", cJSON_CreateString(job_state_name(JOB_RUNNING)));
 	cJSON_AddBoolToObject(o, "removed", j->removed);
 	cJSON_AddBoolToObject(o, "lasts", j->lasts);
 	cJSON_AddNumberToObject(o, "how", j->exit.how);

@@ -196,6 +196,7 @@ static int take_exit(struct job *j)
 			strerror(e.value));
 	pthread_mutex_lock(&j->jobs->lock);
 	j->exit = e;
+	j->owed = true;
 	pthread_mutex_unlock(&j->jobs->lock);
 	job_over(j, JOB_EXITED, &err);
 	/* It is stored: the guest may forget it. */
@@ -329,7 +330,7 @@ static void stream_lost(struct job *j, int r, const uint8_t *data, size_t len)
 
 	job_stream_close(j);
 	if (j->done) {
-		job_loop_leave(j);
+		job_parted(j);
 		return;
 	}
 	if (!heard && !attaching && r == -EPROTO) {

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import time
@@ -206,7 +207,37 @@ def test_a_killed_daemon_finds_its_jobs_again(box, world):
     assert box.job("wait", name).returncode == 9
     assert digest(box, name) == digest_of(size)
     # Where the one before was killed with the end just stored, it is this one that says so.
-    wait_for("the end of its guest", lambda: not any(" run " in line for line in world.processes().values()))
+    wait_for("the end of its guest", lambda: not guests(world))
+
+
+@pytest.mark.parametrize("nth", range(1, 6))
+def test_a_daemon_killed_as_it_says_something_at_the_end_leaves_no_guest(box, world, nth):
+    """What it says: that output is stored, and at last that the end is, so that the guest may forget it."""
+    os.mkfifo(box.work / "go")
+    name = box.sh("read x < go; echo out; exit 9")
+    status = pathlib.Path(f"/proc/{box.daemon.pid}/status")
+    with subprocess.Popen(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(box.daemon.pid), "-e", "trace=sendto",
+         "-e", f"inject=sendto:signal=KILL:when={nth}"],
+    ) as tracer:  # fmt: skip
+        try:
+            wait_for("the tracer", lambda: "TracerPid:\t0\n" not in status.read_text())
+            (box.work / "go").write_text("\n")
+            wait_for("its end", lambda: box.daemon.poll() is not None or not guests(world))
+        finally:
+            tracer.kill()
+    box.kill()
+    box.begin()
+    assert box.job("wait", name).returncode == 9
+    assert box.job("logs", name).stdout == "out\n"
+    wait_for("the end of its guest", lambda: not guests(world))
+    box.kill()
+    box.begin()
+    assert box.job("wait", name).returncode == 9
+
+
+def guests(world):
+    return [line for line in world.processes().values() if " run " in line]
 
 
 def test_one_that_ended_without_a_daemon(box):
