@@ -1,7 +1,7 @@
 /*
- * The threads that read requests from the kernel. One more starts whenever none is left reading,
- * up to a limit. Written here, since libfuse's own loop cannot be ended from another thread
- * without a request coming.
+ * The threads that read requests from the kernel, in turns (base/turns.h). One more starts whenever
+ * none is left that waits for its turn, up to a limit. Written here, since libfuse's own loop
+ * cannot be ended from another thread without a request coming.
  */
 #ifndef AIB_FUSE_LOOP_H
 #define AIB_FUSE_LOOP_H

@@ -1,7 +1,7 @@
 /*
  * Threads of which one at a time waits for input, and whoever got some works on it itself. While it
  * works nobody waits, as long as that is short: the same thread is back sooner than another one
- * would be awake. Another takes the turn at once where there is more to do already, and where
+ * would be awake. Another takes the turn where there was more to do twice in a row, and where
  * nobody has taken it for a tick of the one that watches: so a long piece of work holds the rest up
  * for two ticks at most.
  *
@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#define TURNS_TICK_MS 1
+#define TURNS_TICK_MS 1 /* at least; two at most */
 
 struct turns {
 	pthread_mutex_t lock; /* guards all below */

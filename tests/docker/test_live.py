@@ -217,6 +217,26 @@ def test_a_readonly_container_is_readonly(mount, container):
 # ---- What moves over ----
 
 
+@pytest.mark.parametrize("flags", [(), ("--cap-drop", "ALL")])
+def test_an_open_file_is_changed_with_the_rights_of_the_container(engine, mount, container, flags):
+    """Also where the daemon has a descriptor of its own, and could do more."""
+    name = container("aib-test:busybox", flags=flags)
+    box = mount(f"/bb=container:{name}")
+    path = box / "bb/tmp/f"
+    with open(path, "w") as f:
+        os.fchmod(f.fileno(), 0o640)
+        os.utime(f.fileno(), (1, 2))
+        if flags:
+            with pytest.raises(PermissionError):
+                os.fchown(f.fileno(), 1000, 1000)
+        else:
+            os.fchown(f.fileno(), 1000, 1000)
+        told = engine.docker("exec", name, "stat", "-c", "%a %u %X %Y", "/tmp/f").stdout.split()
+        st = os.fstat(f.fileno())
+    assert told == ["640", "0" if flags else "1000", "1", "2"]
+    assert told == [f"{st.st_mode & 0o777:o}", str(st.st_uid), str(int(st.st_atime)), str(int(st.st_mtime))]
+
+
 def test_files_that_are_open_move_over_with_what_was_written(mount):
     box = mount(f"/bb=docker:{IMAGE}")
     d = box / "bb/workspace"
