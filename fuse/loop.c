@@ -16,9 +16,11 @@
 
 struct loop {
 	struct fs *fs;
-	struct turns turns;   /* at reading */
-	struct spin spin;     /* of who has the turn */
-	pthread_mutex_t lock; /* guards all below */
+	struct turns turns;    /* at reading */
+	struct spin spin;      /* of who has the turn */
+	pthread_mutex_t lock;  /* guards all below */
+	struct fuse_buf later; /* a request that nobody waits for, put off for another */
+	atomic_bool has_later; /* written with the lock */
 	pthread_t *threads;
 	unsigned n, max, alive;
 	bool ending;
@@ -27,19 +29,18 @@ struct loop {
 
 struct reader {
 	struct loop *loop;
-	struct fuse_buf buf, later; /* the second is done after the first */
-	bool has_later;
+	struct fuse_buf buf;
 };
 
 static int start_thread_locked(struct loop *l);
 
 /* ---- Reading: of the thread that has the turn ---- */
 
-static bool has_request(struct loop *l, int timeout_ms)
+static bool has_request(struct loop *l)
 {
 	struct pollfd p = {.fd = fuse_session_fd(l->fs->se), .events = POLLIN};
 
-	return poll(&p, 1, timeout_ms) > 0;
+	return poll(&p, 1, 0) > 0;
 }
 
 /* Wait for a request and read it: its length, 0 at the end, -EAGAIN where another one is to be
@@ -60,7 +61,7 @@ static int receive(struct loop *l, struct fuse_buf *buf)
 /* A request has come: see that somebody reads the next one. */
 static void leave_turn(struct loop *l)
 {
-	if (!turns_leave(&l->turns, has_request(l, 0)))
+	if (!turns_leave(&l->turns, has_request(l)))
 		return;
 	pthread_mutex_lock(&l->lock);
 	if (l->n < l->max && !l->ending)
@@ -77,22 +78,50 @@ static bool can_wait(const struct fuse_buf *buf)
 	       head->opcode == FUSE_RELEASE;
 }
 
-/* Receive a request into R's buffer, and before it one that can wait, where there is more, into the
- * other. */
+/* Leave what is in R's buffer for later, where nothing is left so yet. */
+static bool put_off(struct loop *l, struct reader *r)
+{
+	const struct fuse_buf buf = r->buf;
+	bool done;
+
+	pthread_mutex_lock(&l->lock);
+	done = !l->has_later;
+	if (done) {
+		r->buf = l->later;
+		l->later = buf;
+		l->has_later = true;
+	}
+	pthread_mutex_unlock(&l->lock);
+	return done;
+}
+
+/* Do what was left for later; R's buffer is free. */
+static void catch_up(struct loop *l, struct reader *r)
+{
+	const struct fuse_buf buf = r->buf;
+	bool any;
+
+	pthread_mutex_lock(&l->lock);
+	any = l->has_later;
+	if (any) {
+		r->buf = l->later;
+		l->later = buf;
+		l->has_later = false;
+	}
+	pthread_mutex_unlock(&l->lock);
+	if (any)
+		fuse_session_process_buf(l->fs->se, &r->buf);
+}
+
+/* Receive a request; one before it that can wait, where there is more, is put off. */
 static int receive_next(struct loop *l, struct reader *r)
 {
 	int n;
 
 	atomic_fetch_add(&l->fs->readers, 1);
 	n = receive(l, &r->buf);
-	if (n > 0 && can_wait(&r->buf) && has_request(l, 0)) {
-		const struct fuse_buf other = r->later;
-
-		r->later = r->buf;
-		r->buf = other;
-		r->has_later = true;
+	if (n > 0 && can_wait(&r->buf) && has_request(l) && put_off(l, r))
 		n = fuse_session_receive_buf(l->fs->se, &r->buf);
-	}
 	atomic_fetch_sub(&l->fs->readers, 1);
 	atomic_fetch_add(&l->fs->requests, 1);
 	return n;
@@ -105,26 +134,23 @@ static void end_session(struct fs *fs)
 	(void)!write(fs->ended, &one, sizeof(one));
 }
 
-static void process(struct reader *r, int received)
-{
-	struct fuse_session *se = r->loop->fs->se;
-
-	if (received > 0)
-		fuse_session_process_buf(se, &r->buf);
-	if (r->has_later)
-		fuse_session_process_buf(se, &r->later);
-	r->has_later = false;
-}
-
 static void serve(struct reader *r)
 {
 	struct loop *l = r->loop;
 	int n = -EAGAIN;
 
 	while (!fuse_session_exited(l->fs->se) && turns_take(&l->turns)) {
+		/* Whoever has put it off takes long. */
+		if (l->has_later) {
+			leave_turn(l);
+			catch_up(l, r);
+			continue;
+		}
 		n = receive_next(l, r);
 		leave_turn(l);
-		process(r, n);
+		if (n > 0)
+			fuse_session_process_buf(l->fs->se, &r->buf);
+		catch_up(l, r);
 		if (n == -ENOMEM) /* for the buffer of a new thread: nothing was read */
 			(void)poll(NULL, 0, NO_MEMORY_MS);
 		else if (n <= 0 && n != -EINTR && n != -EAGAIN)
@@ -141,7 +167,6 @@ static void reader_done(void *arg)
 	struct loop *l = r->loop;
 
 	free(r->buf.mem);
-	free(r->later.mem);
 	pthread_mutex_lock(&l->lock);
 	l->alive--;
 	pthread_cond_signal(&l->died);
@@ -230,6 +255,7 @@ void loop_free(struct loop *l)
 	turns_done(&l->turns);
 	pthread_cond_destroy(&l->died);
 	pthread_mutex_destroy(&l->lock);
+	free(l->later.mem);
 	free(l->threads);
 	free(l);
 }
