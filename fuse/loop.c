@@ -27,11 +27,6 @@ struct loop {
 	pthread_cond_t died;
 };
 
-struct reader {
-	struct loop *loop;
-	struct fuse_buf buf;
-};
-
 static int start_thread_locked(struct loop *l);
 
 /* ---- Reading: of the thread that has the turn ---- */
@@ -47,15 +42,11 @@ static bool has_request(struct loop *l)
  * waited for, or -errno. */
 static int receive(struct loop *l, struct fuse_buf *buf)
 {
-	struct fuse_session *se = l->fs->se;
-	struct pollfd p = {.fd = fuse_session_fd(se), .events = POLLIN};
-	int r;
+	struct pollfd p[] = {{.fd = fuse_session_fd(l->fs->se), .events = POLLIN},
+			     {.fd = l->fs->ended, .events = POLLIN}};
 
-	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-	(void)spin_poll(&l->spin, &p, 1, -1);
-	r = fuse_session_receive_buf(se, buf);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-	return r;
+	(void)spin_poll(&l->spin, p, ARRAY_SIZE(p), -1);
+	return p[1].revents ? 0 : fuse_session_receive_buf(l->fs->se, buf);
 }
 
 /* A request has come: see that somebody reads the next one. */
@@ -78,50 +69,54 @@ static bool can_wait(const struct fuse_buf *buf)
 	       head->opcode == FUSE_RELEASE;
 }
 
-/* Leave what is in R's buffer for later, where nothing is left so yet. */
-static bool put_off(struct loop *l, struct reader *r)
+static void swap(struct fuse_buf *a, struct fuse_buf *b)
 {
-	const struct fuse_buf buf = r->buf;
+	const struct fuse_buf other = *a;
+
+	*a = *b;
+	*b = other;
+}
+
+/* Leave what is in BUF for later, where nothing is left so yet. */
+static bool put_off(struct loop *l, struct fuse_buf *buf)
+{
 	bool done;
 
 	pthread_mutex_lock(&l->lock);
 	done = !l->has_later;
 	if (done) {
-		r->buf = l->later;
-		l->later = buf;
+		swap(buf, &l->later);
 		l->has_later = true;
 	}
 	pthread_mutex_unlock(&l->lock);
 	return done;
 }
 
-/* Do what was left for later; R's buffer is free. */
-static void catch_up(struct loop *l, struct reader *r)
+/* Do what was left for later; BUF is free. */
+static void catch_up(struct loop *l, struct fuse_buf *buf)
 {
-	const struct fuse_buf buf = r->buf;
 	bool any;
 
 	pthread_mutex_lock(&l->lock);
 	any = l->has_later;
 	if (any) {
-		r->buf = l->later;
-		l->later = buf;
+		swap(buf, &l->later);
 		l->has_later = false;
 	}
 	pthread_mutex_unlock(&l->lock);
 	if (any)
-		fuse_session_process_buf(l->fs->se, &r->buf);
+		fuse_session_process_buf(l->fs->se, buf);
 }
 
-/* Receive a request; one before it that can wait, where there is more, is put off. */
-static int receive_next(struct loop *l, struct reader *r)
+/* Receive a request into BUF; one before it that can wait, where there is more, is put off. */
+static int receive_next(struct loop *l, struct fuse_buf *buf)
 {
 	int n;
 
 	atomic_fetch_add(&l->fs->readers, 1);
-	n = receive(l, &r->buf);
-	if (n > 0 && can_wait(&r->buf) && has_request(l) && put_off(l, r))
-		n = fuse_session_receive_buf(l->fs->se, &r->buf);
+	n = receive(l, buf);
+	if (n > 0 && can_wait(buf) && has_request(l) && put_off(l, buf))
+		n = fuse_session_receive_buf(l->fs->se, buf);
 	atomic_fetch_sub(&l->fs->readers, 1);
 	atomic_fetch_add(&l->fs->requests, 1);
 	return n;
@@ -134,23 +129,22 @@ static void end_session(struct fs *fs)
 	(void)!write(fs->ended, &one, sizeof(one));
 }
 
-static void serve(struct reader *r)
+static void serve(struct loop *l, struct fuse_buf *buf)
 {
-	struct loop *l = r->loop;
 	int n = -EAGAIN;
 
 	while (!fuse_session_exited(l->fs->se) && turns_take(&l->turns)) {
 		/* Whoever has put it off takes long. */
 		if (l->has_later) {
 			leave_turn(l);
-			catch_up(l, r);
+			catch_up(l, buf);
 			continue;
 		}
-		n = receive_next(l, r);
+		n = receive_next(l, buf);
 		leave_turn(l);
 		if (n > 0)
-			fuse_session_process_buf(l->fs->se, &r->buf);
-		catch_up(l, r);
+			fuse_session_process_buf(l->fs->se, buf);
+		catch_up(l, buf);
 		if (n == -ENOMEM) /* for the buffer of a new thread: nothing was read */
 			(void)poll(NULL, 0, NO_MEMORY_MS);
 		else if (n <= 0 && n != -EINTR && n != -EAGAIN)
@@ -161,26 +155,17 @@ static void serve(struct reader *r)
 	end_session(l->fs);
 }
 
-static void reader_done(void *arg)
+static void *loop_thread(void *arg)
 {
-	struct reader *r = arg;
-	struct loop *l = r->loop;
+	struct loop *l = arg;
+	struct fuse_buf buf = {.mem = NULL};
 
-	free(r->buf.mem);
+	serve(l, &buf);
+	free(buf.mem);
 	pthread_mutex_lock(&l->lock);
 	l->alive--;
 	pthread_cond_signal(&l->died);
 	pthread_mutex_unlock(&l->lock);
-}
-
-static void *loop_thread(void *arg)
-{
-	struct reader r = {.loop = arg};
-
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-	pthread_cleanup_push(reader_done, &r);
-	serve(&r);
-	pthread_cleanup_pop(1);
 	return NULL;
 }
 
@@ -228,7 +213,6 @@ void loop_wait(struct loop *l)
 		;
 }
 
-/* Cancellation reaches only who reads. */
 bool loop_stop(struct loop *l, uint64_t timeout_ms)
 {
 	struct timespec until = clock_timespec(clock_ms() + timeout_ms);
@@ -236,11 +220,10 @@ bool loop_stop(struct loop *l, uint64_t timeout_ms)
 	int r = 0;
 
 	fuse_session_exit(l->fs->se);
+	end_session(l->fs);
 	turns_end(&l->turns);
 	pthread_mutex_lock(&l->lock);
 	l->ending = true;
-	for (unsigned i = 0; i < l->n; i++)
-		pthread_cancel(l->threads[i]);
 	while (l->alive > 0 && r == 0)
 		r = pthread_cond_timedwait(&l->died, &l->lock, &until);
 	ended = l->alive == 0;
