@@ -160,7 +160,7 @@ static int connect_over(struct bk_req *req, struct sandbox *sb, struct guest *g,
 {
 	const struct remote_conf conf = {.fd_ok = direct_has_file,
 					 .ctx = g->direct,
-					 .changes_here = g->direct && direct_is_root(g->direct)};
+					 .attrs_here = g->direct && direct_is_root(g->direct)};
 	int r = g->direct ? remote_new(req, fd, fd, sb->route, &conf, &g->bk, NULL)
 			  : remote_new_over(req, g->stream, sb->route, &g->bk, NULL);
 

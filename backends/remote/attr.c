@@ -31,6 +31,12 @@ static int run_for_stat(struct bk_req *req, struct bk_node *node, enum remote_op
 	return e;
 }
 
+/* What tells of NODE without asking, and changes it, or NULL; a reference. */
+static struct remote_file *file_here(struct bk_node *node, struct bk_file *file)
+{
+	return REMOTE_OF(node)->conf.attrs_here ? remote_file_here(node, file) : NULL;
+}
+
 static int stat_here(struct bk_req *req, const struct remote_file *f, struct stat *ret_st)
 {
 	int e = remote_check_call(req, f->base.node);
@@ -43,7 +49,7 @@ static int stat_here(struct bk_req *req, const struct remote_file *f, struct sta
 int remote_getattr(struct bk_req *req, struct bk_node *node, struct bk_file *file,
 		   struct stat *ret_st)
 {
-	_cleanup_(remote_file_unrefp) struct remote_file *here = remote_file_here(node, file);
+	_cleanup_(remote_file_unrefp) struct remote_file *here = file_here(node, file);
 	struct remote_msg m = {.node = NODE_OF(node)->id};
 
 	if (here)
@@ -101,8 +107,8 @@ int remote_setattr(struct bk_req *req, struct bk_node *node, struct bk_file *fil
 	struct remote_msg m = {.node = NODE_OF(node)->id};
 	int e = clean_setattr(attr, &m.attr);
 
-	if (e == 0 && REMOTE_OF(node)->conf.changes_here)
-		here = remote_file_here(node, file);
+	if (e == 0)
+		here = file_here(node, file);
 	if (here)
 		e = change_here(req, here, &m.attr, ret_st);
 	if (e < 0 || (here && e == 0))

@@ -17,9 +17,10 @@ struct remote_conf {
 	 */
 	bool (*fd_ok)(void *ctx, const struct stat *st);
 	void *ctx;
-	/* Owner, mode and times of a file are changed by such a descriptor, without asking: the
-	 * server may do with it all that this process may, in the same user namespace. */
-	bool changes_here;
+	/* Attributes of an open file are told, and owner, mode and times changed, by such a
+	 * descriptor, without asking: the server is of this process's user namespace, and may do
+	 * all that this process may with the file. */
+	bool attrs_here;
 };
 
 /*

@@ -51,7 +51,7 @@ static bool take_any(void *ctx, const struct stat *st)
 static int setup(struct contract_place *ret)
 {
 	const bool pass = getenv("AIB_TEST_FDS");
-	const struct remote_conf conf = {.fd_ok = pass ? take_any : NULL, .changes_here = pass};
+	const struct remote_conf conf = {.fd_ok = pass ? take_any : NULL, .attrs_here = pass};
 	struct served *s = calloc(1, sizeof(*s));
 	int fds[2], r;
 

@@ -154,16 +154,22 @@ static void attributes_of_an_open_file_are_changed_without_asking(void)
 	const struct bk_setattr size = {.mask = BK_SET_SIZE, .size = 5};
 
 	for (int here = 0; here < 2; here++) {
-		const struct remote_conf conf = {.fd_ok = any, .changes_here = here};
+		const struct remote_conf conf = {.fd_ok = any, .attrs_here = here};
 		struct bk_file *file, *again;
 		struct bk_node *node;
 		struct place p;
+		struct stat st;
+		uint64_t calls;
 
 		place_init(&p, &conf);
 		create(&p, "f", O_RDWR, &node, &file);
 		CHECK_EQ(cost(&p, node, &times), here ? 0 : 1);
 		CHECK_EQ(cost(&p, node, &mode), here ? 0 : 1);
 		CHECK_EQ(cost(&p, node, &owner), here ? 0 : 1);
+		calls = atomic_load(&p.host->calls);
+		CHECK_EQ(bk_getattr(NULL, node, NULL, &st), 0);
+		CHECK_EQ(bk_getattr(NULL, node, file, &st), 0);
+		CHECK_EQ(atomic_load(&p.host->calls) - calls, here ? 0 : 2);
 		CHECK_EQ(cost(&p, node, &size), 1);
 		CHECK_EQ(cost(&p, node, &setuid), 1);
 		CHECK_EQ(cost(&p, node, &times), 1);
@@ -197,7 +203,7 @@ static void check_dir(struct place *p, bool asked)
 
 static void a_change_tells_of_its_directory(void)
 {
-	const struct remote_conf conf = {.fd_ok = any, .changes_here = true};
+	const struct remote_conf conf = {.fd_ok = any, .attrs_here = true};
 	const struct bk_setattr mode = {.mask = BK_SET_MODE, .mode = 0644};
 	struct bk_node *node, *dir, *other;
 	struct bk_file *file;
