@@ -184,6 +184,7 @@ def test_a_daemon_of_its_own_ends_with_it(world):
         assert c.process.returncode == (-9 if end == signal.SIGKILL else 0)
 
 
+@pytest.mark.alone
 def test_it_is_in_no_list_of_mounts(world):
     with Client("-r", "/=memory") as c:
         c.good("ls")

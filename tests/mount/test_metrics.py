@@ -2,7 +2,10 @@
 
 import os
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
+pytestmark = pytest.mark.alone
 
 
 def read(box):

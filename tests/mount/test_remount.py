@@ -5,11 +5,14 @@ import os
 import re
 import subprocess
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness import GIT, run
 
 FILES = 300
+
+pytestmark = pytest.mark.alone
 
 
 def git(directory, *argv):

@@ -15,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 FILES = 40
 
+pytestmark = pytest.mark.alone
+
 
 def requests(box):
     """What was answered so far, but for what asks."""
