@@ -8,7 +8,6 @@
 #include "base/turns.h"
 
 #include <fcntl.h>
-#include <linux/fuse.h>
 #include <poll.h>
 #include <string.h>
 
@@ -16,11 +15,9 @@
 
 struct loop {
 	struct fs *fs;
-	struct turns turns;    /* at reading */
-	struct spin spin;      /* of who has the turn */
-	pthread_mutex_t lock;  /* guards all below */
-	struct fuse_buf later; /* a request that nobody waits for, put off for another */
-	atomic_bool has_later; /* written with the lock */
+	struct turns turns;   /* at reading */
+	struct spin spin;     /* of who has the turn */
+	pthread_mutex_t lock; /* guards all below */
 	pthread_t *threads;
 	unsigned n, max, alive;
 	bool ending;
@@ -60,63 +57,12 @@ static void leave_turn(struct loop *l)
 	pthread_mutex_unlock(&l->lock);
 }
 
-/* Nobody waits for what is in BUF to be done. */
-static bool can_wait(const struct fuse_buf *buf)
-{
-	const struct fuse_in_header *head = buf->mem;
-
-	return !(buf->flags & FUSE_BUF_IS_FD) && buf->size >= sizeof(*head) &&
-	       head->opcode == FUSE_RELEASE;
-}
-
-static void swap(struct fuse_buf *a, struct fuse_buf *b)
-{
-	const struct fuse_buf other = *a;
-
-	*a = *b;
-	*b = other;
-}
-
-/* Leave what is in BUF for later, where nothing is left so yet. */
-static bool put_off(struct loop *l, struct fuse_buf *buf)
-{
-	bool done;
-
-	pthread_mutex_lock(&l->lock);
-	done = !l->has_later;
-	if (done) {
-		swap(buf, &l->later);
-		l->has_later = true;
-	}
-	pthread_mutex_unlock(&l->lock);
-	return done;
-}
-
-/* Do what was left for later; BUF is free. */
-static void catch_up(struct loop *l, struct fuse_buf *buf)
-{
-	bool any;
-
-	pthread_mutex_lock(&l->lock);
-	any = l->has_later;
-	if (any) {
-		swap(buf, &l->later);
-		l->has_later = false;
-	}
-	pthread_mutex_unlock(&l->lock);
-	if (any)
-		fuse_session_process_buf(l->fs->se, buf);
-}
-
-/* Receive a request into BUF; one before it that can wait, where there is more, is put off. */
 static int receive_next(struct loop *l, struct fuse_buf *buf)
 {
 	int n;
 
 	atomic_fetch_add(&l->fs->readers, 1);
 	n = receive(l, buf);
-	if (n > 0 && can_wait(buf) && has_request(l) && put_off(l, buf))
-		n = fuse_session_receive_buf(l->fs->se, buf);
 	atomic_fetch_sub(&l->fs->readers, 1);
 	atomic_fetch_add(&l->fs->requests, 1);
 	return n;
@@ -134,17 +80,10 @@ static void serve(struct loop *l, struct fuse_buf *buf)
 	int n = -EAGAIN;
 
 	while (!fuse_session_exited(l->fs->se) && turns_take(&l->turns)) {
-		/* Whoever has put it off takes long. */
-		if (l->has_later) {
-			leave_turn(l);
-			catch_up(l, buf);
-			continue;
-		}
 		n = receive_next(l, buf);
 		leave_turn(l);
 		if (n > 0)
 			fuse_session_process_buf(l->fs->se, buf);
-		catch_up(l, buf);
 		if (n == -ENOMEM) /* for the buffer of a new thread: nothing was read */
 			(void)poll(NULL, 0, NO_MEMORY_MS);
 		else if (n <= 0 && n != -EINTR && n != -EAGAIN)
@@ -238,7 +177,6 @@ void loop_free(struct loop *l)
 	turns_done(&l->turns);
 	pthread_cond_destroy(&l->died);
 	pthread_mutex_destroy(&l->lock);
-	free(l->later.mem);
 	free(l->threads);
 	free(l);
 }
