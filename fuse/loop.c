@@ -28,44 +28,33 @@ static int start_thread_locked(struct loop *l);
 
 /* ---- Reading: of the thread that has the turn ---- */
 
-static bool has_request(struct loop *l)
-{
-	struct pollfd p = {.fd = fuse_session_fd(l->fs->se), .events = POLLIN};
-
-	return poll(&p, 1, 0) > 0;
-}
-
 /* Wait for a request and read it: its length, 0 at the end, -EAGAIN where another one is to be
  * waited for, or -errno. */
 static int receive(struct loop *l, struct fuse_buf *buf)
 {
 	struct pollfd p[] = {{.fd = fuse_session_fd(l->fs->se), .events = POLLIN},
 			     {.fd = l->fs->ended, .events = POLLIN}};
+	int r;
 
+	atomic_fetch_add(&l->fs->readers, 1);
 	(void)spin_poll(&l->spin, p, ARRAY_SIZE(p), -1);
-	return p[1].revents ? 0 : fuse_session_receive_buf(l->fs->se, buf);
+	r = p[1].revents ? 0 : fuse_session_receive_buf(l->fs->se, buf);
+	atomic_fetch_sub(&l->fs->readers, 1);
+	atomic_fetch_add(&l->fs->requests, 1);
+	return r;
 }
 
 /* A request has come: see that somebody reads the next one. */
 static void leave_turn(struct loop *l)
 {
-	if (!turns_leave(&l->turns, has_request(l)))
+	struct pollfd p = {.fd = fuse_session_fd(l->fs->se), .events = POLLIN};
+
+	if (!turns_leave(&l->turns, poll(&p, 1, 0) > 0))
 		return;
 	pthread_mutex_lock(&l->lock);
 	if (l->n < l->max && !l->ending)
 		(void)start_thread_locked(l);
 	pthread_mutex_unlock(&l->lock);
-}
-
-static int receive_next(struct loop *l, struct fuse_buf *buf)
-{
-	int n;
-
-	atomic_fetch_add(&l->fs->readers, 1);
-	n = receive(l, buf);
-	atomic_fetch_sub(&l->fs->readers, 1);
-	atomic_fetch_add(&l->fs->requests, 1);
-	return n;
 }
 
 static void end_session(struct fs *fs)
@@ -80,7 +69,7 @@ static void serve(struct loop *l, struct fuse_buf *buf)
 	int n = -EAGAIN;
 
 	while (!fuse_session_exited(l->fs->se) && turns_take(&l->turns)) {
-		n = receive_next(l, buf);
+		n = receive(l, buf);
 		leave_turn(l);
 		if (n > 0)
 			fuse_session_process_buf(l->fs->se, buf);

@@ -31,7 +31,8 @@ bool spin_look(struct spin *s, struct pollfd *p, nfds_t n);
 /* What was waited for has come. */
 void spin_came(struct spin *s);
 
-/* Wait as poll(2), until TIMEOUT_MS (-1: without end) at the latest, and say what it says. */
+/* Wait as poll(2), until TIMEOUT_MS (-1: without end; 0: that is no wait) at the latest, and say
+ * what it says. */
 int spin_poll(struct spin *s, struct pollfd *p, nfds_t n, int timeout_ms);
 
 #endif

@@ -71,6 +71,11 @@ struct owner {
 	uint64_t seen_ms, changes;
 };
 
+/* Something that holds until then, and in that generation. */
+struct known {
+	uint64_t until_ms, generation;
+};
+
 struct dnode {
 	struct bk_node base;
 	mode_t type; /* S_IFMT bits; constant */
@@ -91,11 +96,8 @@ struct dnode {
 	bool by_remote;
 	UT_hash_handle hh_remote;
 	struct dnode *live_prev, *live_next;
-	/* Of a directory: until then, and in that generation, it has no other names than its
-	 * children: see live_names.c. */
-	uint64_t whole_ms, whole_generation;
-	/* Until then, and in that generation, it has no file capability: see live_attr.c. */
-	uint64_t no_capability_ms, no_capability_generation;
+	struct known whole; /* a directory has no other names than its children: live_names.c */
+	struct known no_capability; /* it has no file capability: live_attr.c */
 
 	atomic_bool pending; /* its name is not in the container yet; changed under `lock` */
 
@@ -126,6 +128,11 @@ static inline struct dnode *dnode_of(struct bk_node *node)
 static inline uint64_t generation(struct docker *d)
 {
 	return atomic_load(&d->sb.generation);
+}
+
+static inline bool known_holds(struct docker *d, const struct known *k)
+{
+	return clock_ms() < k->until_ms && k->generation == generation(d);
 }
 
 /* Whether who waits for his turn at the container may wait on. */

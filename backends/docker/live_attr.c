@@ -140,8 +140,7 @@ int live_look(struct bk_req *req, struct docker *d, struct channel *c, const cha
 void live_know_no_capability(struct docker *d, struct dnode *node, uint64_t gen)
 {
 	pthread_mutex_lock(&d->nodes.lock);
-	node->no_capability_ms = clock_ms() + d->bk.attr_ttl_ms;
-	node->no_capability_generation = gen;
+	node->no_capability = (struct known){clock_ms() + d->bk.attr_ttl_ms, gen};
 	pthread_mutex_unlock(&d->nodes.lock);
 }
 
@@ -150,8 +149,7 @@ static bool has_no_capability(struct docker *d, struct dnode *node)
 	bool none;
 
 	pthread_mutex_lock(&d->nodes.lock);
-	none =
-	    clock_ms() < node->no_capability_ms && node->no_capability_generation == generation(d);
+	none = known_holds(d, &node->no_capability);
 	pthread_mutex_unlock(&d->nodes.lock);
 	return none;
 }
@@ -159,7 +157,7 @@ static bool has_no_capability(struct docker *d, struct dnode *node)
 static void forget_no_capability(struct docker *d, struct dnode *node)
 {
 	pthread_mutex_lock(&d->nodes.lock);
-	node->no_capability_ms = 0;
+	node->no_capability.until_ms = 0;
 	pthread_mutex_unlock(&d->nodes.lock);
 }
 

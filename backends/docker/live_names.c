@@ -28,8 +28,7 @@
 static void know_whole(struct docker *d, struct dnode *dir, uint64_t gen, uint64_t made_ms)
 {
 	pthread_mutex_lock(&d->nodes.lock);
-	dir->whole_ms = dir->children ? 0 : made_ms + WHOLE_MS;
-	dir->whole_generation = gen;
+	dir->whole = (struct known){dir->children ? 0 : made_ms + WHOLE_MS, gen};
 	pthread_mutex_unlock(&d->nodes.lock);
 }
 
@@ -38,8 +37,7 @@ static bool is_missing(struct docker *d, struct dnode *dir, const char *name)
 	bool missing;
 
 	pthread_mutex_lock(&d->nodes.lock);
-	missing = clock_ms() < dir->whole_ms && dir->whole_generation == generation(d) &&
-		  !node_find_locked(dir, name);
+	missing = known_holds(d, &dir->whole) && !node_find_locked(dir, name);
 	pthread_mutex_unlock(&d->nodes.lock);
 	return missing;
 }

@@ -119,7 +119,7 @@ void node_unlink_locked(struct dnode *n)
 {
 	if (n->linked) {
 		HASH_DELETE(hh, n->parent->children, n);
-		n->parent->whole_ms = 0;
+		n->parent->whole.until_ms = 0;
 	}
 	n->linked = false;
 }
@@ -333,7 +333,7 @@ void node_moved(struct docker *d, struct dnode *dir, const char *name, struct dn
 	pthread_mutex_lock(&d->nodes.lock);
 	from_ino = ino_locked(&d->nodes, dir->ino, name);
 	to_ino = ino_locked(&d->nodes, new_dir->ino, new_name);
-	new_dir->whole_ms = 0;
+	new_dir->whole.until_ms = 0;
 	from = node_find_locked(dir, name);
 	to = node_find_locked(new_dir, new_name);
 	if (from == to) /* it stays where it is */

@@ -241,14 +241,19 @@ static void begin(struct job *j)
 	job_over(j, JOB_FAILED, &err);
 }
 
+/* It is nowhere, because of ERR: unless its end was stored already. */
+static void lost(struct job *j, const struct err *err)
+{
+	if (j->ended_ms)
+		job_over(j, JOB_EXITED, NULL);
+	else
+		job_over(j, JOB_LOST, err);
+}
+
 void job_gone(struct job *j, const struct err *err)
 {
-	if (j->ended_ms) {
-		job_over(j, JOB_EXITED, NULL);
-		return;
-	}
-	if (j->started_ms || j->removed) {
-		job_over(j, JOB_LOST, err);
+	if (j->ended_ms || j->started_ms || j->removed) {
+		lost(j, err);
 		return;
 	}
 	log_info("job %s: it was accepted and not begun; it begins now", j->name);
@@ -265,7 +270,7 @@ void job_look(struct job *j)
 	j->due_ms = 0;
 	if (!bk || !bk->ops->sandbox->attach) {
 		err_set(&err, 0, "there is no sandbox %s in this mount any more", j->sandbox);
-		job_over(j, j->ended_ms ? JOB_EXITED : JOB_LOST, j->ended_ms ? NULL : &err);
+		lost(j, &err);
 	} else if (submit(j, true) < 0) {
 		job_set_due(j, LOOK_AGAIN_MS);
 	}

@@ -170,6 +170,8 @@ static void looking_has_an_end(void)
 	CHECK(!spin_look(&s, &p, 1));
 	CHECK_EQ(spin_poll(&s, &p, 1, 1), 0);
 	CHECK(!s.worth);
+	CHECK_EQ(spin_poll(&s, &p, 1, 0), 0); /* tells nothing of how long a wait is */
+	CHECK(!s.worth);
 	close(pair[0]);
 	close(pair[1]);
 }
