@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/near.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -18,6 +19,7 @@ void call_init(struct call *c, fuse_req_t req)
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
 	uring_enter();
+	near_served(ctx->pid, uring_is(req));
 	c->fs = fuse_req_userdata(req);
 	c->fuse = req;
 	c->recalls = atomic_load(&c->fs->recall.count);

@@ -41,6 +41,9 @@ const struct option config_option_table[] = {
      "microseconds for which who waits for a request or a guest's answer looks for it before it "
      "sleeps, where the "
      "last one came so soon (default 50; 0: never)"},
+    {"follow_caller", OPTION_STRING, OPT(follow_caller), "auto|no",
+     "who serves one caller's requests, one after the other, does so on the caller's processor, "
+     "where the daemon is root (default auto)"},
     {"passthrough", OPTION_STRING, OPT(passthrough), "auto|no",
      "the kernel reads and writes files itself, where it can and the daemon is root (default "
      "auto)"},
@@ -117,6 +120,7 @@ int config_init(struct config *c)
 	    .log_level = strdup("info"),
 	    .spool = strdup("/var/tmp"),
 	    .passthrough = strdup("auto"),
+	    .follow_caller = strdup("auto"),
 	    .io_uring = strdup("auto"),
 	    .deadline_ms = 30 * 1000,
 	    .prepare_timeout_ms = 60 * 60 * 1000,
@@ -126,7 +130,7 @@ int config_init(struct config *c)
 	    .build_timeout_ms = 15 * 60 * 1000,
 	};
 	if (c->opt.control && c->opt.pull && c->opt.log_level && c->opt.spool &&
-	    c->opt.passthrough && c->opt.io_uring)
+	    c->opt.passthrough && c->opt.follow_caller && c->opt.io_uring)
 		return 0;
 	config_done(c);
 	return -ENOMEM;

@@ -25,6 +25,7 @@ struct config_options {
 	bool debug, supervise;
 	uint64_t watchdog_ms, restarts; /* of supervise */
 	char *passthrough;		/* auto, no */
+	char *follow_caller;		/* auto, no */
 	char *io_uring;			/* auto, yes, no */
 	uint64_t deadline_ms;		/* of an operation without progress */
 	uint64_t prepare_timeout_ms;

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/near.h"
 #include "base/spin.h"
 #include "base/thread.h"
 #include "base/turns.h"
@@ -28,6 +29,15 @@ static int start_thread_locked(struct loop *l);
 
 /* ---- Reading: of the thread that has the turn ---- */
 
+/* To be woken by a caller on this processor takes no longer than to look. */
+static void wait_for_request(struct loop *l, struct pollfd *p, nfds_t n)
+{
+	if (near_is())
+		(void)poll(p, n, -1);
+	else
+		(void)spin_poll(&l->spin, p, n, -1);
+}
+
 /* Wait for a request and read it: its length, 0 at the end, -EAGAIN where another one is to be
  * waited for, or -errno. */
 static int receive(struct loop *l, struct fuse_buf *buf)
@@ -37,7 +47,7 @@ static int receive(struct loop *l, struct fuse_buf *buf)
 	int r;
 
 	atomic_fetch_add(&l->fs->readers, 1);
-	(void)spin_poll(&l->spin, p, ARRAY_SIZE(p), -1);
+	wait_for_request(l, p, ARRAY_SIZE(p));
 	r = p[1].revents ? 0 : fuse_session_receive_buf(l->fs->se, buf);
 	atomic_fetch_sub(&l->fs->readers, 1);
 	atomic_fetch_add(&l->fs->requests, 1);
@@ -49,7 +59,7 @@ static void leave_turn(struct loop *l)
 {
 	struct pollfd p = {.fd = fuse_session_fd(l->fs->se), .events = POLLIN};
 
-	if (!turns_leave(&l->turns, poll(&p, 1, 0) > 0))
+	if (!turns_leave(&l->turns, !near_is() && poll(&p, 1, 0) > 0))
 		return;
 	pthread_mutex_lock(&l->lock);
 	if (l->n < l->max && !l->ending)

@@ -9,6 +9,7 @@
 #include "uring.h"
 
 #include "base/log.h"
+#include "base/near.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -30,6 +31,7 @@ const struct fs_conf fs_conf_default = {
     .max_open = 65536,
     .max_nodes = 16 << 20,
     .passthrough = true,
+    .follow_caller = true,
 };
 
 /* ---- Negotiation ---- */
@@ -282,10 +284,25 @@ static void beat(struct watch *w)
 	fs->beaten = requests;
 }
 
+/* Without it all is as right. */
+static void start_near(const struct fs *fs)
+{
+	int r = fs->conf.follow_caller ? near_start() : -ECANCELED;
+
+	log_info("following callers: %s", r == 0	    ? "on"
+					  : r == -ECANCELED ? "off: it is not wanted"
+					  : r == -ENOTSUP ? "off: one processor, or another policy"
+					  : r == -EPERM
+					      ? "off: the daemon is not privileged (CAP_SYS_NICE)"
+					      : strerror(-r));
+}
+
 int fs_run(struct fs *fs)
 {
 	struct loop *loop;
 	int r;
+
+	start_near(fs);
 
 	fs->watch.beat = beat;
 	fs->watch.beat_ms = fs->conf.alive_ms;
@@ -295,10 +312,12 @@ int fs_run(struct fs *fs)
 	if (r == 0)
 		r = loop_start(fs, &loop);
 	if (r < 0) {
+		near_stop();
 		watch_stop(&fs->watch);
 		return r;
 	}
 	loop_wait(loop);
+	near_stop();
 	if (!end_calls(fs, loop)) {
 		log_error("a call does not end; what it uses is left behind");
 		fs->stuck = true;

@@ -26,6 +26,7 @@ struct fs_conf {
 	 * `blocking` or answers a read with EAGAIN that has to be woken (such a read is answered so).
 	 */
 	bool io_uring;
+	bool follow_caller;    /* a reading thread follows a lone caller (base/near.h), where it may */
 	bool debug;	       /* libfuse prints every request to standard error */
 	/* Called every ALIVE_MS while requests are taken from the kernel and ended at their
 	 * deadlines, on the thread that ends them: it must not wait. 0: never. */

@@ -2,6 +2,8 @@
 #ifndef AIB_BASE_THREAD_H
 #define AIB_BASE_THREAD_H
 
+#include "near.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
@@ -14,6 +16,7 @@ static inline int thread_start(pthread_t *ret, const pthread_attr_t *attr, void 
 	sigset_t all, before;
 	int e;
 
+	near_leave();
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	e = pthread_create(ret, attr, run, arg);

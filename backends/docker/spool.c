@@ -194,11 +194,11 @@ int spool_fill(struct spool *s, struct engine *engine, const char *container, co
 	s->state = SPOOL_FILLING;
 	s->has_size = false;
 	s->progress_ms = clock_ms();
-	r = pthread_create(&s->thread, NULL, run, s);
-	if (r != 0) {
+	r = thread_start(&s->thread, NULL, run, s);
+	if (r < 0) {
 		s->state = SPOOL_FAILED;
-		s->error = -r;
-		return -r;
+		s->error = r;
+		return r;
 	}
 	s->joinable = true;
 	return 0;

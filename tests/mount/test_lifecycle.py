@@ -472,3 +472,36 @@ def test_a_daemon_at_rest_sleeps(mount, world):
     before = switches(box.pid)
     time.sleep(1)
     assert switches(box.pid) - before < 50
+
+
+def threads_at_idle_policy(pid):
+    """Of the daemon's threads, those under SCHED_IDLE, each with the processors that it may run on."""
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        if os.sched_getscheduler(int(task.name)) == os.SCHED_IDLE:
+            found.append(os.sched_getaffinity(int(task.name)))
+    return found
+
+
+@pytest.mark.skipif(os.getuid() != 0 or len(os.sched_getaffinity(0)) == 1, reason="needs root and two processors")
+def test_who_serves_a_lone_caller_does_so_on_its_processor(mount, world):
+    box = mount(f"/h=host:{world.dir}/src")
+    (box / "h/f").write_text("x")
+    assert (box / ".aib/log").read_text().count("following callers: on") == 1
+
+    def is_followed():
+        for _ in range(100):
+            (box / "h/f").read_text()
+        return any(len(processors) == 1 for processors in threads_at_idle_policy(box.pid))
+
+    wait_for("the thread that serves this one", is_followed)
+    wait_for("its way back", lambda: not threads_at_idle_policy(box.pid))
+
+
+def test_callers_are_not_followed_where_that_is_not_wanted(mount, world):
+    box = mount(f"/h=host:{world.dir}/src", options="follow_caller=no")
+    (box / "h/f").write_text("x")
+    assert "following callers: off: it is not wanted" in (box / ".aib/log").read_text()
+    for _ in range(1000):
+        (box / "h/f").read_text()
+        assert not threads_at_idle_policy(box.pid)

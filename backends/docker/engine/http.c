@@ -1,6 +1,7 @@
 #include "endpoint.h"
 
 #include "../../base/clock.h"
+#include "../../base/near.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -311,6 +312,7 @@ int http_begin(struct bk_req *req, struct http *h, const struct http_request *rq
 	_cleanup_(http_endp) struct http_reply *x = NULL;
 	int r = reply_new(h, &x);
 
+	near_leave(); /* libcurl, and what it connects by, may start threads and processes */
 	if (r < 0)
 		return err_set(err, r, "engine %s: out of memory", h->name);
 	x->failed = -EIO; /* until it is under way, the connection is not to be kept */

@@ -5,6 +5,7 @@
 #include "endpoint.h"
 
 #include "../../base/clock.h"
+#include "../../base/near.h"
 
 #include <ctype.h>
 #include <poll.h>
@@ -375,6 +376,7 @@ int http_upgrade(struct bk_req *req, struct http *h, const char *path, const cha
 	size_t length = 0;
 	int status = 0, r;
 
+	near_leave(); /* as http_begin */
 	r = buf_addf(&head,
 		     "POST %s HTTP/1.1\r\nHost: engine\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
 		     "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
