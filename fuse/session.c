@@ -237,6 +237,19 @@ static int copy_args(const struct fs *fs, const struct fuse_args *args, struct f
 	return r == 0 ? 0 : -ENOMEM;
 }
 
+/* Without it all is as right. */
+static void start_near(const struct fs *fs)
+{
+	int r = fs->conf.follow_caller ? near_start() : -ECANCELED;
+
+	log_info("following callers: %s", r == 0	    ? "on"
+					  : r == -ECANCELED ? "off: it is not wanted"
+					  : r == -ENOTSUP ? "off: one processor, or another policy"
+					  : r == -EPERM
+					      ? "off: the daemon is not privileged (CAP_SYS_NICE)"
+					      : strerror(-r));
+}
+
 int fs_mount(struct fs *fs, const char *mountpoint, struct fuse_args *args)
 {
 	struct fuse_args all = FUSE_ARGS_INIT(0, NULL);
@@ -250,6 +263,7 @@ int fs_mount(struct fs *fs, const char *mountpoint, struct fuse_args *args)
 	fuse_opt_free_args(&all);
 	if (r < 0)
 		return r;
+	start_near(fs);
 	if (fuse_session_mount(fs->se, mountpoint) != 0) {
 		fuse_session_destroy(TAKE(fs->se));
 		return -EIO;
@@ -284,25 +298,10 @@ static void beat(struct watch *w)
 	fs->beaten = requests;
 }
 
-/* Without it all is as right. */
-static void start_near(const struct fs *fs)
-{
-	int r = fs->conf.follow_caller ? near_start() : -ECANCELED;
-
-	log_info("following callers: %s", r == 0	    ? "on"
-					  : r == -ECANCELED ? "off: it is not wanted"
-					  : r == -ENOTSUP ? "off: one processor, or another policy"
-					  : r == -EPERM
-					      ? "off: the daemon is not privileged (CAP_SYS_NICE)"
-					      : strerror(-r));
-}
-
 int fs_run(struct fs *fs)
 {
 	struct loop *loop;
 	int r;
-
-	start_near(fs);
 
 	fs->watch.beat = beat;
 	fs->watch.beat_ms = fs->conf.alive_ms;
@@ -312,7 +311,6 @@ int fs_run(struct fs *fs)
 	if (r == 0)
 		r = loop_start(fs, &loop);
 	if (r < 0) {
-		near_stop();
 		watch_stop(&fs->watch);
 		return r;
 	}
@@ -352,6 +350,7 @@ void fs_free(struct fs *fs)
 {
 	if (!fs)
 		return;
+	near_stop();
 	settle_end(&fs->settle);
 	if (!fs->stuck) {
 		handle_done(&fs->handles, CANCEL_MS);

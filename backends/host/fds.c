@@ -91,6 +91,21 @@ static void insert_locked(struct host_fds *c, struct host_node *n, int *fd)
 	c->count++;
 }
 
+static void keep_locked(struct host *h, struct host_node *n)
+{
+	if (n->kept || (h->fds.kept >= h->fds.budget && n != h->root))
+		return;
+	n->kept = true;
+	h->fds.kept++;
+}
+
+void host_fds_keep(struct host *h, struct host_node *n)
+{
+	pthread_mutex_lock(&h->fds.lock);
+	keep_locked(h, n);
+	pthread_mutex_unlock(&h->fds.lock);
+}
+
 void host_fds_give(struct host *h, struct host_node *n, int fd, bool keep)
 {
 	struct host_fds *c = &h->fds;
@@ -100,10 +115,8 @@ void host_fds_give(struct host *h, struct host_node *n, int fd, bool keep)
 	if (evictable(n))
 		list_remove(c, n);
 	insert_locked(c, n, &fd);
-	if (keep && !n->kept && (c->kept < c->budget || n == h->root)) {
-		n->kept = true;
-		c->kept++;
-	}
+	if (keep)
+		keep_locked(h, n);
 	if (evictable(n))
 		list_add(c, n);
 	e = trim_locked(c);
@@ -255,30 +268,41 @@ int host_open_evicted(struct host *h, struct host_node *n, int flags)
 	return fd;
 }
 
+/* Pin FD (taken), or what N has by now. */
+static int pin_new(struct host *h, struct host_node *n, int fd)
+{
+	struct evicted e;
+	int pinned;
+
+	pthread_mutex_lock(&h->fds.lock);
+	if (evictable(n))
+		list_remove(&h->fds, n);
+	insert_locked(&h->fds, n, &fd);
+	n->pins++;
+	pinned = n->fd;
+	e = trim_locked(&h->fds);
+	pthread_mutex_unlock(&h->fds.lock);
+	closep(&fd);
+	close_evicted(e);
+	return pinned;
+}
+
 int host_pin(struct bk_node *node, struct host_pin *ret)
 {
 	struct host *h = HOST_OF(node);
 	struct host_node *n = NODE_OF(node);
 	struct host_pin pin = {.node = n};
-	struct evicted e;
 	int fd;
 
 	if (!pin_cached(h, n, &pin.fd)) {
 		do
 			fd = reopen(h, n);
 		while (fd == -EMFILE && host_fds_shrink(h));
-		if (fd < 0)
+		if (fd >= 0)
+			pin.fd = pin_new(h, n, fd);
+		/* Whoever took its last name meanwhile has it pinned. */
+		else if (fd != -ESTALE || !pin_cached(h, n, &pin.fd))
 			return fd;
-		pthread_mutex_lock(&h->fds.lock);
-		if (evictable(n))
-			list_remove(&h->fds, n);
-		insert_locked(&h->fds, n, &fd);
-		n->pins++;
-		pin.fd = n->fd;
-		e = trim_locked(&h->fds);
-		pthread_mutex_unlock(&h->fds.lock);
-		closep(&fd);
-		close_evicted(e);
 	}
 	*ret = pin;
 	return 0;

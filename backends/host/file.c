@@ -75,7 +75,7 @@ int host_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_fil
 	if (!(wanted & (O_TRUNC | O_NOATIME)))
 		fd = host_open_evicted(HOST_OF(node), NODE_OF(node),
 				       wanted | O_LARGEFILE | O_NOCTTY);
-	if (fd == -EOPNOTSUPP)
+	if (fd == -EOPNOTSUPP || fd == -ESTALE) /* or by what whoever removed it keeps */
 		fd = open_pinned(req, node, wanted);
 	return fd < 0 ? fd : file_new(node, flags, fd, ret);
 }
@@ -128,6 +128,7 @@ int host_peek(struct bk_req *req, struct bk_node *dir, const char *name, struct 
 static int create_new(struct bk_req *req, struct host *h, const struct host_pin *dir,
 		      const char *name, mode_t mode, int flags)
 {
+	_cleanup_held_ struct host_held held = host_hold(h, &dir->node->base, &dir->node->base);
 	_cleanup_as_ struct host_as as = {.host = NULL};
 	int fd = host_as_maker(h, req, dir->fd, mode, &as);
 
@@ -164,14 +165,14 @@ int host_create(struct bk_req *req, struct bk_node *dir, const char *name, mode_
 
 	if (r < 0)
 		return r;
-	/* Always with O_EXCL, so that it is never a FIFO or device that is opened; somebody beside
-	 * the mount may make and remove the name between the two steps. */
+	/* Always with O_EXCL, so that it is never a FIFO or device that is opened; the name may be
+	 * made and removed between the two steps. */
 	for (int i = 0; i < 16; i++) {
 		fd = create_new(req, h, &pin, name, mode, flags);
 		if (fd != -EEXIST || flags & O_EXCL)
 			break;
 		r = open_existing(req, dir, name, flags, ret_node, ret_file, ret_st);
-		if (r != -ENOENT)
+		if (r != -ENOENT && r != -ESTALE)
 			return r;
 	}
 	if (fd < 0)

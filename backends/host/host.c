@@ -115,6 +115,8 @@ static void host_destroy(struct bk *bk)
 	pthread_mutex_destroy(&h->lock);
 	pthread_mutex_destroy(&h->fds.lock);
 	pthread_rwlock_destroy(&h->moving);
+	for (size_t i = 0; i < HOST_NAME_LOCKS; i++)
+		pthread_mutex_destroy(&h->names[i]);
 	host_conf_done(&h->conf);
 	for (size_t i = 0; i < HOST_SPARE_DIRS; i++)
 		free(h->spare_dirs[i]);
@@ -177,6 +179,8 @@ int host_new(const struct bk_mount *mount, const char *route, struct host_conf *
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_mutex_init(&h->fds.lock, NULL);
 	pthread_rwlock_init(&h->moving, NULL);
+	for (size_t i = 0; i < HOST_NAME_LOCKS; i++)
+		pthread_mutex_init(&h->names[i], NULL);
 	h->switch_user = mount->can_switch_user;
 	configure(h, conf);
 	if (mount->mountpoint) {

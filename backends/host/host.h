@@ -33,6 +33,9 @@
 
 #define HOST_SPARE_DIRS 4
 
+/* Locks that directories share. */
+#define HOST_NAME_LOCKS 64
+
 /* Who a file is, apart from its names: tag, device, handle. Compared as bytes. */
 #define HOST_ID_MAX (1 + sizeof(dev_t) + sizeof(int) + MAX_HANDLE_SZ)
 struct host_id {
@@ -52,6 +55,7 @@ struct host_mount {
 struct host_node {
 	struct bk_node base;
 	mode_t type;		  /* S_IFMT bits; a file never changes them */
+	ino_t ino;		  /* nor that */
 	struct host_mount *mount; /* set once; NULL where files have no handles */
 
 	/* All guarded by host.lock. */
@@ -101,6 +105,11 @@ struct host {
 	pthread_mutex_t lock; /* guards the table, the mounts and places of nodes */
 	struct host_node *nodes;
 	struct host_mount *mounts;
+	atomic_bool opens_handles; /* of some mount's files, some time */
+
+	/* Of a directory, while a name of it is taken away: so that what goes is what was found. In
+	 * the array's order, before all others; held across a few calls on the file system. */
+	pthread_mutex_t names[HOST_NAME_LOCKS];
 
 	/* Written while names and places of nodes change together, read while one is opened by its
 	 * place: so that a rename is not mistaken for a loss. */
@@ -147,10 +156,15 @@ int host_renameat2(int dirfd, const char *name, int new_dirfd, const char *new_n
 int host_birth(int fd, struct timespec *ret);
 /* Who the file of FD (whose stat is ST) is. */
 int host_identify(struct host *h, int fd, const struct stat *st, struct host_id *ret);
-/* Who NAME of DIRFD is, and its attributes, without opening it. -EOPNOTSUPP where only a descriptor
- * tells: files there have handles. */
-int host_identify_at(struct host *h, int dirfd, const char *name, struct stat *ret_st,
-		     struct host_id *ret);
+/* Who NAME of DIRFD is, and its attributes, without opening it: by its number, where files have no
+ * handles, or by its handle, where those open. -EOPNOTSUPP otherwise: a descriptor tells. The
+ * handle and the attributes may be of two files, if one took the other's name meanwhile. */
+int host_number_at(struct host *h, int dirfd, const char *name, struct stat *ret_st,
+		   struct host_id *ret);
+int host_handle_at(struct host *h, int dirfd, const char *name, struct stat *ret_st,
+		   struct host_id *ret);
+/* Whether NAME of DIRFD is still the file that host_handle_at said. */
+bool host_is_handle_at(struct host *h, int dirfd, const char *name, const struct host_id *id);
 /* Whether the mount of that id is one in use whose files open by handle, for which it stays busy.
  */
 bool host_opens_handles(struct host *h, int mount_id);
@@ -181,6 +195,16 @@ struct host_pin {
 	int fd;
 };
 
+/* ---- names.c ---- */
+
+/* The names of one directory, or of two, change for this thread only until it lets go. */
+struct host_held {
+	pthread_mutex_t *first, *second;
+};
+struct host_held host_hold(struct host *h, const struct bk_node *dir, const struct bk_node *dir2);
+void host_let_go(struct host_held *held);
+#define _cleanup_held_ _cleanup_(host_let_go)
+
 /* ---- node.c: identity and the table ---- */
 
 /*
@@ -194,22 +218,22 @@ int host_node_for(struct host *h, struct host_node *dir, const char *name, int f
 int host_node_for_open(struct host *h, struct host_node *dir, const char *name, int fd,
 		       struct host_node **ret, struct stat *ret_st);
 
-/* The same for what is NAME of DIR (pinned), as host_identify_at: the node gets no descriptor. */
-int host_node_glance(struct host *h, const struct host_pin *dir, const char *name,
-		     struct host_node **ret, struct stat *ret_st);
+/* The node of what is NAME of DIR (pinned) now. It may have no descriptor, where handles open.
+ * NUMBERS: nor where files have none. */
+int host_node_at(struct host *h, const struct host_pin *dir, const char *name, bool numbers,
+		 struct host_node **ret, struct stat *ret_st);
 
-/* What is at a name now: FD (O_PATH) and the node, if there is one. fd -1: nothing is there. */
+/* What is at a name now, with its descriptor, so that it can be kept. No node: nothing is there. */
 struct host_found {
-	int fd;
-	struct stat st;
 	struct host_node *node;
+	struct host_pin pin;
+	struct stat st;
 };
-int host_find(struct host *h, struct host_node *dir, int dirfd, const char *name,
-	      struct host_found *ret);
+int host_find(struct host *h, const struct host_pin *dir, const char *name, struct host_found *ret);
 void host_found_done(struct host_found *f);
 /* Whether F's node depends on the name, so that `moving` must be written around a change of it. */
 bool host_found_placed(const struct host *h, const struct host_found *f);
-/* The name that F was found at is gone (takes f->fd where the node must live on without one). */
+/* The name that F was found at is gone. */
 void host_found_removed(struct host *h, struct host_found *f, struct host_node *dir,
 			const char *name);
 /* F's file is now NAME in DIR. */
@@ -249,6 +273,8 @@ void host_fds_give(struct host *h, struct host_node *node, int fd, bool keep);
 /* Let NODE use FD of its open file, where it has none: then it is pinned, and closed by the last
  * unpin. */
 bool host_fds_lend(struct host *h, struct host_node *node, int fd);
+/* NODE, which is pinned, has no name any more: its descriptor is never evicted. */
+void host_fds_keep(struct host *h, struct host_node *node);
 /* NODE has a name again. */
 void host_fds_unkeep(struct host *h, struct host_node *node);
 void host_fds_drop(struct host *h, struct host_node *node);

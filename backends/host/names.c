@@ -9,30 +9,40 @@
 #include <linux/fs.h>
 #include <stdio.h>
 
-/* The node of what is NAME in DIR now. */
-static int lookup_at(struct host *h, const struct host_pin *dir, const char *name,
-		     struct bk_node **ret_node, struct stat *ret_st)
-{
-	struct host_node *n;
-	int fd, r;
+/* ---- Changes of a directory ---- */
 
-	do
-		fd = host_openat(h, dir->fd, name, O_PATH, 0);
-	while (fd == -EMFILE && host_fds_shrink(h));
-	if (fd < 0)
-		return fd;
-	r = host_node_for(h, dir->node, name, fd, &n, ret_st);
-	if (r == 0)
-		*ret_node = &n->base;
-	return r;
+static pthread_mutex_t *lock_of(struct host *h, const struct bk_node *dir)
+{
+	return &h->names[(uintptr_t)dir / sizeof(struct host_node) % HOST_NAME_LOCKS];
 }
 
-/* The same without opening it. -EOPNOTSUPP where that does not tell who it is. */
-static int glance_at(struct host *h, const struct host_pin *dir, const char *name,
+struct host_held host_hold(struct host *h, const struct bk_node *dir, const struct bk_node *dir2)
+{
+	pthread_mutex_t *a = lock_of(h, dir), *b = lock_of(h, dir2);
+	struct host_held held = {a < b ? a : b, a == b ? NULL : a < b ? b : a};
+
+	pthread_mutex_lock(held.first);
+	if (held.second)
+		pthread_mutex_lock(held.second);
+	return held;
+}
+
+void host_let_go(struct host_held *held)
+{
+	if (held->second)
+		pthread_mutex_unlock(held->second);
+	if (held->first)
+		pthread_mutex_unlock(held->first);
+	*held = (struct host_held){NULL, NULL};
+}
+
+/* ---- Looking up ---- */
+
+static int lookup_at(struct host *h, const struct host_pin *dir, const char *name, bool numbers,
 		     struct bk_node **ret_node, struct stat *ret_st)
 {
 	struct host_node *n;
-	int r = host_node_glance(h, dir, name, &n, ret_st);
+	int r = host_node_at(h, dir, name, numbers, &n, ret_st);
 
 	if (r == 0)
 		*ret_node = &n->base;
@@ -43,13 +53,11 @@ int host_lookup(struct bk_req *req, struct bk_node *dir, const char *name,
 		struct bk_node **ret_node, struct stat *ret_st)
 {
 	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
-	struct host *h = HOST_OF(dir);
 	int r = host_pin(dir, &pin);
 
 	if (r < 0)
 		return r;
-	r = req && req->listing ? glance_at(h, &pin, name, ret_node, ret_st) : -EOPNOTSUPP;
-	return r == -EOPNOTSUPP ? lookup_at(h, &pin, name, ret_node, ret_st) : r;
+	return lookup_at(HOST_OF(dir), &pin, name, req && req->listing, ret_node, ret_st);
 }
 
 /* ---- Making ---- */
@@ -60,11 +68,12 @@ struct making {
 	const char *target; /* of a symlink */
 };
 
-static int make_as_caller(struct bk_req *req, const struct host *h, int dirfd, const char *name,
-			  const struct making *m)
+static int make_as_caller(struct bk_req *req, struct host *h, const struct host_pin *dir,
+			  const char *name, const struct making *m)
 {
+	_cleanup_held_ struct host_held held = host_hold(h, &dir->node->base, &dir->node->base);
 	_cleanup_as_ struct host_as as = {.host = NULL};
-	int r = host_as_maker(h, req, dirfd, m->mode, &as);
+	int dirfd = dir->fd, r = host_as_maker(h, req, dirfd, m->mode, &as);
 
 	if (r < 0)
 		return r;
@@ -85,8 +94,8 @@ static int make(struct bk_req *req, struct bk_node *dir, const char *name, const
 	int r = host_pin(dir, &pin);
 
 	if (r == 0)
-		r = make_as_caller(req, h, pin.fd, name, m);
-	return r < 0 ? r : lookup_at(h, &pin, name, ret_node, ret_st);
+		r = make_as_caller(req, h, &pin, name, m);
+	return r < 0 ? r : lookup_at(h, &pin, name, false, ret_node, ret_st);
 }
 
 int host_mknod(struct bk_req *req, struct bk_node *dir, const char *name, mode_t mode, dev_t rdev,
@@ -120,6 +129,7 @@ int host_link(struct bk_req *req, struct bk_node *node, struct bk_node *dir, con
 {
 	_cleanup_pin_ struct host_pin file = HOST_PIN_NONE;
 	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	_cleanup_held_ struct host_held held = {NULL, NULL};
 	int r = host_pin(node, &file);
 
 	if (r == 0)
@@ -128,9 +138,11 @@ int host_link(struct bk_req *req, struct bk_node *node, struct bk_node *dir, con
 		return r;
 	/* Following the /proc link gives the file itself, also where that is a symlink.
 	 * AT_EMPTY_PATH would need a capability. */
+	held = host_hold(HOST_OF(dir), dir, dir);
 	if (linkat(AT_FDCWD, procfd(file.fd).path, pin.fd, name, AT_SYMLINK_FOLLOW) < 0)
 		return -errno;
-	return lookup_at(HOST_OF(dir), &pin, name, ret_node, ret_st);
+	host_let_go(&held);
+	return lookup_at(HOST_OF(dir), &pin, name, false, ret_node, ret_st);
 }
 
 /* ---- Removing and renaming ---- */
@@ -147,25 +159,34 @@ static void end_moving(struct host *h, bool placed)
 		pthread_rwlock_unlock(&h->moving);
 }
 
-static int remove_name(struct bk_node *dir, const char *name, int flags)
+static int remove_found(struct host *h, const struct host_pin *dir, const char *name, int flags)
 {
-	_cleanup_(host_found_done) struct host_found victim = {.fd = -1};
-	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
-	struct host *h = HOST_OF(dir);
-	int r = host_pin(dir, &pin);
+	_cleanup_(host_found_done) struct host_found victim = {.pin = HOST_PIN_NONE};
+	int r = host_find(h, dir, name, &victim);
 	bool placed;
 
-	if (r == 0)
-		r = host_find(h, pin.node, pin.fd, name, &victim);
 	if (r < 0)
 		return r;
 	placed = host_found_placed(h, &victim);
 	begin_moving(h, placed);
-	r = unlinkat(pin.fd, name, flags) < 0 ? -errno : 0;
+	r = unlinkat(dir->fd, name, flags) < 0 ? -errno : 0;
 	if (r == 0)
-		host_found_removed(h, &victim, pin.node, name);
+		host_found_removed(h, &victim, dir->node, name);
 	end_moving(h, placed);
 	return r;
+}
+
+static int remove_name(struct bk_node *dir, const char *name, int flags)
+{
+	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
+	struct host *h = HOST_OF(dir);
+	_cleanup_held_ struct host_held held = {NULL, NULL};
+	int r = host_pin(dir, &pin);
+
+	if (r < 0)
+		return r;
+	held = host_hold(h, dir, dir);
+	return remove_found(h, &pin, name, flags);
 }
 
 int host_unlink(struct bk_req *req, struct bk_node *dir, const char *name)
@@ -180,40 +201,55 @@ int host_rmdir(struct bk_req *req, struct bk_node *dir, const char *name)
 
 static bool same_file(const struct host_found *a, const struct host_found *b)
 {
-	return a->fd >= 0 && b->fd >= 0 && a->st.st_dev == b->st.st_dev &&
-	       a->st.st_ino == b->st.st_ino;
+	return a->node && b->node && a->st.st_dev == b->st.st_dev && a->st.st_ino == b->st.st_ino;
+}
+
+struct place {
+	const struct host_pin *dir;
+	const char *name;
+};
+
+static int rename_found(struct host *h, const struct place *old, const struct place *new,
+			unsigned flags)
+{
+	_cleanup_(host_found_done) struct host_found from = {.pin = HOST_PIN_NONE};
+	_cleanup_(host_found_done) struct host_found to = {.pin = HOST_PIN_NONE};
+	int r = host_find(h, old->dir, old->name, &from);
+	bool placed;
+
+	if (r == 0)
+		r = host_find(h, new->dir, new->name, &to);
+	if (r < 0)
+		return r;
+	placed = host_found_placed(h, &from) || host_found_placed(h, &to);
+	begin_moving(h, placed);
+	r = host_renameat2(old->dir->fd, old->name, new->dir->fd, new->name, flags);
+	/* Of two links of one file, nothing has happened. */
+	if (r == 0 && !same_file(&from, &to)) {
+		if (!(flags & RENAME_EXCHANGE))
+			host_found_removed(h, &to, new->dir->node, new->name);
+		host_found_moved(h, &from, new->dir->node, new->name);
+		if (flags & RENAME_EXCHANGE)
+			host_found_moved(h, &to, old->dir->node, old->name);
+	}
+	end_moving(h, placed);
+	return r;
 }
 
 int host_rename(struct bk_req *req, struct bk_node *dir, const char *name, struct bk_node *new_dir,
 		const char *new_name, unsigned flags)
 {
-	_cleanup_(host_found_done) struct host_found from = {.fd = -1};
-	_cleanup_(host_found_done) struct host_found to = {.fd = -1};
 	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
 	_cleanup_pin_ struct host_pin new_pin = HOST_PIN_NONE;
+	const struct place old = {&pin, name}, new = {&new_pin, new_name};
 	struct host *h = HOST_OF(dir);
+	_cleanup_held_ struct host_held held = {NULL, NULL};
 	int r = host_pin(dir, &pin);
-	bool placed;
 
 	if (r == 0)
 		r = host_pin(new_dir, &new_pin);
-	if (r == 0)
-		r = host_find(h, pin.node, pin.fd, name, &from);
-	if (r == 0)
-		r = host_find(h, new_pin.node, new_pin.fd, new_name, &to);
 	if (r < 0)
 		return r;
-	placed = host_found_placed(h, &from) || host_found_placed(h, &to);
-	begin_moving(h, placed);
-	r = host_renameat2(pin.fd, name, new_pin.fd, new_name, flags);
-	/* Of two links of one file, nothing has happened. */
-	if (r == 0 && !same_file(&from, &to)) {
-		if (!(flags & RENAME_EXCHANGE))
-			host_found_removed(h, &to, new_pin.node, new_name);
-		host_found_moved(h, &from, new_pin.node, new_name);
-		if (flags & RENAME_EXCHANGE)
-			host_found_moved(h, &to, pin.node, name);
-	}
-	end_moving(h, placed);
-	return r;
+	held = host_hold(h, dir, new_dir);
+	return rename_found(h, &old, &new, flags);
 }

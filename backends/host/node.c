@@ -160,7 +160,8 @@ static void mount_put(struct host *h, struct host_mount *m)
 	}
 }
 
-/* NULL with 0: files of that type tell nothing of their mount, or handles are not known there. */
+/* NULL with 0: files of that type tell nothing of their mount, or handles are not known there.
+ * -EOPNOTSUPP: only a descriptor would tell. */
 static int mount_get(struct host *h, int id, int fd, const struct stat *st, const struct key *k,
 		     struct host_mount **ret)
 {
@@ -174,11 +175,15 @@ static int mount_get(struct host *h, int id, int fd, const struct stat *st, cons
 	pthread_mutex_unlock(&h->lock);
 	if (*ret || !(S_ISDIR(st->st_mode) || S_ISREG(st->st_mode)))
 		return 0;
+	if (fd < 0)
+		return -EOPNOTSUPP;
 
 	made = malloc(sizeof(*made));
 	if (!made)
 		return -ENOMEM;
 	*made = (struct host_mount){.id = id, .refs = 1, .fd = mount_open(st, fd, k)};
+	if (made->fd >= 0)
+		atomic_store(&h->opens_handles, true);
 	pthread_mutex_lock(&h->lock);
 	m = mount_find_locked(h, id);
 	if (!m) {
@@ -295,7 +300,7 @@ int host_node_place(struct host *h, struct host_node *n, struct host_node **ret_
 
 /* ---- Nodes ---- */
 
-static struct host_node *node_alloc(struct host *h, struct key *k, mode_t type,
+static struct host_node *node_alloc(struct host *h, struct key *k, const struct stat *st,
 				    struct host_mount *mount)
 {
 	struct host_node *n = calloc(1, sizeof(*n));
@@ -303,7 +308,8 @@ static struct host_node *node_alloc(struct host *h, struct key *k, mode_t type,
 	if (!n)
 		return NULL;
 	bk_node_init(&n->base, &h->bk);
-	n->type = type & S_IFMT;
+	n->type = st->st_mode & S_IFMT;
+	n->ino = st->st_ino;
 	n->mount = mount;
 	n->fd = -1;
 	n->id_len = k->id_len;
@@ -340,12 +346,23 @@ static int node_make(struct host *h, int fd, const struct stat *st, struct key *
 
 	if (r < 0)
 		return r;
-	n = node_alloc(h, k, st->st_mode, mount);
+	n = node_alloc(h, k, st, mount);
 	if (!n) {
 		mount_put(h, mount);
 		return -ENOMEM;
 	}
 	return table_add(h, n, ret);
+}
+
+/* The table's node of K, with a reference, or NULL. */
+static struct host_node *known(struct host *h, const struct key *k)
+{
+	struct host_node *n;
+
+	pthread_mutex_lock(&h->lock);
+	n = find_locked(h, k);
+	pthread_mutex_unlock(&h->lock);
+	return n;
 }
 
 /* The node of K, which was seen as NAME in DIR; whether it was made now: 1. */
@@ -356,9 +373,7 @@ static int node_get(struct host *h, struct host_node *dir, const char *name, int
 	bool made;
 	int r = 0;
 
-	pthread_mutex_lock(&h->lock);
-	n = find_locked(h, k);
-	pthread_mutex_unlock(&h->lock);
+	n = known(h, k);
 	made = !n;
 	if (made)
 		r = node_make(h, fd, st, k, mount_id, &n);
@@ -390,21 +405,44 @@ int host_node_for_open(struct host *h, struct host_node *dir, const char *name, 
 	return r;
 }
 
-int host_node_glance(struct host *h, const struct host_pin *dir, const char *name,
-		     struct host_node **ret, struct stat *ret_st)
+/* Whether ST is of the file of ID and K: the number tells of a node, of another file its name. */
+static bool is_of(struct host *h, const struct host_pin *dir, const char *name,
+		  const struct host_id *id, const struct key *k, const struct stat *st)
 {
+	_cleanup_(host_node_unrefp) struct host_node *n = NULL;
+
+	if (id->mount_id < 0)
+		return true;
+	n = known(h, k);
+	return n ? n->ino == st->st_ino : host_is_handle_at(h, dir->fd, name, id);
+}
+
+/* Without opening it: the node gets no descriptor. -EOPNOTSUPP where that does not tell who it is.
+ */
+static int glance(struct host *h, const struct host_pin *dir, const char *name, bool numbers,
+		  struct host_node **ret, struct stat *ret_st)
+{
+	_cleanup_(host_node_unrefp) struct host_node *n = NULL;
 	_cleanup_(key_done) struct key k = {.bytes = NULL};
 	struct host_id id;
 	struct stat st;
-	int r = host_identify_at(h, dir->fd, name, &st, &id);
+	int r = host_handle_at(h, dir->fd, name, &st, &id);
 
+	if (r == -EOPNOTSUPP && numbers)
+		r = host_number_at(h, dir->fd, name, &st, &id);
 	if (r == 0)
 		r = key_make(id.bytes, id.len, by_place(h, st.st_mode) ? dir->node : NULL, name,
 			     &k);
+	if (r == 0 && !is_of(h, dir, name, &id, &k, &st))
+		r = -EOPNOTSUPP;
 	if (r == 0)
-		r = node_get(h, dir->node, name, -1, &st, &k, -1, ret);
+		r = node_get(h, dir->node, name, -1, &st, &k, id.mount_id, &n);
+	/* Now a removal finds the node, and keeps a descriptor for it; one before needed none. */
+	if (r == 1 && id.mount_id >= 0 && !host_is_handle_at(h, dir->fd, name, &id))
+		r = -EOPNOTSUPP;
 	if (r < 0)
 		return r;
+	*ret = TAKE(n);
 	*ret_st = st;
 	return 0;
 }
@@ -425,6 +463,30 @@ int host_node_for(struct host *h, struct host_node *dir, const char *name, int f
 	host_fds_give(h, n, fd, ret_st->st_nlink == 0);
 	*ret = TAKE(n);
 	return 0;
+}
+
+/* The node of what is NAME in DIR now, whose descriptor is at hand then. */
+static int node_by_fd(struct host *h, const struct host_pin *dir, const char *name,
+		      struct host_node **ret, struct stat *ret_st)
+{
+	int fd, r;
+
+	/* So that it is not told of a place which it has lost meanwhile. */
+	pthread_rwlock_rdlock(&h->moving);
+	do
+		fd = host_openat(h, dir->fd, name, O_PATH, 0);
+	while (fd == -EMFILE && host_fds_shrink(h));
+	r = fd < 0 ? fd : host_node_for(h, dir->node, name, fd, ret, ret_st);
+	pthread_rwlock_unlock(&h->moving);
+	return r;
+}
+
+int host_node_at(struct host *h, const struct host_pin *dir, const char *name, bool numbers,
+		 struct host_node **ret, struct stat *ret_st)
+{
+	int r = glance(h, dir, name, numbers, ret, ret_st);
+
+	return r == -EOPNOTSUPP ? node_by_fd(h, dir, name, ret, ret_st) : r;
 }
 
 /* Free N, and give back its reference on its parent: in a loop, since a chain may be long. */
@@ -450,46 +512,28 @@ void host_node_free(struct bk_node *node)
 
 /* ---- What removals and renames do to nodes ---- */
 
-static int find_node(struct host *h, struct host_node *dir, const char *name, struct host_found *f)
+int host_find(struct host *h, const struct host_pin *dir, const char *name, struct host_found *ret)
 {
-	_cleanup_(key_done) struct key k = {.bytes = NULL};
-	int mount_id = -1, r = key_of(h, f->fd, &f->st, dir, name, &k, &mount_id);
+	struct host_found f = {.pin = HOST_PIN_NONE};
+	struct host_node *n;
+	int r = host_node_at(h, dir, name, false, &n, &f.st);
 
+	if (r == 0) {
+		r = host_pin(&n->base, &f.pin);
+		f.node = n;
+	}
 	if (r < 0)
-		return r;
-	pthread_mutex_lock(&h->lock);
-	f->node = find_locked(h, &k);
-	pthread_mutex_unlock(&h->lock);
-	return 0;
-}
-
-int host_find(struct host *h, struct host_node *dir, int dirfd, const char *name,
-	      struct host_found *ret)
-{
-	struct host_found f = {.fd = host_openat(h, dirfd, name, O_PATH, 0)};
-	int r;
-
-	if (f.fd == -ENOENT) {
-		*ret = (struct host_found){.fd = -1};
-		return 0;
-	}
-	if (f.fd < 0)
-		return f.fd;
-	r = host_fstat(f.fd, &f.st);
+		host_found_done(&f);
+	if (r == -ENOENT || r == -ESTALE)
+		r = 0;
 	if (r == 0)
-		r = find_node(h, dir, name, &f);
-	if (r < 0) {
-		closep(&f.fd);
-		return r;
-	}
-	*ret = f;
-	return 0;
+		*ret = f;
+	return r;
 }
 
 void host_found_done(struct host_found *f)
 {
-	closep(&f->fd);
-	f->fd = -1;
+	host_unpin(&f->pin);
 	host_node_unref(TAKE(f->node));
 }
 
@@ -502,14 +546,10 @@ void host_found_removed(struct host *h, struct host_found *f, struct host_node *
 			const char *name)
 {
 	_cleanup_(place_done) struct place none = {NULL, NULL};
-	struct host_node *n;
+	struct host_node *n = f->node;
 	struct stat st;
 	bool lost;
 
-	/* It may have been looked up since. */
-	if (f->fd >= 0 && !f->node)
-		(void)find_node(h, dir, name, f);
-	n = f->node;
 	if (!n)
 		return;
 	pthread_mutex_lock(&h->lock);
@@ -519,10 +559,10 @@ void host_found_removed(struct host *h, struct host_found *f, struct host_node *
 	if (lost && by_place(h, n->type))
 		remove_locked(h, n);
 	pthread_mutex_unlock(&h->lock);
-	if (host_fstat(f->fd, &st) == 0 && (st.st_nlink == 0 || S_ISDIR(st.st_mode)))
+	if (host_fstat(f->pin.fd, &st) == 0 && (st.st_nlink == 0 || S_ISDIR(st.st_mode)))
 		lost = true;
 	if (lost)
-		host_fds_give(h, n, TAKE_FD(f->fd), true);
+		host_fds_keep(h, n);
 }
 
 /* Where N's identity is its place: the new one, which no other node may have any longer. */

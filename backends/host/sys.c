@@ -138,6 +138,12 @@ static void id_begin(struct host_id *id, char tag, dev_t dev)
 	id_add(id, &dev, sizeof(dev));
 }
 
+static void id_add_handle(struct host_id *id, const union handle *u)
+{
+	id_add(id, &u->fh.handle_type, sizeof(u->fh.handle_type));
+	id_add(id, u->fh.f_handle, u->fh.handle_bytes);
+}
+
 static void id_by_number(struct host_id *id, dev_t dev, const struct statx *stx)
 {
 	id_begin(id, 'i', dev);
@@ -193,8 +199,7 @@ static int identify_by_handle(struct host *h, int fd, dev_t dev, struct host_id 
 	if (u.fh.handle_bytes > MAX_HANDLE_SZ)
 		return -EOPNOTSUPP;
 	id->mount_id = mount_id;
-	id_add(id, &u.fh.handle_type, sizeof(u.fh.handle_type));
-	id_add(id, u.fh.f_handle, u.fh.handle_bytes);
+	id_add_handle(id, &u);
 	return 0;
 }
 
@@ -231,23 +236,73 @@ static struct stat stat_of(const struct statx *stx)
 	};
 }
 
-int host_identify_at(struct host *h, int dirfd, const char *name, struct stat *ret_st,
-		     struct host_id *ret)
+/* -EOPNOTSUPP where only a descriptor tells. */
+static int handle_at(struct host *h, int dirfd, const char *name, union handle *ret, int *ret_mount)
+{
+	if (!atomic_load(&h->opens_handles))
+		return -EOPNOTSUPP;
+	ret->fh.handle_bytes = MAX_HANDLE_SZ;
+	if (name_to_handle_at(dirfd, name, &ret->fh, ret_mount, 0) < 0)
+		return errno == ENOENT ? -ENOENT : -EOPNOTSUPP;
+	return host_opens_handles(h, *ret_mount) ? 0 : -EOPNOTSUPP;
+}
+
+static int stat_at(int dirfd, const char *name, struct statx *ret)
 {
 	const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+
+	if (syscall(SYS_statx, dirfd, name, flags, STATX_BASIC_STATS | STATX_BTIME, ret) < 0)
+		return errno == ENOSYS || errno == EPERM ? -EOPNOTSUPP : -errno;
+	return (ret->stx_mask & STATX_BASIC_STATS) == STATX_BASIC_STATS ? 0 : -EOPNOTSUPP;
+}
+
+int host_number_at(struct host *h, int dirfd, const char *name, struct stat *ret_st,
+		   struct host_id *ret)
+{
 	struct statx stx;
 	struct stat st;
+	int r = atomic_load(&h->handleless[0]) ? stat_at(dirfd, name, &stx) : -EOPNOTSUPP;
 
-	if (!atomic_load(&h->handleless[0]))
-		return -EOPNOTSUPP;
-	if (syscall(SYS_statx, dirfd, name, flags, STATX_BASIC_STATS | STATX_BTIME, &stx) < 0)
-		return errno == ENOSYS || errno == EPERM ? -EOPNOTSUPP : -errno;
+	if (r < 0)
+		return r;
 	st = stat_of(&stx);
-	if ((stx.stx_mask & STATX_BASIC_STATS) != STATX_BASIC_STATS || !is_handleless(h, st.st_dev))
+	if (!is_handleless(h, st.st_dev))
 		return -EOPNOTSUPP;
 	id_by_number(ret, st.st_dev, &stx);
 	*ret_st = st;
 	return 0;
+}
+
+int host_handle_at(struct host *h, int dirfd, const char *name, struct stat *ret_st,
+		   struct host_id *ret)
+{
+	struct statx stx;
+	union handle u;
+	int mount_id, r = handle_at(h, dirfd, name, &u, &mount_id);
+
+	if (r == 0)
+		r = stat_at(dirfd, name, &stx);
+	if (r < 0)
+		return r;
+	*ret_st = stat_of(&stx);
+	id_begin(ret, 'h', ret_st->st_dev);
+	ret->mount_id = mount_id;
+	id_add_handle(ret, &u);
+	return 0;
+}
+
+bool host_is_handle_at(struct host *h, int dirfd, const char *name, const struct host_id *id)
+{
+	const unsigned head = 1 + sizeof(dev_t);
+	struct host_id now = {.len = 0};
+	union handle u;
+	int mount_id;
+
+	if (handle_at(h, dirfd, name, &u, &mount_id) < 0)
+		return false;
+	id_add_handle(&now, &u);
+	return mount_id == id->mount_id && now.len == id->len - head &&
+	       memcmp(now.bytes, id->bytes + head, now.len) == 0;
 }
 
 /* The kernel has ENOMEM also for a file that is gone while its number is being given to a new one
