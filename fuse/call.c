@@ -24,7 +24,9 @@ void call_init(struct call *c, fuse_req_t req)
 	c->fuse = req;
 	c->recalls = atomic_load(&c->fs->recall.count);
 	c->began_us = clock_us();
-	bk_req_init(&c->req, ctx->uid, ctx->gid, ctx->pid, c->fs->conf.timeout_ms);
+	bk_req_init(&c->req, ctx->uid, ctx->gid, ctx->pid, 0);
+	if (c->fs->conf.timeout_ms)
+		c->req.deadline_ms = c->began_us / 1000 + c->fs->conf.timeout_ms;
 }
 
 bool call_begin(struct call *c, fuse_req_t req, fuse_ino_t ino)

@@ -29,26 +29,35 @@ static int start_thread_locked(struct loop *l);
 
 /* ---- Reading: of the thread that has the turn ---- */
 
-/* To be woken by a caller on this processor takes no longer than to look. */
-static void wait_for_request(struct loop *l, struct pollfd *p, nfds_t n)
+enum { REQUEST, ENDED }; /* what it waits for */
+
+/* Near its caller, which runs when this thread does not: so there is a request as a rule, and to be
+ * woken takes no longer than to look. */
+static int receive_near(struct loop *l, struct pollfd *p, nfds_t n, struct fuse_buf *buf)
 {
-	if (near_is())
-		(void)poll(p, n, -1);
-	else
-		(void)spin_poll(&l->spin, p, n, -1);
+	int r = fuse_session_receive_buf(l->fs->se, buf);
+
+	if (r != -EAGAIN)
+		return r;
+	(void)poll(p, n, -1);
+	return p[ENDED].revents ? 0 : fuse_session_receive_buf(l->fs->se, buf);
 }
 
 /* Wait for a request and read it: its length, 0 at the end, -EAGAIN where another one is to be
  * waited for, or -errno. */
 static int receive(struct loop *l, struct fuse_buf *buf)
 {
-	struct pollfd p[] = {{.fd = fuse_session_fd(l->fs->se), .events = POLLIN},
-			     {.fd = l->fs->ended, .events = POLLIN}};
+	struct pollfd p[] = {[REQUEST] = {.fd = fuse_session_fd(l->fs->se), .events = POLLIN},
+			     [ENDED] = {.fd = l->fs->ended, .events = POLLIN}};
 	int r;
 
 	atomic_fetch_add(&l->fs->readers, 1);
-	wait_for_request(l, p, ARRAY_SIZE(p));
-	r = p[1].revents ? 0 : fuse_session_receive_buf(l->fs->se, buf);
+	if (near_is()) {
+		r = receive_near(l, p, ARRAY_SIZE(p), buf);
+	} else {
+		(void)spin_poll(&l->spin, p, ARRAY_SIZE(p), -1);
+		r = p[ENDED].revents ? 0 : fuse_session_receive_buf(l->fs->se, buf);
+	}
 	atomic_fetch_sub(&l->fs->readers, 1);
 	atomic_fetch_add(&l->fs->requests, 1);
 	return r;

@@ -61,25 +61,28 @@ static int set_policy(pthread_t thread, int policy)
 	return -pthread_setschedparam(thread, policy, &(struct sched_param){.sched_priority = 0});
 }
 
-static void go_locked(struct server *s, int processor, bool bound)
+static bool move_locked(struct server *s, int processor)
 {
-	const bool moves = !bound && !(s->near && s->processor == processor);
 	cpu_set_t there;
 
+	if (s->near && s->processor == processor)
+		return true;
+	CPU_ZERO(&there);
+	CPU_SET(processor, &there);
+	s->processor = processor;
+	return CPU_ISSET(processor, &s->home) &&
+	       pthread_setaffinity_np(s->thread, sizeof(there), &there) == 0;
+}
+
+static void go_locked(struct server *s, int processor, bool bound)
+{
 	if (!s->near && pthread_getaffinity_np(s->thread, sizeof(s->home), &s->home) != 0)
 		return;
-	if (moves && !CPU_ISSET(processor, &s->home))
+	if (!bound && !move_locked(s, processor))
 		return;
-	CPU_ZERO(&there);
-	if (moves) {
-		CPU_SET(processor, &there);
-		if (pthread_setaffinity_np(s->thread, sizeof(there), &there) != 0)
-			return;
-	}
-	s->processor = processor;
-	s->bound = bound;
 	if (s->near)
 		return;
+	s->bound = bound;
 	(void)set_policy(s->thread, SCHED_IDLE);
 	s->near = true;
 	s->came_at = atomic_load(&s->count);
