@@ -405,16 +405,24 @@ int host_node_for_open(struct host *h, struct host_node *dir, const char *name, 
 	return r;
 }
 
-/* Whether ST is of the file of ID and K: the number tells of a node, of another file its name. */
-static bool is_of(struct host *h, const struct host_pin *dir, const char *name,
-		  const struct host_id *id, const struct key *k, const struct stat *st)
+/* The node of K, which the table has not: that ST is of its file, too, its name tells. */
+static int glance_new(struct host *h, const struct host_pin *dir, const char *name,
+		      const struct host_id *id, const struct stat *st, struct key *k,
+		      struct host_node **ret)
 {
 	_cleanup_(host_node_unrefp) struct host_node *n = NULL;
+	const bool by_handle = id->mount_id >= 0;
+	int r;
 
-	if (id->mount_id < 0)
-		return true;
-	n = known(h, k);
-	return n ? n->ino == st->st_ino : host_is_handle_at(h, dir->fd, name, id);
+	if (by_handle && !host_is_handle_at(h, dir->fd, name, id))
+		return -EOPNOTSUPP;
+	r = node_get(h, dir->node, name, -1, st, k, id->mount_id, &n);
+	/* Now a removal finds the node, and keeps a descriptor for it; one before needed none. */
+	if (r == 1 && by_handle && !host_is_handle_at(h, dir->fd, name, id))
+		r = -EOPNOTSUPP;
+	if (r >= 0)
+		*ret = TAKE(n);
+	return r;
 }
 
 /* Without opening it: the node gets no descriptor. -EOPNOTSUPP where that does not tell who it is.
@@ -433,13 +441,15 @@ static int glance(struct host *h, const struct host_pin *dir, const char *name, 
 	if (r == 0)
 		r = key_make(id.bytes, id.len, by_place(h, st.st_mode) ? dir->node : NULL, name,
 			     &k);
-	if (r == 0 && !is_of(h, dir, name, &id, &k, &st))
+	if (r < 0)
+		return r;
+	n = known(h, &k);
+	if (!n)
+		r = glance_new(h, dir, name, &id, &st, &k, &n);
+	else if (n->ino != st.st_ino) /* of another file, which had the name meanwhile */
 		r = -EOPNOTSUPP;
-	if (r == 0)
-		r = node_get(h, dir->node, name, -1, &st, &k, id.mount_id, &n);
-	/* Now a removal finds the node, and keeps a descriptor for it; one before needed none. */
-	if (r == 1 && id.mount_id >= 0 && !host_is_handle_at(h, dir->fd, name, &id))
-		r = -EOPNOTSUPP;
+	else
+		r = place_update(h, n, dir->node, name);
 	if (r < 0)
 		return r;
 	*ret = TAKE(n);
