@@ -9,6 +9,10 @@ import sys
 
 NAMES = ["{}", "new\nline {}", "\udcff\udc80 {}", "{}...", " {} ", "-{}", "{} " + "x" * 240, "*{}?", "\t{}\\", "{}:\u00e4"]
 
+# Of the canary, in who walks. Not one that the guest may have for a directory of what is walked: /proc/self is the
+# guest's own in a container's route, and round such a link tools go without end.
+DESCRIPTOR = 4500
+
 
 def links(canary, mountpoint, pid):
     """Targets that lead to the canary, or to what a process has of it."""
@@ -20,7 +24,7 @@ def links(canary, mountpoint, pid):
     ends = ["/file", "/dir", "/dir/inner", "/suid", "/dir/", "/dir/.", "/missing", "/dir/../file", "//file"]
     yield from (r + canary + e for e, r in itertools.product(ends, root))
     yield from (f"{r}/{what}" for r in ("/dev/fd", "/proc/self/fd", "/proc/thread-self/fd", f"/proc/{pid}/fd")
-                for what in ("0", "9"))  # fmt: skip
+                for what in ("0", f"{DESCRIPTOR}"))  # fmt: skip
     yield from (f"/proc/{pid}/{what}" for what in ("environ", "cwd/file", "cwd", "root" + canary, "exe", "mem", "task"))
     yield from (f"{mountpoint}/{what}" for what in ("other/secret", "other", ".aib/status", ".aib/socket"))
     yield from ("../" * n + "other/secret" for n in range(1, 5))

@@ -76,14 +76,15 @@ def spec_of(outside, mountpoint):
 
 
 def walk(directory, scratch, outside, walkers):
-    """What they said. The canary is their descriptor 9, for links to /dev/fd/9."""
+    """What they said. The canary is a descriptor of theirs, for links to /dev/fd."""
     scratch.mkdir()
     said = b""
     fd = os.open(outside.dir / "file", os.O_RDONLY)
     try:
         for argv in walkers:
             argv = [a.format(d=directory, s=scratch) if a != "{}" else a for a in argv]
-            script = ["bash", "-c", f'exec 9<&{fd} </dev/null; exec "$@"', "-", *argv]
+            opened = f"ulimit -Sn {shapes.DESCRIPTOR + 100}; exec {shapes.DESCRIPTOR}<&{fd} </dev/null"
+            script = ["bash", "-c", f'{opened}; exec "$@"', "-", *argv]
             p = subprocess.run(script, capture_output=True, timeout=60 * harness.SLOW, pass_fds=[fd])
             said += p.stdout + b"\n"
     finally:
