@@ -55,7 +55,9 @@ def loops(top):
     for i in range(45):
         os.symlink(last, top / f"l{i}")
         last = f"l{i}"
-        yield error(os.stat, top / last)
+        # Between, it depends: the kernel counts those of a walk that it had to begin anew.
+        if not 20 <= i < 40:
+            yield error(os.stat, top / last)
 
 
 def long_paths(top):
