@@ -9,18 +9,15 @@
 #include "base/turns.h"
 
 #include <fcntl.h>
-#include <linux/fuse.h>
 #include <poll.h>
 #include <string.h>
 
 #define NO_MEMORY_MS 10 /* until it is tried again */
-#define GATHER_MS 2	/* for which FORGETs wait that come beside a ring */
 
 struct loop {
 	struct fs *fs;
 	struct turns turns;   /* at reading */
 	struct spin spin;     /* of who has the turn */
-	bool forgot;	      /* the last request was a FORGET; of who has the turn */
 	pthread_mutex_t lock; /* guards all below */
 	pthread_t *threads;
 	unsigned n, max, alive;
@@ -33,22 +30,6 @@ static int start_thread_locked(struct loop *l);
 /* ---- Reading: of the thread that has the turn ---- */
 
 enum { REQUEST, ENDED }; /* what it waits for */
-
-/* linux/fuse.h; BUF is what was read. */
-static bool is_forget(const struct fuse_buf *buf)
-{
-	const struct fuse_in_header *in = buf->mem;
-
-	return in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET;
-}
-
-/* Beside a ring little else comes than FORGETs, for which nobody waits: those of a moment come in
- * one, and who causes them wakes nobody. */
-static void gather(struct loop *l, struct pollfd *ended)
-{
-	if (l->fs->conf.io_uring && l->forgot)
-		(void)poll(ended, 1, GATHER_MS);
-}
 
 /* Near its caller, which runs when this thread does not: so there is a request as a rule, and to be
  * woken takes no longer than to look. */
@@ -71,14 +52,12 @@ static int receive(struct loop *l, struct fuse_buf *buf)
 	int r;
 
 	atomic_fetch_add(&l->fs->readers, 1);
-	gather(l, &p[ENDED]);
 	if (near_is()) {
 		r = receive_near(l, p, ARRAY_SIZE(p), buf);
 	} else {
 		(void)spin_poll(&l->spin, p, ARRAY_SIZE(p), -1);
 		r = p[ENDED].revents ? 0 : fuse_session_receive_buf(l->fs->se, buf);
 	}
-	l->forgot = r > 0 && is_forget(buf);
 	atomic_fetch_sub(&l->fs->readers, 1);
 	atomic_fetch_add(&l->fs->requests, 1);
 	return r;
