@@ -1,8 +1,8 @@
 /* What a change of a file takes from its mode; the groups of callers. See backend.h. */
 #include "backend.h"
 
-#include <fcntl.h>
-#include <stdio.h>
+#include "base/procpid.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -34,11 +34,9 @@ static bool has_further_group(pid_t pid, gid_t gid)
 	_cleanup_free_ char *text = malloc(room + 1);
 	_cleanup_close_ int fd = -1;
 	size_t len = 0;
-	char path[32];
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = procpid_open(pid, "status");
 	if (!text || fd < 0)
 		return false;
 	while (len < room && (n = read(fd, text + len, room - len)) > 0)

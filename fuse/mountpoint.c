@@ -3,6 +3,7 @@
 #include "abort.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/procpid.h"
 #include "mounted.h"
 #include "registry.h"
 
@@ -31,13 +32,12 @@ static enum daemon_state daemon_at(const char *mountpoint)
 	if (registry_list(&list, &n) < 0)
 		return DAEMON_NONE;
 	for (size_t i = 0; i < n; i++) {
-		char path[64], c;
+		char c;
 		_cleanup_close_ int fd = -1;
 
 		if (strcmp(list[i].mountpoint, mountpoint) != 0)
 			continue;
-		snprintf(path, sizeof(path), "/proc/%d/cmdline", list[i].pid);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
+		fd = procpid_open(list[i].pid, "cmdline");
 		state = fd >= 0 && read(fd, &c, 1) == 1 ? DAEMON_RUNS : DAEMON_DYING;
 	}
 	registry_list_free(list, n);

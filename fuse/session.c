@@ -237,23 +237,26 @@ static int copy_args(const struct fs *fs, const struct fuse_args *args, struct f
 	return r == 0 ? 0 : -ENOMEM;
 }
 
-/* Without it all is as right. */
-static void start_near(const struct fs *fs)
+/* Follow callers. Returns NULL, or why none is followed: all is as right without. */
+static const char *start_near(const struct fs *fs)
 {
-	int r = fs->conf.follow_caller ? near_start() : -ECANCELED;
+	int r;
 
-	log_info("following callers: %s", r == 0	    ? "on"
-					  : r == -ECANCELED ? "off: it is not wanted"
-					  : r == -ENOTSUP ? "off: one processor, or another policy"
-					  : r == -EPERM
-					      ? "off: the daemon is not privileged (CAP_SYS_NICE)"
-					      : strerror(-r));
+	if (!fs->conf.follow_caller)
+		return "it is not wanted";
+	r = near_start();
+	if (r == -ENOTSUP)
+		return "one processor, or another policy";
+	if (r == -EPERM)
+		return "the daemon is not privileged (CAP_SYS_NICE)";
+	return r < 0 ? strerror(-r) : NULL;
 }
 
 int fs_mount(struct fs *fs, const char *mountpoint, struct fuse_args *args)
 {
 	struct fuse_args all = FUSE_ARGS_INIT(0, NULL);
 	int r = copy_args(fs, args, &all);
+	const char *why;
 
 	fuse_set_log_func(log_libfuse);
 	if (r == 0) {
@@ -263,7 +266,8 @@ int fs_mount(struct fs *fs, const char *mountpoint, struct fuse_args *args)
 	fuse_opt_free_args(&all);
 	if (r < 0)
 		return r;
-	start_near(fs);
+	why = start_near(fs);
+	log_info("following callers: %s%s", why ? "off: " : "on", why ? why : "");
 	if (fuse_session_mount(fs->se, mountpoint) != 0) {
 		fuse_session_destroy(TAKE(fs->se));
 		return -EIO;

@@ -4,9 +4,9 @@
 #include "call.h"
 
 #include "base/clock.h"
+#include "base/procpid.h"
 #include "base/thread.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 
@@ -100,16 +100,10 @@ void watch_resume_locked(struct watch *w, struct call *c)
 
 bool watch_is_killed(pid_t tid)
 {
-	char path[64], text[4096], *at;
-	_cleanup_close_ int fd = -1;
-	ssize_t n;
+	char text[4096], *at;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n < 0)
+	if (procpid_read(tid, "status", text, sizeof(text)) < 0)
 		return true;
-	text[n] = '\0';
 	at = strstr(text, "\nSigPnd:");
 	return !at || strtoull(at + 8, NULL, 16) & 1ULL << (SIGKILL - 1);
 }

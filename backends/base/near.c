@@ -2,18 +2,14 @@
 #include "near.h"
 
 #include "clock.h"
-#include "macros.h"
+#include "procpid.h"
 #include "thread.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define AFTER 16	  /* requests of one caller until the thread goes there, at first */
 #define AFTER_MAX 1024	  /* and at most */
@@ -220,16 +216,10 @@ void near_stop(void)
 /* The processor that thread TID runs on, or ran on last; -1: it is gone. */
 static int processor_of(pid_t tid)
 {
-	char path[64], text[1024], *at;
-	_cleanup_close_ int fd = -1;
-	ssize_t n;
+	char text[1024], *at;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
+	if (procpid_read(tid, "stat", text, sizeof(text)) < 0)
 		return -1;
-	text[n] = '\0';
 	at = strrchr(text, ')');
 	for (int field = STAT_STATE - 1; at && field < STAT_PROCESSOR; field++)
 		at = strchr(at + 1, ' ');
@@ -294,23 +284,28 @@ void near_served(pid_t caller, bool bound)
 		look(s, bound);
 }
 
-bool near_is(void)
+/* This thread's, if it is near. */
+static struct server *near_one(void)
 {
-	const struct server *s;
+	struct server *s;
 
 	if (!atomic_load_explicit(&g.on, memory_order_relaxed))
-		return false;
+		return NULL;
 	s = pthread_getspecific(g.mine);
-	return s && s->near;
+	return s && s->near ? s : NULL;
+}
+
+bool near_is(void)
+{
+	return near_one();
 }
 
 void near_leave(void)
 {
-	struct server *s;
+	struct server *s = near_one();
 
-	if (!near_is())
+	if (!s)
 		return;
-	s = pthread_getspecific(g.mine);
 	pthread_mutex_lock(&g.lock);
 	if (s->near)
 		back_locked(s);

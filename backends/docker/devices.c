@@ -2,6 +2,7 @@
 #include "devices.h"
 
 #include "../base/macros.h"
+#include "../base/procpid.h"
 
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -51,12 +52,10 @@ int devices_read(struct devices *d, pid_t pid)
 {
 	struct devices now = {.list = calloc(MAX_DEVICES, sizeof(*now.list))};
 	_cleanup_fclose_ FILE *mounts = NULL;
-	char path[64];
 
 	if (!now.list)
 		return -ENOMEM;
-	snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)pid);
-	mounts = fopen(path, "re");
+	mounts = procpid_fopen(pid, "mountinfo");
 	if (!mounts) {
 		devices_done(&now);
 		return -errno;

@@ -4,6 +4,7 @@
 #include "devices.h"
 
 #include "../base/clock.h"
+#include "../base/procpid.h"
 
 #include <linux/capability.h>
 #include <poll.h>
@@ -39,18 +40,10 @@ static bool lives(int pidfd)
 	return poll(&p, 1, 0) == 0;
 }
 
-static FILE *open_proc(pid_t pid, const char *name)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	return fopen(path, "re");
-}
-
 /* Whether one of PID's control groups has ID in its name. */
 static bool is_in_container(pid_t pid, const char *id)
 {
-	_cleanup_fclose_ FILE *groups = *id ? open_proc(pid, "cgroup") : NULL;
+	_cleanup_fclose_ FILE *groups = *id ? procpid_fopen(pid, "cgroup") : NULL;
 	char line[4096];
 	bool found = false;
 
@@ -108,7 +101,7 @@ static int take_socket(struct direct *d, const char *id, const struct remote_off
 
 static bool has_our_users(pid_t pid)
 {
-	_cleanup_fclose_ FILE *map = open_proc(pid, "uid_map");
+	_cleanup_fclose_ FILE *map = procpid_fopen(pid, "uid_map");
 	unsigned first, ours, n;
 
 	return map && fscanf(map, "%u %u %u", &first, &ours, &n) == 3 && first == 0 && ours == 0 &&
@@ -117,7 +110,7 @@ static bool has_our_users(pid_t pid)
 
 static bool may_change_files(pid_t pid)
 {
-	_cleanup_fclose_ FILE *status = open_proc(pid, "status");
+	_cleanup_fclose_ FILE *status = procpid_fopen(pid, "status");
 	unsigned long long caps = 0;
 	unsigned uid = 1;
 	char line[4096];

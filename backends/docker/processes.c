@@ -1,6 +1,7 @@
 #include "processes.h"
 
 #include "../base/macros.h"
+#include "../base/procpid.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,14 +11,6 @@
 
 #define LISTED_MAX 64
 #define GUEST_NAME ".aib-guest"
-
-static FILE *open_proc(pid_t pid, const char *name)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	return fopen(path, "re");
-}
 
 /* LINE is "number:controllers:path" with ID in its path: the list of processes there, or NULL. */
 static FILE *open_group(char *line, const char *id)
@@ -38,7 +31,7 @@ static FILE *open_group(char *line, const char *id)
 
 static FILE *open_processes(pid_t init, const char *id)
 {
-	FILE *groups = open_proc(init, "cgroup"), *list = NULL;
+	FILE *groups = procpid_fopen(init, "cgroup"), *list = NULL;
 	char line[4096];
 
 	if (!groups)
@@ -52,7 +45,7 @@ static FILE *open_processes(pid_t init, const char *id)
 /* A process chooses its name: only what is printable of it is told. False where it is gone. */
 static bool get_name(pid_t pid, char name[32])
 {
-	FILE *comm = open_proc(pid, "comm");
+	FILE *comm = procpid_fopen(pid, "comm");
 	bool have = comm && fgets(name, 32, comm);
 
 	if (comm)

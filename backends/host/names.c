@@ -204,12 +204,12 @@ static bool same_file(const struct host_found *a, const struct host_found *b)
 	return a->node && b->node && a->st.st_dev == b->st.st_dev && a->st.st_ino == b->st.st_ino;
 }
 
-struct place {
+struct entry {
 	const struct host_pin *dir;
 	const char *name;
 };
 
-static int rename_found(struct host *h, const struct place *old, const struct place *new,
+static int rename_found(struct host *h, const struct entry *old, const struct entry *new,
 			unsigned flags)
 {
 	_cleanup_(host_found_done) struct host_found from = {.pin = HOST_PIN_NONE};
@@ -241,7 +241,7 @@ int host_rename(struct bk_req *req, struct bk_node *dir, const char *name, struc
 {
 	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
 	_cleanup_pin_ struct host_pin new_pin = HOST_PIN_NONE;
-	const struct place old = {&pin, name}, new = {&new_pin, new_name};
+	const struct entry old = {&pin, name}, new = {&new_pin, new_name};
 	struct host *h = HOST_OF(dir);
 	_cleanup_held_ struct host_held held = {NULL, NULL};
 	int r = host_pin(dir, &pin);

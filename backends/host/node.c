@@ -410,18 +410,15 @@ static int glance_new(struct host *h, const struct host_pin *dir, const char *na
 		      const struct host_id *id, const struct stat *st, struct key *k,
 		      struct host_node **ret)
 {
-	_cleanup_(host_node_unrefp) struct host_node *n = NULL;
 	const bool by_handle = id->mount_id >= 0;
 	int r;
 
 	if (by_handle && !host_is_handle_at(h, dir->fd, name, id))
 		return -EOPNOTSUPP;
-	r = node_get(h, dir->node, name, -1, st, k, id->mount_id, &n);
+	r = node_make(h, -1, st, k, id->mount_id, ret);
 	/* Now a removal finds the node, and keeps a descriptor for it; one before needed none. */
-	if (r == 1 && by_handle && !host_is_handle_at(h, dir->fd, name, id))
+	if (r == 0 && by_handle && !host_is_handle_at(h, dir->fd, name, id))
 		r = -EOPNOTSUPP;
-	if (r >= 0)
-		*ret = TAKE(n);
 	return r;
 }
 
@@ -448,7 +445,7 @@ static int glance(struct host *h, const struct host_pin *dir, const char *name, 
 		r = glance_new(h, dir, name, &id, &st, &k, &n);
 	else if (n->ino != st.st_ino) /* of another file, which had the name meanwhile */
 		r = -EOPNOTSUPP;
-	else
+	if (r == 0)
 		r = place_update(h, n, dir->node, name);
 	if (r < 0)
 		return r;
