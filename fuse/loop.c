@@ -9,7 +9,9 @@
 #include "base/turns.h"
 
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 
 #define NO_MEMORY_MS 10 /* until it is tried again */
@@ -17,7 +19,6 @@
 struct loop {
 	struct fs *fs;
 	struct turns turns;   /* at reading */
-	struct spin spin;     /* of who has the turn */
 	pthread_mutex_t lock; /* guards all below */
 	pthread_t *threads;
 	unsigned n, max, alive;
@@ -25,50 +26,69 @@ struct loop {
 	pthread_cond_t died;
 };
 
+/* One thread that reads. */
+struct reader {
+	struct loop *loop;
+	struct fuse_session *se;
+	struct spin spin;
+	struct fuse_buf buf;
+};
+
 static int start_thread_locked(struct loop *l);
 
-/* ---- Reading: of the thread that has the turn ---- */
+/* ---- Reading: of a thread that has a turn ---- */
 
 enum { REQUEST, ENDED }; /* what it waits for */
 
-/* Near its caller, which runs when this thread does not: so there is a request as a rule, and to be
- * woken takes no longer than to look. */
-static int receive_near(struct loop *l, struct pollfd *p, nfds_t n, struct fuse_buf *buf)
+/* As a rule there is a request: read first, and do not look for one while another thread wants the
+ * processor. */
+static int receive_soon(struct reader *r, struct pollfd *p, nfds_t n)
 {
-	int r = fuse_session_receive_buf(l->fs->se, buf);
+	int len = fuse_session_receive_buf(r->se, &r->buf);
 
-	if (r != -EAGAIN)
-		return r;
+	if (len != -EAGAIN)
+		return len;
 	(void)poll(p, n, -1);
-	return p[ENDED].revents ? 0 : fuse_session_receive_buf(l->fs->se, buf);
+	return p[ENDED].revents ? 0 : fuse_session_receive_buf(r->se, &r->buf);
+}
+
+static int receive_later(struct reader *r, struct pollfd *p, nfds_t n)
+{
+	(void)spin_poll(&r->spin, p, n, -1);
+	return p[ENDED].revents ? 0 : fuse_session_receive_buf(r->se, &r->buf);
 }
 
 /* Wait for a request and read it: its length, 0 at the end, -EAGAIN where another one is to be
- * waited for, or -errno. */
-static int receive(struct loop *l, struct fuse_buf *buf)
+ * waited for, or -errno. SOON: callers that take turns, or one whose processor this thread is on,
+ * run when it does not. */
+static int receive(struct reader *r, bool soon)
 {
-	struct pollfd p[] = {[REQUEST] = {.fd = fuse_session_fd(l->fs->se), .events = POLLIN},
-			     [ENDED] = {.fd = l->fs->ended, .events = POLLIN}};
-	int r;
+	struct fs *fs = r->loop->fs;
+	struct pollfd p[] = {[REQUEST] = {.fd = fuse_session_fd(r->se), .events = POLLIN},
+			     [ENDED] = {.fd = fs->ended, .events = POLLIN}};
+	int len;
 
-	atomic_fetch_add(&l->fs->readers, 1);
-	if (near_is()) {
-		r = receive_near(l, p, ARRAY_SIZE(p), buf);
-	} else {
-		(void)spin_poll(&l->spin, p, ARRAY_SIZE(p), -1);
-		r = p[ENDED].revents ? 0 : fuse_session_receive_buf(l->fs->se, buf);
-	}
-	atomic_fetch_sub(&l->fs->readers, 1);
-	atomic_fetch_add(&l->fs->requests, 1);
-	return r;
+	atomic_fetch_add(&fs->readers, 1);
+	len = soon ? receive_soon(r, p, ARRAY_SIZE(p)) : receive_later(r, p, ARRAY_SIZE(p));
+	atomic_fetch_sub(&fs->readers, 1);
+	atomic_fetch_add(&fs->requests, 1);
+	return len;
 }
 
-/* A request has come: see that somebody reads the next one. */
-static void leave_turn(struct loop *l)
+static pid_t caller_of(const struct fuse_buf *buf, int len)
+{
+	const struct fuse_in_header *in = buf->mem;
+
+	return len >= (int)sizeof(*in) ? (pid_t)in->pid : 0;
+}
+
+/* A request of CALLER's has come: see that somebody reads the next one. ALONE: nobody but this
+ * thread may be there for that, and it is not near the caller. */
+static void leave_turn(struct loop *l, pid_t caller, bool alone)
 {
 	struct pollfd p = {.fd = fuse_session_fd(l->fs->se), .events = POLLIN};
 
-	if (!turns_leave(&l->turns, !near_is() && poll(&p, 1, 0) > 0))
+	if (!turns_leave(&l->turns, caller, alone && poll(&p, 1, 0) > 0))
 		return;
 	pthread_mutex_lock(&l->lock);
 	if (l->n < l->max && !l->ending)
@@ -83,15 +103,19 @@ static void end_session(struct fs *fs)
 	(void)!write(fs->ended, &one, sizeof(one));
 }
 
-static void serve(struct loop *l, struct fuse_buf *buf)
+static void serve(struct reader *r)
 {
+	struct loop *l = r->loop;
+	unsigned at_once;
+	bool soon;
 	int n = -EAGAIN;
 
-	while (!fuse_session_exited(l->fs->se) && turns_take(&l->turns)) {
-		n = receive(l, buf);
-		leave_turn(l);
+	while (!fuse_session_exited(r->se) && (at_once = turns_take(&l->turns)) > 0) {
+		soon = at_once > 1 || near_is();
+		n = receive(r, soon);
+		leave_turn(l, caller_of(&r->buf, n), !soon);
 		if (n > 0)
-			fuse_session_process_buf(l->fs->se, buf);
+			fuse_session_process_buf(r->se, &r->buf);
 		if (n == -ENOMEM) /* for the buffer of a new thread: nothing was read */
 			(void)poll(NULL, 0, NO_MEMORY_MS);
 		else if (n <= 0 && n != -EINTR && n != -EAGAIN)
@@ -105,10 +129,11 @@ static void serve(struct loop *l, struct fuse_buf *buf)
 static void *loop_thread(void *arg)
 {
 	struct loop *l = arg;
-	struct fuse_buf buf = {.mem = NULL};
+	struct reader r = {.loop = l, .se = l->fs->se};
 
-	serve(l, &buf);
-	free(buf.mem);
+	turns_join(&l->turns);
+	serve(&r);
+	free(r.buf.mem);
 	pthread_mutex_lock(&l->lock);
 	l->alive--;
 	pthread_cond_signal(&l->died);
@@ -127,6 +152,15 @@ static int start_thread_locked(struct loop *l)
 	return r;
 }
 
+/* Readers that may wait at the same time: more than there are processors would only wait for one.
+ */
+static unsigned at_once(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
 int loop_start(struct fs *fs, struct loop **ret)
 {
 	struct loop *l = calloc(1, sizeof(*l));
@@ -139,7 +173,7 @@ int loop_start(struct fs *fs, struct loop **ret)
 	l->fs = fs;
 	l->max = fs->conf.threads;
 	l->threads = calloc(l->max, sizeof(*l->threads));
-	turns_init(&l->turns);
+	turns_init(&l->turns, at_once());
 	pthread_mutex_init(&l->lock, NULL);
 	cond_init(&l->died);
 	pthread_mutex_lock(&l->lock);

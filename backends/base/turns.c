@@ -8,9 +8,9 @@
 
 #define QUIET_TICKS 20
 
-void turns_init(struct turns *t)
+void turns_init(struct turns *t, unsigned most)
 {
-	*t = (struct turns){.quiet = true};
+	*t = (struct turns){.at_once = 1, .most = most, .quiet = true};
 	pthread_mutex_init(&t->lock, NULL);
 	cond_init(&t->watch);
 	cond_init(&t->rest);
@@ -32,7 +32,7 @@ static void watch_locked(struct turns *t)
 	t->watched = true;
 	if (pthread_cond_timedwait(&t->watch, &t->lock, &until) == ETIMEDOUT) {
 		t->quiet_ticks = t->count == count ? t->quiet_ticks + 1 : 0;
-		t->wanted |= !t->taken && t->count == count;
+		t->wanted |= t->taken == 0 && t->count == count;
 		t->quiet = t->quiet_ticks >= QUIET_TICKS;
 	}
 	t->watched = false;
@@ -41,7 +41,7 @@ static void watch_locked(struct turns *t)
 static void wait_locked(struct turns *t)
 {
 	t->waiting++;
-	while (!t->over && (t->taken || !t->wanted)) {
+	while (!t->over && (t->taken >= t->at_once || !t->wanted)) {
 		if (t->watched || t->quiet)
 			pthread_cond_wait(&t->rest, &t->lock);
 		else
@@ -52,30 +52,43 @@ static void wait_locked(struct turns *t)
 		pthread_cond_signal(&t->rest);
 }
 
-bool turns_take(struct turns *t)
+void turns_join(struct turns *t)
 {
-	bool over;
+	pthread_mutex_lock(&t->lock);
+	t->threads++;
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* Fewer threads wait for input or work than may wait at once. */
+static bool too_few_locked(const struct turns *t)
+{
+	return t->threads - t->waiting < t->at_once;
+}
+
+unsigned turns_take(struct turns *t)
+{
+	unsigned at_once;
 
 	pthread_mutex_lock(&t->lock);
-	if (t->taken)
+	if (t->taken >= t->at_once)
 		wait_locked(t);
-	over = t->over;
-	if (!over) {
-		t->taken = true;
-		t->wanted = false;
+	at_once = t->over ? 0 : t->at_once;
+	if (!t->over) {
+		t->taken++;
+		t->wanted &= too_few_locked(t);
 		t->count++;
 	}
 	pthread_mutex_unlock(&t->lock);
-	return !over;
+	return at_once;
 }
 
-/* Who is to be woken, if anybody, now that nobody has the turn. */
+/* Who is to be woken, if anybody, now that one turn was left. */
 static pthread_cond_t *left_locked(struct turns *t, bool more)
 {
 	t->crowded = more ? t->crowded + 1 : 0;
 	if (t->waiting == 0)
 		return NULL;
-	if (t->crowded > 1) {
+	if (t->crowded > 1 || too_few_locked(t)) {
 		t->wanted = true;
 		return t->waiting > 1 || !t->watched ? &t->rest : &t->watch;
 	}
@@ -86,14 +99,17 @@ static pthread_cond_t *left_locked(struct turns *t, bool more)
 	return &t->rest;
 }
 
-bool turns_leave(struct turns *t, bool more)
+bool turns_leave(struct turns *t, pid_t caller, bool more)
 {
 	pthread_cond_t *wake;
+	unsigned n;
 	bool none;
 
 	pthread_mutex_lock(&t->lock);
-	t->taken = false;
+	t->taken--;
 	t->count++;
+	n = callers_ask(&t->callers, caller);
+	t->at_once = n < t->most ? n : t->most;
 	none = t->waiting == 0;
 	wake = left_locked(t, more);
 	pthread_mutex_unlock(&t->lock);

@@ -224,7 +224,7 @@ static bool has_more(struct server *s)
 /* This thread has a request: another may wait for input, where there is one to be had. */
 static void leave_turn(struct server *s)
 {
-	if (!turns_leave(&s->turns, has_more(s)))
+	if (!turns_leave(&s->turns, 0, has_more(s)))
 		return;
 	pthread_mutex_lock(&s->lock);
 	if (s->threads <= s->inflight && start_thread(s))
@@ -241,7 +241,8 @@ static void work(struct server *s)
 
 	if (!payload || !data)
 		serve_end(s, -ENOMEM);
-	while (turns_take(&s->turns)) {
+	turns_join(&s->turns);
+	while (turns_take(&s->turns) > 0) {
 		int r = next_request(&c);
 
 		if (r < 0) {
@@ -283,7 +284,7 @@ static int server_init(struct server *s, struct bk *bk, const struct remote_serv
 	pthread_mutex_init(&s->sending, NULL);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->ended, NULL);
-	turns_init(&s->turns);
+	turns_init(&s->turns, 1);
 	remote_input_init(&s->input);
 	s->over = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return s->over < 0 ? -errno : 0;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define THREADS 4
+#define PROCESSORS 3
 
 /* What threads do with their turns: each takes one and waits in it for a byte. */
 static struct turns turns;
@@ -20,12 +21,13 @@ static void *take_one(void *arg)
 	char byte;
 
 	(void)arg;
+	turns_join(&turns);
 	if (turns_take(&turns)) {
 		CHECK_EQ(atomic_fetch_add(&holders, 1), 0);
 		atomic_fetch_add(&taken, 1);
 		CHECK_EQ(read(gate[0], &byte, 1), 1);
 		atomic_fetch_sub(&holders, 1);
-		(void)turns_leave(&turns, false);
+		(void)turns_leave(&turns, 0, false);
 	}
 	atomic_fetch_add(&ended, 1);
 	return NULL;
@@ -33,7 +35,7 @@ static void *take_one(void *arg)
 
 static void begin(pthread_t *threads, size_t n)
 {
-	turns_init(&turns);
+	turns_init(&turns, PROCESSORS);
 	CHECK_EQ(pipe(gate), 0);
 	atomic_store(&taken, 0);
 	atomic_store(&ended, 0);
@@ -90,12 +92,13 @@ static void more_to_do_twice_is_for_another(void)
 	pthread_t thread;
 
 	begin(&thread, 0);
+	turns_join(&turns);
 	CHECK(turns_take(&turns));
 	CHECK_EQ(pthread_create(&thread, NULL, take_one, NULL), 0);
 	wait_for_waiting(1);
-	CHECK(!turns_leave(&turns, true));
+	CHECK(!turns_leave(&turns, 0, true));
 	CHECK(turns_take(&turns));
-	CHECK(!turns_leave(&turns, true));
+	CHECK(!turns_leave(&turns, 0, true));
 	wait_until(&taken, 1);
 	CHECK_EQ(write(gate[1], "x", 1), 1);
 	end(&thread, 1);
@@ -104,11 +107,64 @@ static void more_to_do_twice_is_for_another(void)
 static void who_leaves_hears_that_nobody_waits(void)
 {
 	begin(NULL, 0);
+	turns_join(&turns);
 	CHECK(turns_take(&turns));
-	CHECK(turns_leave(&turns, false));
+	CHECK(turns_leave(&turns, 0, false));
 	CHECK(turns_take(&turns));
-	CHECK(turns_leave(&turns, true));
+	CHECK(turns_leave(&turns, 0, true));
 	end(NULL, 0);
+}
+
+/* Requests of CALLERS, each TIMES in a row, many of them. */
+static void ask(int callers, int times)
+{
+	for (int i = 0; i < 1000; i++) {
+		CHECK(turns_take(&turns) > 0);
+		(void)turns_leave(&turns, 1 + i / times % callers, false);
+	}
+}
+
+static unsigned at_once(void)
+{
+	unsigned n = turns_take(&turns);
+
+	(void)turns_leave(&turns, 0, false);
+	return n;
+}
+
+/* As many threads wait as callers ask in turn; not for those who come one after the other. */
+static void callers_in_turn_have_a_thread_each(void)
+{
+	begin(NULL, 0);
+	turns_join(&turns);
+	ask(1, 1);
+	CHECK_EQ(at_once(), 1);
+	ask(8, 50);
+	CHECK_EQ(at_once(), 1);
+	ask(2, 1);
+	CHECK_EQ(at_once(), 2);
+	ask(8, 1);
+	CHECK_EQ(at_once(), PROCESSORS);
+	ask(1000, 1); /* of which none comes again */
+	CHECK_EQ(at_once(), 1);
+	end(NULL, 0);
+}
+
+static void a_second_one_waits_beside_the_first(void)
+{
+	pthread_t thread;
+
+	begin(&thread, 0);
+	turns_join(&turns);
+	CHECK_EQ(turns_take(&turns), 1);
+	CHECK_EQ(pthread_create(&thread, NULL, take_one, NULL), 0);
+	wait_for_waiting(1);
+	(void)turns_leave(&turns, 0, false);
+	ask(2, 1);
+	wait_until(&taken, 1); /* and has it until there is a byte */
+	CHECK_EQ(at_once(), 2);
+	CHECK_EQ(write(gate[1], "x", 1), 1);
+	end(&thread, 1);
 }
 
 static void the_end_is_for_all(void)
@@ -180,6 +236,8 @@ int main(void)
 {
 	a_turn_that_nobody_takes_is_taken();
 	more_to_do_twice_is_for_another();
+	callers_in_turn_have_a_thread_each();
+	a_second_one_waits_beside_the_first();
 	who_leaves_hears_that_nobody_waits();
 	the_end_is_for_all();
 	one_looks_where_the_last_wait_was_short();
