@@ -157,7 +157,7 @@ void host_fds_unkeep(struct host *h, struct host_node *n)
 void host_fds_drop(struct host *h, struct host_node *n)
 {
 	struct host_fds *c = &h->fds;
-	int fd;
+	_cleanup_close_ int fd = -1;
 
 	pthread_mutex_lock(&c->lock);
 	if (evictable(n))
@@ -166,7 +166,8 @@ void host_fds_drop(struct host *h, struct host_node *n)
 	c->count -= fd >= 0;
 	c->kept -= n->kept;
 	pthread_mutex_unlock(&c->lock);
-	closep(&fd);
+	if (fd >= 0 && n->kept)
+		closer_close(&h->closer, TAKE_FD(fd));
 }
 
 /* The entry NAME of DIR, if it is the file that ID says. */

@@ -112,6 +112,7 @@ static void host_destroy(struct bk *bk)
 	if (h->nodes)
 		log_error("route %s: %u files still in use at the end", bk->route,
 			  HASH_COUNT(h->nodes));
+	closer_done(&h->closer);
 	pthread_mutex_destroy(&h->lock);
 	pthread_mutex_destroy(&h->fds.lock);
 	pthread_rwlock_destroy(&h->moving);
@@ -183,13 +184,12 @@ int host_new(const struct bk_mount *mount, const char *route, struct host_conf *
 		pthread_mutex_init(&h->names[i], NULL);
 	h->switch_user = mount->can_switch_user;
 	configure(h, conf);
-	if (mount->mountpoint) {
+	if (mount->mountpoint)
 		h->mountpoint = strdup(mount->mountpoint);
-		if (!h->mountpoint) {
-			host_destroy(&h->bk);
-			return -ENOMEM;
-		}
-	}
-	*ret = &h->bk;
-	return 0;
+	r = mount->mountpoint && !h->mountpoint ? -ENOMEM : closer_init(&h->closer);
+	if (r < 0)
+		host_destroy(&h->bk);
+	else
+		*ret = &h->bk;
+	return r;
 }

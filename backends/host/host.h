@@ -18,6 +18,7 @@
 
 #include "backend.h"
 #include "base/caps.h"
+#include "base/closer.h"
 
 #include <fcntl.h>
 #include <sys/uio.h>
@@ -121,6 +122,7 @@ struct host {
 	atomic_uint next_handleless;
 
 	struct host_fds fds;
+	struct closer closer; /* of files without a name */
 	/* For the next ones: musl unmaps their size at each free. */
 	struct host_dir *_Atomic spare_dirs[HOST_SPARE_DIRS];
 	struct host_node *root;

@@ -1,6 +1,7 @@
 """Passthrough: the kernel reads and writes files of host routes without asking the daemon, and
 nobody can tell but by the speed. What the daemon reads and writes is counted in /proc/PID/io."""
 
+import contextlib
 import ctypes
 import errno
 import mmap
@@ -40,6 +41,25 @@ def source(world):
 def box(mount, source):
     # What comes over a ring is not in /proc/PID/io.
     return mount(f"/h=host:{source}", options="control=visible,io_uring=no")
+
+
+def removed_files(pid):
+    fds = []
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            fds.append(os.readlink(fd))
+    return [fd for fd in fds if fd.endswith("(deleted)")]
+
+
+def test_what_is_removed_gives_back_its_space_and_descriptors(box, source):
+    """Files that were written out, which the file system takes long to free."""
+    for i in range(1000):
+        (source / f"f{i}").write_bytes(os.urandom(20000))
+    os.sync()
+    for i in range(1000):
+        (box / f"h/f{i}").unlink()
+    wait_for("descriptors of removed files to be closed", lambda: not removed_files(box.pid), timeout=10)
+    assert list(source.iterdir()) == []
 
 
 def moved_by_io(box, path):
