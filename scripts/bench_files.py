@@ -21,6 +21,17 @@ ENABLE_URING = pathlib.Path("/sys/module/fuse/parameters/enable_uring")
 POSTGRES = "postgres"  # the user that a server's programs run as: it refuses root
 
 
+# What a tenth of the files of a source tree has at most, in bytes: of 23,600 headers, scripts and
+# texts of the libraries of a distribution, with the few larger ones cut off.
+SIZES = [1, 600, 1000, 1400, 2100, 2900, 4100, 6500, 12000, 28000, 64000]
+
+
+def size_of(i):
+    """Of the I-th file: its tenth by turns, and a place in that one that looks like chance."""
+    low, high = SIZES[i % 10], SIZES[i % 10 + 1]
+    return low + (high - low) * (i * 7919 % 1000) // 1000
+
+
 # ---- Jobs: seconds that the work in a directory takes ---------------------------------------
 
 
@@ -42,11 +53,11 @@ class Jobs:
     # -- What they work on
 
     def make_tree(self, files):
-        text = "".join(f"line {i} of some text that grep has to read\n" for i in range(60))
+        text = "".join(f"line {i} of some text that grep has to read\n" for i in range(1600))
         for i in range(files):
             d = self.tree / f"d{i // 100}/s{i // 20 % 5}"
             d.mkdir(parents=True, exist_ok=True)
-            (d / f"f{i}.txt").write_text(text[: 200 + i % 2000])
+            (d / f"f{i}.txt").write_text(text[: size_of(i)])
         for argv in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "tree"]):
             self.git(self.tree, *argv)
         sh("tar", "-C", self.tree, "-cf", self.archive, "--exclude=.git", ".")
@@ -225,8 +236,10 @@ class Jobs:
         return timed(lambda: [os.unlink(f"{new}/f{i}") for i in range(self.files)])
 
     def rm_rf(self, d):
+        """Of files that were written out, as all are before long: only these have something to be freed."""
         out = self.another(d, "out")
         sh("tar", "-C", out, "-xf", self.archive)
+        os.sync()
         return timed(sh, "rm", "-rf", out)
 
 
@@ -277,7 +290,7 @@ class Place:
 
 
 class Mounts:
-    """What is mounted for the run; all ends with `end`, the newest first."""
+    """What is mounted for the run; all ends with `close`, the newest first."""
 
     def __init__(self, scratch):
         self.scratch = scratch
@@ -308,7 +321,7 @@ class Mounts:
         mount = lambda d: [*argv, *(["-o", "allow_other"] if root else []), self.places["native"].directory, d]
         self.add(name, "native", mount, lambda d: ["umount", d] if root else ["fusermount3", "-u", d])
 
-    def end(self):
+    def close(self):
         for argv in reversed(self.ends):
             subprocess.run([os.fspath(a) for a in argv], env=self.env)
 
@@ -324,7 +337,7 @@ def io_uring_here():
 
 @contextlib.contextmanager
 def io_uring_enabled():
-    """For mounts that are made within the block."""
+    """For mounts that are made within the block, whose rings may come after the mount has returned."""
     before = ENABLE_URING.read_text() if not io_uring_here() else None
     if before is not None and before.strip() != "Y":
         ENABLE_URING.write_text("Y")
@@ -341,7 +354,7 @@ def mounted(scratch):
     scratch.chmod(0o755)
     m.places["native"] = Place(m.directory("native"))
     host = f"host:{m.places['native'].directory},symlinks=verbatim"
-    try:
+    with io_uring_enabled(), contextlib.closing(m):
         m.aib("host", "native", host, False)
         for name, argv in (("bindfs", ["bindfs"]), ("mergerfs", ["mergerfs", "-o", "cache.files=auto-full"])):
             if shutil.which(name):
@@ -351,13 +364,10 @@ def mounted(scratch):
                   lambda d: ["umount", d])  # fmt: skip
             m.aib("memory", "tmpfs", "memory,size=3G", False)
         if not io_uring_here():
-            with io_uring_enabled():
-                m.aib("host io_uring", "native", host, True)
-                if os.getuid() == 0:
-                    m.aib("memory io_uring", "tmpfs", "memory,size=3G", True)
+            m.aib("host io_uring", "native", host, True)
+            if os.getuid() == 0:
+                m.aib("memory io_uring", "tmpfs", "memory,size=3G", True)
         yield m.places
-    finally:
-        m.end()
 
 
 # ---- Measuring ------------------------------------------------------------------------------

@@ -7,9 +7,10 @@
 #include <string.h>
 
 struct host_dir {
-	struct host_file file; /* first: attributes and release take it */
-	pthread_mutex_t lock;  /* guards what follows, and the position of the descriptor */
-	uint64_t cookie;       /* that the next entry of the buffer continues */
+	struct host_file
+	    file; /* first: attributes and release take it; its fd is -1 until it is read */
+	pthread_mutex_t lock; /* guards what follows, and the descriptor with its position */
+	uint64_t cookie;      /* that the next entry of the buffer continues */
 	size_t pos, len;
 	char data[32 * 1024] __attribute__((aligned(8)));
 };
@@ -32,22 +33,33 @@ static void give_spare(struct host *h, struct host_dir *d)
 	free(d);
 }
 
-int host_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
+static int open_listing(struct bk_node *node)
 {
 	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
 	struct host *h = HOST_OF(node);
-	struct host_dir *d;
-	int fd, r;
+	int fd, r = host_pin(node, &pin);
 
-	if (NODE_OF(node)->type != S_IFDIR)
-		return -ENOTDIR;
-	r = host_pin(node, &pin);
 	if (r < 0)
 		return r;
 	do
 		fd = host_openat(h, pin.fd, ".", O_RDONLY | O_DIRECTORY, 0);
 	while (fd == -EMFILE && host_fds_shrink(h));
-	if (fd < 0)
+	return fd;
+}
+
+/* Root may list it: then it is opened when it is, since who has a listing already (listed.h of the
+ * daemon) only opens and closes it. */
+int host_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
+{
+	struct host *h = HOST_OF(node);
+	struct host_dir *d;
+	int fd = -1;
+
+	if (NODE_OF(node)->type != S_IFDIR)
+		return -ENOTDIR;
+	if (!h->switch_user)
+		fd = open_listing(node);
+	if (fd < 0 && !h->switch_user)
 		return fd;
 	d = take_spare(h);
 	if (!d) {
@@ -73,6 +85,13 @@ void host_dir_release(struct bk_file *file)
 	closep(&d->file.fd);
 	give_spare(HOST_OF(node), d);
 	bk_node_unref(node);
+}
+
+static int open_locked(struct host_dir *d)
+{
+	if (d->file.fd < 0)
+		d->file.fd = open_listing(d->file.base.node);
+	return d->file.fd < 0 ? d->file.fd : 0;
 }
 
 /* Go to COOKIE, unless the buffer is there. Cookie 0 always reads anew, as rewinddir(3) does. */
@@ -128,9 +147,22 @@ int host_readdir(struct bk_req *req, struct bk_file *file, uint64_t cookie, bk_f
 	int r;
 
 	pthread_mutex_lock(&d->lock);
-	r = seek_locked(d, cookie);
+	r = open_locked(d);
+	if (r == 0)
+		r = seek_locked(d, cookie);
 	if (r == 0)
 		r = fill_locked(req, d, fill, ctx);
 	pthread_mutex_unlock(&d->lock);
 	return r;
+}
+
+int host_fsyncdir(struct bk_req *req, struct bk_file *file, bool datasync)
+{
+	struct host_dir *d = DIR_OF(file);
+	int r;
+
+	pthread_mutex_lock(&d->lock);
+	r = open_locked(d);
+	pthread_mutex_unlock(&d->lock);
+	return r < 0 ? r : host_fsync(req, file, datasync);
 }

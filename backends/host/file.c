@@ -304,7 +304,7 @@ void host_release(struct bk_file *file)
 {
 	struct host_file *f = FILE_OF(file);
 
-	if (NODE_OF(file->node)->type == S_IFDIR && !f->peeked) {
+	if (host_file_is_dir(file)) {
 		host_dir_release(file);
 		return;
 	}

@@ -149,7 +149,7 @@ static const char *host_dir_path(struct bk *bk)
 	.peek = host_peek, .create = host_create, .tmpfile = host_tmpfile, .read = host_read,      \
 	.write = host_write, .fsync = host_fsync, .release = host_release, .lseek = host_lseek,    \
 	.fallocate = host_fallocate, .backing_fd = host_backing_fd, .opendir = host_opendir,       \
-	.readdir = host_readdir, .fsyncdir = host_fsync, .host_dir = host_dir_path
+	.readdir = host_readdir, .fsyncdir = host_fsyncdir, .host_dir = host_dir_path
 
 static const struct bk_ops host_ops = {HOST_OPS};
 /* Only a file system that is elsewhere has anything to tell at close(2). */

@@ -140,6 +140,12 @@ struct host_file {
 #define NODE_OF(node) container_of((node), struct host_node, base)
 #define FILE_OF(file) container_of((file), struct host_file, base)
 
+/* Whether FILE is an open directory. */
+static inline bool host_file_is_dir(const struct bk_file *file)
+{
+	return NODE_OF(file->node)->type == S_IFDIR && !FILE_OF(file)->peeked;
+}
+
 /* ---- sys.c: system calls with their fallbacks ---- */
 
 /* Open the entry NAME of DIRFD, never through a link; O_CLOEXEC and O_NOFOLLOW are added. */
@@ -326,6 +332,7 @@ ssize_t host_read(struct bk_req *, struct bk_file *, void *, size_t, off_t);
 ssize_t host_write(struct bk_req *, struct bk_file *, const void *, size_t, off_t);
 int host_flush(struct bk_req *, struct bk_file *);
 int host_fsync(struct bk_req *, struct bk_file *, bool);
+int host_fsyncdir(struct bk_req *, struct bk_file *, bool);
 void host_release(struct bk_file *);
 off_t host_lseek(struct bk_req *, struct bk_file *, off_t, int);
 int host_fallocate(struct bk_req *, struct bk_file *, int, off_t, off_t);
