@@ -2,6 +2,7 @@
  * Descriptors over the remote protocol: what is passed is the file that was opened, by whichever
  * pieces its frame comes in, and whatever else comes ends the connection and is closed.
  */
+#include "remote_script.h"
 #include "remote_world.h"
 
 #include "base/log.h"
@@ -313,117 +314,15 @@ static void each_of_many_threads_gets_its_own(void)
 	place_done(&p);
 }
 
-/* ---- A server that passes what a test says ---- */
-
-#define MAX_SENT 4
-
-struct scripted {
-	int fd;
-	bool agrees, can_exec; /* as its hello says */
-	/* Send the answer to an OPEN, an EXEC or a GETATTR. */
-	void (*answer)(struct scripted *s, const struct remote_head *head);
-	int pass[MAX_SENT]; /* descriptors for it */
-	pthread_t thread;
-	struct bk *bk;
-	struct bk_node *root, *node;
-};
-
-static void send_with(int fd, const void *data, size_t size, const int *fds, unsigned n)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(MAX_SENT * sizeof(int))];
-	} control = {.align = {.cmsg_len = CMSG_LEN(n * sizeof(int)),
-			       .cmsg_level = SOL_SOCKET,
-			       .cmsg_type = SCM_RIGHTS}};
-	struct iovec iov = {(void *)data, size};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (n > 0) {
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
-		memcpy(CMSG_DATA(&control.align), fds, n * sizeof(int));
-	}
-	(void)sendmsg(fd, &msg, MSG_NOSIGNAL);
-}
-
-static size_t encode(uint8_t *out, const struct remote_head *head, uint32_t flags)
-{
-	const struct remote_msg m = {
-	    .magic = REMOTE_MAGIC,
-	    .version = REMOTE_VERSION,
-	    .inflight = 8,
-	    .flags = flags,
-	    .node = head->op == REMOTE_HELLO ? 1 : 2,
-	    .st = {.st_ino = 2, .st_mode = head->op == REMOTE_HELLO ? S_IFDIR : S_IFREG},
-	    .file = 7,
-	};
-
-	return remote_encode(out, head->op, REMOTE_ANSWER, head->id, 0, &m);
-}
-
-static void *serve_script(void *arg)
-{
-	struct scripted *s = arg;
-	uint8_t *payload = malloc(REMOTE_MAX_PAYLOAD), out[REMOTE_MAX_HEAD];
-	struct remote_head head;
-
-	while (raw_read(s->fd, &head, payload)) {
-		uint32_t flags =
-		    (s->agrees ? REMOTE_CAN_PASS_FDS : 0) | (s->can_exec ? REMOTE_CAN_EXEC : 0);
-
-		if (head.op == REMOTE_OPEN || head.op == REMOTE_GETATTR || head.op == REMOTE_EXEC)
-			s->answer(s, &head);
-		else if (remote_has_answer(head.op))
-			raw_write(s->fd, out, encode(out, &head, flags));
-	}
-	close(s->fd);
-	free(payload);
-	return NULL;
-}
-
-static void script_begin(struct scripted *s, const struct remote_conf *conf, bool agrees,
-			 void (*answer)(struct scripted *, const struct remote_head *))
-{
-	struct stat st;
-	int fds[2];
-
-	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	s->fd = fds[1];
-	s->agrees = agrees;
-	s->answer = answer;
-	CHECK_EQ(pthread_create(&s->thread, NULL, serve_script, s), 0);
-	CHECK_EQ(remote_new(NULL, fds[0], fds[0], "/remote", conf, &s->bk, NULL), 0);
-	s->root = bk_root(s->bk);
-	CHECK_EQ(bk_lookup(NULL, s->root, "f", &s->node, &st), 0);
-}
-
-static void script_end(struct scripted *s)
-{
-	bk_node_unref(s->node);
-	bk_node_unref(s->root);
-	bk_free(s->bk);
-	CHECK_EQ(pthread_join(s->thread, NULL), 0);
-}
-
 /* ---- Frames in pieces ---- */
-
-static void in_one(struct scripted *s, const struct remote_head *head)
-{
-	uint8_t out[REMOTE_MAX_HEAD];
-	bool open = head->op != REMOTE_GETATTR;
-	size_t n = encode(out, head, open ? REMOTE_HAS_FD : 0);
-
-	send_with(s->fd, out, n, s->pass, open);
-}
 
 static void byte_by_byte(struct scripted *s, const struct remote_head *head)
 {
 	uint8_t out[REMOTE_MAX_HEAD];
-	size_t n = encode(out, head, head->op == REMOTE_OPEN ? REMOTE_HAS_FD : 0);
+	size_t n = script_encode(out, head, head->op == REMOTE_OPEN ? REMOTE_HAS_FD : 0);
 
 	for (size_t i = 0; i < n; i++)
-		send_with(s->fd, out + i, 1, s->pass, i == 0 && head->op == REMOTE_OPEN);
+		script_send(s->fd, out + i, 1, s->pass, i == 0 && head->op == REMOTE_OPEN);
 }
 
 /* The head alone, then the rest together with all of the next answer, once there are two. */
@@ -437,11 +336,11 @@ static void rest_with_the_next(struct scripted *s, const struct remote_head *hea
 		first = *head;
 		return;
 	}
-	n = encode(out, &first, REMOTE_HAS_FD);
-	send_with(s->fd, out, at, s->pass, 1);
+	n = script_encode(out, &first, REMOTE_HAS_FD);
+	script_send(s->fd, out, at, s->pass, 1);
 	usleep(2000);
-	n += encode(out + n, head, 0);
-	send_with(s->fd, out + at, n - at, NULL, 0);
+	n += script_encode(out + n, head, 0);
+	script_send(s->fd, out + at, n - at, NULL, 0);
 }
 
 /* The answer before it, and it, before the client reads either. */
@@ -455,10 +354,10 @@ static void behind_another(struct scripted *s, const struct remote_head *head)
 		first = *head;
 		return;
 	}
-	n = encode(out, head, 0);
-	send_with(s->fd, out, n, NULL, 0);
-	n = encode(out, &first, REMOTE_HAS_FD);
-	send_with(s->fd, out, n, s->pass, 1);
+	n = script_encode(out, head, 0);
+	script_send(s->fd, out, n, NULL, 0);
+	n = script_encode(out, &first, REMOTE_HAS_FD);
+	script_send(s->fd, out, n, s->pass, 1);
 }
 
 static void *ask_attr(void *arg)
@@ -473,7 +372,7 @@ static void *ask_attr(void *arg)
 static void a_descriptor_is_its_frames_however_that_comes(void)
 {
 	static void (*const answers[])(struct scripted *, const struct remote_head *) = {
-	    in_one, byte_by_byte, rest_with_the_next, behind_another};
+	    script_in_one, byte_by_byte, rest_with_the_next, behind_another};
 	const struct remote_conf conf = {.fd_ok = any};
 	char name[] = "/tmp/aib-test-fds-XXXXXX";
 	int fd = mkstemp(name);
@@ -500,27 +399,13 @@ static void a_descriptor_is_its_frames_however_that_comes(void)
 
 /* ---- What may not come ---- */
 
-static void two_at_once(struct scripted *s, const struct remote_head *head)
-{
-	uint8_t out[REMOTE_MAX_HEAD];
-
-	send_with(s->fd, out, encode(out, head, REMOTE_HAS_FD), s->pass, 2);
-}
-
 static void two_in_pieces(struct scripted *s, const struct remote_head *head)
 {
 	uint8_t out[REMOTE_MAX_HEAD];
-	size_t n = encode(out, head, REMOTE_HAS_FD);
+	size_t n = script_encode(out, head, REMOTE_HAS_FD);
 
-	send_with(s->fd, out, 3, s->pass, 1);
-	send_with(s->fd, out + 3, n - 3, s->pass, 1);
-}
-
-static void not_told(struct scripted *s, const struct remote_head *head)
-{
-	uint8_t out[REMOTE_MAX_HEAD];
-
-	send_with(s->fd, out, encode(out, head, 0), s->pass, 1);
+	script_send(s->fd, out, 3, s->pass, 1);
+	script_send(s->fd, out + 3, n - 3, s->pass, 1);
 }
 
 static void with_an_error(struct scripted *s, const struct remote_head *head)
@@ -528,7 +413,7 @@ static void with_an_error(struct scripted *s, const struct remote_head *head)
 	uint8_t out[REMOTE_MAX_HEAD];
 	size_t n = remote_encode(out, head->op, REMOTE_ANSWER, head->id, EIO, NULL);
 
-	send_with(s->fd, out, n, s->pass, 1);
+	script_send(s->fd, out, n, s->pass, 1);
 }
 
 struct wrong {
@@ -571,17 +456,18 @@ static void any_other_ends_the_connection_and_is_closed(void)
 	fds[3] = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	CHECK_EQ(pipe2(pipes, O_CLOEXEC), 0);
 	const struct wrong wrong[] = {
-	    {in_one, fds[1], true, true, false},	/* only to read */
-	    {in_one, fds[2], true, true, false},	/* O_PATH */
-	    {in_one, fds[3], true, true, false},	/* a directory */
-	    {in_one, pipes[0], true, true, false},	/* a FIFO */
-	    {two_at_once, fds[0], true, true, false},	/* one is cut off */
-	    {two_in_pieces, fds[0], true, true, false}, /* of one frame */
-	    {not_told, fds[0], true, true, false},	/* its flag is not set */
-	    {not_told, fds[0], true, true, true},	/* beside another answer */
+	    {script_in_one, fds[1], true, true, false},	  /* only to read */
+	    {script_in_one, fds[2], true, true, false},	  /* O_PATH */
+	    {script_in_one, fds[3], true, true, false},	  /* a directory */
+	    {script_in_one, pipes[0], true, true, false}, /* a FIFO */
+	    {script_two, fds[0], true, true, false},	  /* one is cut off */
+	    {two_in_pieces, fds[0], true, true, false},	  /* of one frame */
+	    {script_not_told, fds[0], true, true, false}, /* its flag is not set */
+	    {script_not_told, fds[0], true, true, true},  /* beside another answer */
 	    {with_an_error, fds[0], true, true, false},
-	    {in_one, fds[0], false, true, false},    /* the server had said that it passes none */
-	    {not_told, fds[0], false, false, false}, /* the client had not asked */
+	    {script_in_one, fds[0], false, true,
+	     false}, /* the server had said that it passes none */
+	    {script_not_told, fds[0], false, false, false}, /* the client had not asked */
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
 		check_wrong(&wrong[i]);
@@ -606,7 +492,7 @@ static void a_server_takes_none(void)
 
 	fake_init(&f);
 	fd = world_serve(&w, &f.bk, 0);
-	send_with(fd, out, remote_encode(out, head.op, REMOTE_REQUEST, head.id, 0, &m), &fd, 1);
+	script_send(fd, out, remote_encode(out, head.op, REMOTE_REQUEST, head.id, 0, &m), &fd, 1);
 	world_join(&w);
 	CHECK_EQ(w.result, -EPROTO);
 	close(fd);
@@ -625,7 +511,7 @@ static void without_room_for_it_the_file_is_opened_all_the_same(void)
 	int fd = mkstemp(name);
 
 	s.pass[0] = fd;
-	script_begin(&s, &conf, true, in_one);
+	script_begin(&s, &conf, true, script_in_one);
 	CHECK_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
 	limit = before;
 	limit.rlim_cur = 3;
@@ -647,7 +533,7 @@ static void a_closed_connection_reads_nothing_more(void)
 	struct scripted s = {.pass = {mkstemp(name)}};
 	struct bk_file *file;
 
-	script_begin(&s, &conf, true, in_one);
+	script_begin(&s, &conf, true, script_in_one);
 	CHECK_EQ(bk_open(NULL, s.node, O_RDWR, &file), 0);
 	CHECK_EQ(bk_read(NULL, file, got, sizeof(got), 0), 0);
 	CHECK_EQ(shutdown(s.fd, SHUT_RDWR), 0);
@@ -657,152 +543,6 @@ static void a_closed_connection_reads_nothing_more(void)
 	bk_release(file);
 	script_end(&s);
 	close(s.pass[0]);
-	unlink(name);
-}
-
-/* ---- Commands ---- */
-
-struct exec_server {
-	struct fake fake;
-	int fd;
-	pthread_t thread;
-};
-
-/* A command that prints its words, "|" behind each, and then its environment. */
-static int print_words(void *ctx, const char *const *argv, const char *const *env, int *ret_fd)
-{
-	int fds[2];
-
-	if (strcmp(argv[0], "fail") == 0)
-		return -ENOEXEC;
-	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	for (; *argv; argv++)
-		dprintf(fds[1], "%s|", *argv);
-	for (; env && *env; env++)
-		dprintf(fds[1], "%s;", *env);
-	dprintf(fds[1], "%s", env ? "." : "none.");
-	close(fds[1]);
-	*ret_fd = fds[0];
-	return 0;
-}
-
-static void *serve_exec(void *arg)
-{
-	struct exec_server *s = arg;
-	const struct remote_serve_conf conf = {.exec = print_words};
-
-	CHECK_EQ(remote_serve(&s->fake.bk, s->fd, s->fd, &conf), 0);
-	return NULL;
-}
-
-static void check_words(struct bk *bk, const char *const *argv, const char *const *env,
-			const char *want)
-{
-	struct bk_stream *s;
-	char got[256] = "";
-	int fd;
-
-	CHECK_EQ(remote_exec(NULL, bk, argv, env, &s, NULL), 0);
-	CHECK(s->ops->fd(s) >= 0 && !s->ops->pending(s));
-	CHECK_EQ(s->ops->read(s, got, sizeof(got) - 1), strlen(want));
-	CHECK_STR(got, want);
-	CHECK_EQ(s->ops->read(s, got, sizeof(got)), 0);
-	s->ops->free(s);
-	CHECK_EQ(remote_exec(NULL, bk, argv, env, &s, NULL), 0);
-	fd = s->ops->take_fd(s);
-	s->ops->free(s);
-	CHECK_EQ(read(fd, got, sizeof(got) - 1), strlen(want));
-	close(fd);
-}
-
-static void a_command_has_its_words_and_environment(void)
-{
-	const struct remote_conf conf = {.fd_ok = any};
-	_cleanup_free_ char *much = malloc(REMOTE_MAX_DATA + 1);
-	const char *const argv[] = {"run", "", "a b", NULL}, *const fail[] = {"fail", NULL};
-	const char *const none_at_all[] = {NULL}, *const env[] = {"A=b", "C=", NULL};
-	const char *const large[] = {much, NULL};
-	unsigned fds = count_fds();
-	struct exec_server s;
-	struct bk_stream *stream;
-	struct bk *bk;
-	int pair[2];
-
-	fake_init(&s.fake);
-	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	s.fd = pair[1];
-	CHECK_EQ(pthread_create(&s.thread, NULL, serve_exec, &s), 0);
-	CHECK_EQ(remote_new(NULL, pair[0], pair[0], "/remote", &conf, &bk, NULL), 0);
-	check_words(bk, argv, NULL, "run||a b|none.");
-	check_words(bk, argv, env, "run||a b|A=b;C=;.");
-	check_words(bk, argv, none_at_all, "run||a b|.");
-	CHECK_EQ(remote_exec(NULL, bk, fail, NULL, &stream, NULL), -ENOEXEC);
-	CHECK_EQ(remote_exec(NULL, bk, none_at_all, NULL, &stream, NULL), -EINVAL);
-	memset(much, 'x', REMOTE_MAX_DATA);
-	much[REMOTE_MAX_DATA] = '\0';
-	CHECK_EQ(remote_exec(NULL, bk, large, NULL, &stream, NULL), -E2BIG);
-	CHECK(!remote_is_over(bk));
-	bk_free(bk);
-	CHECK_EQ(pthread_join(s.thread, NULL), 0);
-	fake_done(&s.fake);
-	CHECK_EQ(count_fds(), fds);
-}
-
-static void where_no_commands_are_started_none_is_asked_for(void)
-{
-	const struct remote_conf conf = {.fd_ok = any};
-	const char *const argv[] = {"run", NULL};
-	struct bk_stream *stream;
-	struct err err = {""};
-	struct place p;
-
-	place_init(&p, &conf);
-	CHECK_EQ(remote_exec(NULL, p.bk, argv, NULL, &stream, &err), -EOPNOTSUPP);
-	CHECK(err.text[0]);
-	place_done(&p);
-}
-
-static void exec_answer(const struct wrong *w, int want)
-{
-	const struct remote_conf conf = {.fd_ok = any};
-	const char *const argv[] = {"run", NULL};
-	struct scripted s = {.pass = {w->fd, w->fd}};
-	unsigned fds = count_fds();
-	struct bk_stream *stream;
-
-	s.can_exec = true;
-	script_begin(&s, &conf, true, w->answer);
-	CHECK_EQ(remote_exec(NULL, s.bk, argv, NULL, &stream, NULL), want);
-	CHECK_EQ(remote_is_over(s.bk), want == -EIO);
-	script_end(&s);
-	CHECK_EQ(count_fds(), fds);
-}
-
-static void told_but_missing(struct scripted *s, const struct remote_head *head)
-{
-	uint8_t out[REMOTE_MAX_HEAD];
-
-	raw_write(s->fd, out, encode(out, head, REMOTE_HAS_FD));
-}
-
-static void only_a_stream_socket_is_a_command(void)
-{
-	char name[] = "/tmp/aib-test-fds-XXXXXX";
-	int file = mkstemp(name), packets[2], pipes[2];
-
-	CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, packets), 0);
-	CHECK_EQ(pipe2(pipes, O_CLOEXEC), 0);
-	exec_answer(&(struct wrong){in_one, file}, -EIO);
-	exec_answer(&(struct wrong){in_one, packets[0]}, -EIO);
-	exec_answer(&(struct wrong){in_one, pipes[0]}, -EIO);
-	exec_answer(&(struct wrong){two_at_once, packets[0]}, -EIO);
-	exec_answer(&(struct wrong){not_told, packets[0]}, -EIO);
-	exec_answer(&(struct wrong){told_but_missing, -1}, -EMFILE);
-	close(packets[0]);
-	close(packets[1]);
-	close(pipes[0]);
-	close(pipes[1]);
-	close(file);
 	unlink(name);
 }
 
@@ -823,9 +563,6 @@ int main(void)
 	a_server_takes_none();
 	without_room_for_it_the_file_is_opened_all_the_same();
 	a_closed_connection_reads_nothing_more();
-	a_command_has_its_words_and_environment();
-	where_no_commands_are_started_none_is_asked_for();
-	only_a_stream_socket_is_a_command();
 	CHECK_EQ(count_fds(), fds);
 	return 0;
 }
