@@ -17,13 +17,12 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-/* A descriptor of NODE for attributes: FILE's own, which a directory may not have yet, or a pinned
- * one. */
+/* A descriptor of NODE for attributes: FILE's own, or a pinned one. */
 static int attr_fd(struct bk_node *node, struct bk_file *file, struct host_pin *pin, int *ret_fd)
 {
 	int r = 0;
 
-	if (file && !host_file_is_dir(file)) {
+	if (file) {
 		*ret_fd = FILE_OF(file)->fd;
 		return 0;
 	}

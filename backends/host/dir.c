@@ -8,8 +8,10 @@
 
 struct host_dir {
 	struct host_file
-	    file; /* first: attributes and release take it; its fd is -1 until it is read */
-	pthread_mutex_t lock; /* guards what follows, and the descriptor with its position */
+	    file; /* first: attributes and release take it; its descriptor is the pin's */
+	struct host_pin pin;
+	pthread_mutex_t lock; /* guards what follows, and the position of the descriptor */
+	int fd;		      /* that is read; -1: it was not opened yet */
 	uint64_t cookie;      /* that the next entry of the buffer continues */
 	size_t pos, len;
 	char data[32 * 1024] __attribute__((aligned(8)));
@@ -33,47 +35,48 @@ static void give_spare(struct host *h, struct host_dir *d)
 	free(d);
 }
 
-static int open_listing(struct bk_node *node)
+/* D's lock is held, or nobody else knows D. */
+static int open_locked(struct host_dir *d)
 {
-	_cleanup_pin_ struct host_pin pin = HOST_PIN_NONE;
-	struct host *h = HOST_OF(node);
-	int fd, r = host_pin(node, &pin);
+	struct host *h = HOST_OF(d->file.base.node);
 
-	if (r < 0)
-		return r;
+	if (d->fd >= 0)
+		return 0;
 	do
-		fd = host_openat(h, pin.fd, ".", O_RDONLY | O_DIRECTORY, 0);
-	while (fd == -EMFILE && host_fds_shrink(h));
-	return fd;
+		d->fd = host_openat(h, d->pin.fd, ".", O_RDONLY | O_DIRECTORY, 0);
+	while (d->fd == -EMFILE && host_fds_shrink(h));
+	return d->fd < 0 ? d->fd : 0;
 }
 
-/* Root may list it: then it is opened when it is, since who has a listing already (listed.h of the
- * daemon) only opens and closes it. */
+/* Root may list it: then it is opened when it is read, since who has a listing already (listed.h of
+ * the daemon) only opens and closes it. */
 int host_opendir(struct bk_req *req, struct bk_node *node, struct bk_file **ret)
 {
 	struct host *h = HOST_OF(node);
 	struct host_dir *d;
-	int fd = -1;
+	int r;
 
 	if (NODE_OF(node)->type != S_IFDIR)
 		return -ENOTDIR;
-	if (!h->switch_user)
-		fd = open_listing(node);
-	if (fd < 0 && !h->switch_user)
-		return fd;
 	d = take_spare(h);
-	if (!d) {
-		closep(&fd);
+	if (!d)
 		return -ENOMEM;
-	}
+	d->pin = HOST_PIN_NONE;
+	r = host_pin(node, &d->pin);
 	d->file = (struct host_file){
 	    .base = {.node = bk_node_ref(node), .flags = O_RDONLY | O_DIRECTORY},
-	    .fd = fd,
+	    .fd = d->pin.fd,
 	};
 	pthread_mutex_init(&d->lock, NULL);
+	d->fd = -1;
 	d->cookie = d->pos = d->len = 0;
-	*ret = &d->file.base;
-	return 0;
+	if (r == 0 && !h->switch_user)
+		r = open_locked(d);
+	if (r < 0)
+		host_dir_release(&d->file.base);
+	else
+		*ret = &d->file.base;
+	return r;
 }
 
 void host_dir_release(struct bk_file *file)
@@ -82,16 +85,10 @@ void host_dir_release(struct bk_file *file)
 	struct bk_node *node = file->node;
 
 	pthread_mutex_destroy(&d->lock);
-	closep(&d->file.fd);
+	closep(&d->fd);
+	host_unpin(&d->pin);
 	give_spare(HOST_OF(node), d);
 	bk_node_unref(node);
-}
-
-static int open_locked(struct host_dir *d)
-{
-	if (d->file.fd < 0)
-		d->file.fd = open_listing(d->file.base.node);
-	return d->file.fd < 0 ? d->file.fd : 0;
 }
 
 /* Go to COOKIE, unless the buffer is there. Cookie 0 always reads anew, as rewinddir(3) does. */
@@ -99,7 +96,7 @@ static int seek_locked(struct host_dir *d, uint64_t cookie)
 {
 	if (cookie == d->cookie && cookie != 0)
 		return 0;
-	if (lseek(d->file.fd, cookie, SEEK_SET) < 0)
+	if (lseek(d->fd, cookie, SEEK_SET) < 0)
 		return -errno;
 	d->cookie = cookie;
 	d->pos = d->len = 0;
@@ -113,7 +110,7 @@ static int load_locked(struct host_dir *d)
 
 	if (d->pos < d->len)
 		return 1;
-	n = getdents64(d->file.fd, (void *)d->data, sizeof(d->data));
+	n = getdents64(d->fd, (void *)d->data, sizeof(d->data));
 	if (n < 0)
 		return errno == ENOENT ? 0 : -errno; /* the directory itself was removed */
 	d->pos = 0;
@@ -164,5 +161,5 @@ int host_fsyncdir(struct bk_req *req, struct bk_file *file, bool datasync)
 	pthread_mutex_lock(&d->lock);
 	r = open_locked(d);
 	pthread_mutex_unlock(&d->lock);
-	return r < 0 ? r : host_fsync(req, file, datasync);
+	return r < 0 ? r : host_sync(d->fd, datasync);
 }

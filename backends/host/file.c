@@ -295,16 +295,14 @@ int host_flush(struct bk_req *req, struct bk_file *file)
 
 int host_fsync(struct bk_req *req, struct bk_file *file, bool datasync)
 {
-	int fd = FILE_OF(file)->fd;
-
-	return (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
+	return host_sync(FILE_OF(file)->fd, datasync);
 }
 
 void host_release(struct bk_file *file)
 {
 	struct host_file *f = FILE_OF(file);
 
-	if (host_file_is_dir(file)) {
+	if (NODE_OF(file->node)->type == S_IFDIR && !f->peeked) {
 		host_dir_release(file);
 		return;
 	}

@@ -140,14 +140,6 @@ struct host_file {
 #define NODE_OF(node) container_of((node), struct host_node, base)
 #define FILE_OF(file) container_of((file), struct host_file, base)
 
-/* Whether FILE is an open directory. */
-static inline bool host_file_is_dir(const struct bk_file *file)
-{
-	return NODE_OF(file->node)->type == S_IFDIR && !FILE_OF(file)->peeked;
-}
-
-/* ---- sys.c: system calls with their fallbacks ---- */
-
 /* Open the entry NAME of DIRFD, never through a link; O_CLOEXEC and O_NOFOLLOW are added. */
 int host_openat(const struct host *h, int dirfd, const char *name, int flags, mode_t mode);
 /* Find out whether openat2(2) works here. */
@@ -155,6 +147,8 @@ void host_probe(struct host *h, int fd);
 /* Whether calls on FD's file system may wait for a machine or process. */
 bool host_is_remote(int fd);
 int host_fstat(int fd, struct stat *ret);
+/* As fdatasync(2), or fsync(2) unless DATA alone. */
+int host_sync(int fd, bool data);
 /* As pwritev2(2) with one buffer: -1 and errno. */
 ssize_t host_pwritev2(int fd, const struct iovec *iov, off_t off, int flags);
 /* 0 or -errno. */

@@ -58,6 +58,11 @@ ssize_t host_pwritev2(int fd, const struct iovec *iov, off_t off, int flags)
 	return syscall(SYS_pwritev2, fd, iov, 1L, (long)off, (long)(off >> 16 >> 16), flags);
 }
 
+int host_sync(int fd, bool data)
+{
+	return (data ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
+}
+
 int host_renameat2(int dirfd, const char *name, int new_dirfd, const char *new_name, unsigned flags)
 {
 	return syscall(SYS_renameat2, dirfd, name, new_dirfd, new_name, flags) < 0 ? -errno : 0;

@@ -62,6 +62,21 @@ def test_what_is_removed_gives_back_its_space_and_descriptors(box, source):
     assert list(source.iterdir()) == []
 
 
+def test_an_open_directory_that_is_removed_beside_the_mount_is_empty(mount, source):
+    """As natively, though the few descriptors that the daemon keeps have gone to others meanwhile."""
+    box = mount(f"/h=host:{source},fd_cache=4")
+    for i in range(50):
+        (source / f"d{i}").mkdir()
+    fd = os.open(box / "h/d0", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for i in range(1, 50):
+            (box / f"h/d{i}/f").touch()
+        (source / "d0").rmdir()
+        assert os.listdir(fd) == []
+    finally:
+        os.close(fd)
+
+
 def moved_by_io(box, path):
     """How much the daemon moves while 8 MiB are written and read."""
     data = os.urandom(MB)
