@@ -16,6 +16,7 @@ MEASURED = SLOW == 1  # sanitizers take more, and keep what is freed for a while
 ROUNDS = 10 if LONG else 4
 
 pytestmark = [
+    pytest.mark.alone,  # what the kernel is made to forget is everybody's
     pytest.mark.timeout(1800 if LONG else 120),
     pytest.mark.skipif(os.getuid() != 0, reason="only root makes the kernel forget"),
 ]
