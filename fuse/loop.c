@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/near.h"
+#include "base/processors.h"
 #include "base/spin.h"
 #include "base/thread.h"
 #include "base/turns.h"
@@ -11,7 +12,6 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
-#include <sched.h>
 #include <string.h>
 
 #define NO_MEMORY_MS 10 /* until it is tried again */
@@ -29,7 +29,6 @@ struct loop {
 /* One thread that reads. */
 struct reader {
 	struct loop *loop;
-	struct fuse_session *se;
 	struct spin spin;
 	struct fuse_buf buf;
 };
@@ -40,22 +39,27 @@ static int start_thread_locked(struct loop *l);
 
 enum { REQUEST, ENDED }; /* what it waits for */
 
+static int read_request(struct reader *r)
+{
+	return fuse_session_receive_buf(r->loop->fs->se, &r->buf);
+}
+
 /* As a rule there is a request: read first, and do not look for one while another thread wants the
  * processor. */
 static int receive_soon(struct reader *r, struct pollfd *p, nfds_t n)
 {
-	int len = fuse_session_receive_buf(r->se, &r->buf);
+	int len = read_request(r);
 
 	if (len != -EAGAIN)
 		return len;
 	(void)poll(p, n, -1);
-	return p[ENDED].revents ? 0 : fuse_session_receive_buf(r->se, &r->buf);
+	return p[ENDED].revents ? 0 : read_request(r);
 }
 
 static int receive_later(struct reader *r, struct pollfd *p, nfds_t n)
 {
 	(void)spin_poll(&r->spin, p, n, -1);
-	return p[ENDED].revents ? 0 : fuse_session_receive_buf(r->se, &r->buf);
+	return p[ENDED].revents ? 0 : read_request(r);
 }
 
 /* Wait for a request and read it: its length, 0 at the end, -EAGAIN where another one is to be
@@ -64,7 +68,7 @@ static int receive_later(struct reader *r, struct pollfd *p, nfds_t n)
 static int receive(struct reader *r, bool soon)
 {
 	struct fs *fs = r->loop->fs;
-	struct pollfd p[] = {[REQUEST] = {.fd = fuse_session_fd(r->se), .events = POLLIN},
+	struct pollfd p[] = {[REQUEST] = {.fd = fuse_session_fd(fs->se), .events = POLLIN},
 			     [ENDED] = {.fd = fs->ended, .events = POLLIN}};
 	int len;
 
@@ -110,12 +114,12 @@ static void serve(struct reader *r)
 	bool soon;
 	int n = -EAGAIN;
 
-	while (!fuse_session_exited(r->se) && (at_once = turns_take(&l->turns)) > 0) {
+	while (!fuse_session_exited(l->fs->se) && (at_once = turns_take(&l->turns)) > 0) {
 		soon = at_once > 1 || near_is();
 		n = receive(r, soon);
 		leave_turn(l, caller_of(&r->buf, n), !soon);
 		if (n > 0)
-			fuse_session_process_buf(r->se, &r->buf);
+			fuse_session_process_buf(l->fs->se, &r->buf);
 		if (n == -ENOMEM) /* for the buffer of a new thread: nothing was read */
 			(void)poll(NULL, 0, NO_MEMORY_MS);
 		else if (n <= 0 && n != -EINTR && n != -EAGAIN)
@@ -129,7 +133,7 @@ static void serve(struct reader *r)
 static void *loop_thread(void *arg)
 {
 	struct loop *l = arg;
-	struct reader r = {.loop = l, .se = l->fs->se};
+	struct reader r = {.loop = l};
 
 	turns_join(&l->turns);
 	serve(&r);
@@ -152,15 +156,6 @@ static int start_thread_locked(struct loop *l)
 	return r;
 }
 
-/* Readers that may wait at the same time: more than there are processors would only wait for one.
- */
-static unsigned at_once(void)
-{
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
-}
-
 int loop_start(struct fs *fs, struct loop **ret)
 {
 	struct loop *l = calloc(1, sizeof(*l));
@@ -173,7 +168,7 @@ int loop_start(struct fs *fs, struct loop **ret)
 	l->fs = fs;
 	l->max = fs->conf.threads;
 	l->threads = calloc(l->max, sizeof(*l->threads));
-	turns_init(&l->turns, at_once());
+	turns_init(&l->turns, processors(1)); /* more readers would only wait for one */
 	pthread_mutex_init(&l->lock, NULL);
 	cond_init(&l->died);
 	pthread_mutex_lock(&l->lock);

@@ -33,14 +33,13 @@ static unsigned count_lively(const struct callers *c)
 
 static void end_row(struct callers *c)
 {
-	const unsigned before = c->in_turn;
-	const unsigned n = count_lively(c);
+	unsigned in_turn = c->in_turn;
 
 	if (c->changes < ALONE)
-		*c = (struct callers){.last = c->last};
-	else
-		*c =
-		    (struct callers){.last = c->last, .in_turn = c->changes < IN_TURN ? before : n};
+		in_turn = 1;
+	else if (c->changes >= IN_TURN)
+		in_turn = count_lively(c);
+	*c = (struct callers){.in_turn = in_turn, .last = c->last};
 }
 
 unsigned callers_ask(struct callers *c, pid_t caller)

@@ -11,7 +11,7 @@
 
 /* All zero: nothing is known yet. */
 struct callers {
-	unsigned in_turn; /* of the last row: how many; 0: one */
+	unsigned in_turn; /* of the last row: how many; 0 and 1: one */
 	unsigned asked;	  /* in this row, and how often by another one than before */
 	unsigned changes;
 	pid_t last;

@@ -33,7 +33,6 @@ void closer_done(struct closer *c)
 static void close_timed(struct closer *c, int fd)
 {
 	const uint64_t from = clock_us();
-
 	unsigned took, average = atomic_load(&c->average_us);
 
 	close(fd);

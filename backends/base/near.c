@@ -2,6 +2,7 @@
 #include "near.h"
 
 #include "clock.h"
+#include "processors.h"
 #include "procpid.h"
 #include "thread.h"
 
@@ -172,10 +173,7 @@ static void init_once(void)
 
 static bool is_of_use(void)
 {
-	cpu_set_t set;
-
-	return sched_getscheduler(0) == SCHED_OTHER &&
-	       sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 1;
+	return sched_getscheduler(0) == SCHED_OTHER && processors(1) > 1;
 }
 
 int near_start(void)

@@ -2,6 +2,7 @@
 #include "spin.h"
 
 #include "clock.h"
+#include "processors.h"
 
 #include <sched.h>
 #include <stdatomic.h>
@@ -14,16 +15,9 @@
 
 static atomic_uint_fast64_t limit_us = SPIN_US;
 
-static bool has_one_processor(void)
-{
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) == 1;
-}
-
 void spin_limit(uint64_t us)
 {
-	atomic_store(&limit_us, has_one_processor() ? 0 : us);
+	atomic_store(&limit_us, processors(0) == 1 ? 0 : us);
 }
 
 uint64_t spin_limit_us(void)

@@ -6,11 +6,11 @@
 #include "far.h"
 
 #include "base/clock.h"
+#include "base/processors.h"
 #include "base/thread.h"
 #include "grep.h"
 #include "scan.h"
 
-#include <sched.h>
 #include <string.h>
 
 #define HELD (512 * 1024)    /* bytes that wait for the reader, before one more piece */
@@ -352,13 +352,6 @@ int far_server_search(void *ctx, struct bk_req *req, struct bk_node *dir, const 
 	return 0;
 }
 
-static unsigned processors(void)
-{
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
 int far_server_new(struct bk *bk, struct far_server **ret)
 {
 	struct far_server *f = calloc(1, sizeof(*f));
@@ -367,7 +360,7 @@ int far_server_new(struct bk *bk, struct far_server **ret)
 		return -ENOMEM;
 	f->bk = bk;
 	f->tree = (struct ops_tree){
-	    .root = bk, .mountpoint = "", .allow_other = true, .threads = processors()};
+	    .root = bk, .mountpoint = "", .allow_other = true, .threads = processors(1)};
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->ended, NULL);
 	*ret = f;

@@ -33,6 +33,9 @@ size_t script_encode(uint8_t *out, const struct remote_head *head, uint32_t flag
 /* With N descriptors beside the bytes. */
 void script_send(int fd, const void *data, size_t size, const int *fds, unsigned n);
 
+/* A client that takes every descriptor (remote_conf.fd_ok). */
+bool script_any_fd(void *ctx, const struct stat *st);
+
 /* ---- Answers ---- */
 
 /* As a server of ours sends it; to a GETATTR without a descriptor. */

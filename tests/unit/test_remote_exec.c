@@ -10,11 +10,6 @@
 #include <signal.h>
 #include <sys/socket.h>
 
-static bool any(void *ctx, const struct stat *st)
-{
-	return true;
-}
-
 struct exec_server {
 	struct fake fake;
 	int fd;
@@ -70,7 +65,7 @@ static void check_words(struct bk *bk, const char *const *argv, const char *cons
 
 static void a_command_has_its_words_and_environment(void)
 {
-	const struct remote_conf conf = {.fd_ok = any};
+	const struct remote_conf conf = {.fd_ok = script_any_fd};
 	_cleanup_free_ char *much = malloc(REMOTE_MAX_DATA + 1);
 	const char *const argv[] = {"run", "", "a b", NULL}, *const fail[] = {"fail", NULL};
 	const char *const none_at_all[] = {NULL}, *const env[] = {"A=b", "C=", NULL};
@@ -120,7 +115,7 @@ static void where_no_commands_are_started_none_is_asked_for(void)
 static void check_answer(void (*answer)(struct scripted *, const struct remote_head *), int passed,
 			 int want)
 {
-	const struct remote_conf conf = {.fd_ok = any};
+	const struct remote_conf conf = {.fd_ok = script_any_fd};
 	const char *const argv[] = {"run", NULL};
 	struct scripted s = {.can_exec = true, .pass = {passed, passed}};
 	unsigned fds = count_fds();

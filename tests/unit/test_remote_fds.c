@@ -15,11 +15,6 @@
 
 extern const struct bk_type host_type;
 
-static bool any(void *ctx, const struct stat *st)
-{
-	return true;
-}
-
 static bool none(void *ctx, const struct stat *st)
 {
 	(*(unsigned *)ctx)++;
@@ -93,7 +88,7 @@ static void check_fd(struct place *p, const char *name, int fd, int flags)
 
 static void an_open_file_has_its_descriptor_and_reads_ask_nobody(void)
 {
-	const struct remote_conf conf = {.fd_ok = any};
+	const struct remote_conf conf = {.fd_ok = script_any_fd};
 	struct bk_file *file, *again;
 	struct bk_node *node;
 	struct place p;
@@ -155,7 +150,7 @@ static void attributes_of_an_open_file_are_changed_without_asking(void)
 	const struct bk_setattr size = {.mask = BK_SET_SIZE, .size = 5};
 
 	for (int here = 0; here < 2; here++) {
-		const struct remote_conf conf = {.fd_ok = any, .attrs_here = here};
+		const struct remote_conf conf = {.fd_ok = script_any_fd, .attrs_here = here};
 		struct bk_file *file, *again;
 		struct bk_node *node;
 		struct place p;
@@ -204,7 +199,7 @@ static void check_dir(struct place *p, bool asked)
 
 static void a_change_tells_of_its_directory(void)
 {
-	const struct remote_conf conf = {.fd_ok = any, .attrs_here = true};
+	const struct remote_conf conf = {.fd_ok = script_any_fd, .attrs_here = true};
 	const struct bk_setattr mode = {.mask = BK_SET_MODE, .mode = 0644};
 	struct bk_node *node, *dir, *other;
 	struct bk_file *file;
@@ -300,7 +295,7 @@ static void *open_many(void *arg)
 
 static void each_of_many_threads_gets_its_own(void)
 {
-	const struct remote_conf conf = {.fd_ok = any};
+	const struct remote_conf conf = {.fd_ok = script_any_fd};
 	struct opening o[8];
 	struct place p;
 
@@ -373,7 +368,7 @@ static void a_descriptor_is_its_frames_however_that_comes(void)
 {
 	static void (*const answers[])(struct scripted *, const struct remote_head *) = {
 	    script_in_one, byte_by_byte, rest_with_the_next, behind_another};
-	const struct remote_conf conf = {.fd_ok = any};
+	const struct remote_conf conf = {.fd_ok = script_any_fd};
 	char name[] = "/tmp/aib-test-fds-XXXXXX";
 	int fd = mkstemp(name);
 	struct stat want, st;
@@ -424,7 +419,7 @@ struct wrong {
 
 static void check_wrong(const struct wrong *w)
 {
-	const struct remote_conf conf = {.fd_ok = w->wanted ? any : NULL};
+	const struct remote_conf conf = {.fd_ok = w->wanted ? script_any_fd : NULL};
 	struct scripted s = {.pass = {w->fd, w->fd}};
 	unsigned fds = count_fds();
 	struct bk_file *file;
@@ -503,7 +498,7 @@ static void a_server_takes_none(void)
 /* This process may have no more descriptors: the file is read as without. */
 static void without_room_for_it_the_file_is_opened_all_the_same(void)
 {
-	const struct remote_conf conf = {.fd_ok = any};
+	const struct remote_conf conf = {.fd_ok = script_any_fd};
 	struct rlimit before, limit;
 	struct scripted s = {.fd = -1};
 	struct bk_file *file;
@@ -528,7 +523,7 @@ static void without_room_for_it_the_file_is_opened_all_the_same(void)
 
 static void a_closed_connection_reads_nothing_more(void)
 {
-	const struct remote_conf conf = {.fd_ok = any};
+	const struct remote_conf conf = {.fd_ok = script_any_fd};
 	char name[] = "/tmp/aib-test-fds-XXXXXX", got[4];
 	struct scripted s = {.pass = {mkstemp(name)}};
 	struct bk_file *file;
