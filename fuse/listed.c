@@ -5,7 +5,7 @@
 
 /* Longer than that the kernel may have dropped a file for want of memory. */
 #define HOLD_MAX_MS 1000
-/* Numbers of directories of one kind of tree have one distance: 2^64 divided by the golden ratio spreads them. */
+/* 2^64 divided by the golden ratio: the upper bits of its products are spread evenly. */
 #define GOLDEN 0x9e3779b97f4a7c15u
 
 void listed_init(struct listed *l)
@@ -18,9 +18,33 @@ void listed_done(struct listed *l)
 	pthread_mutex_destroy(&l->lock);
 }
 
-static struct listed_dir *place_of(struct listed *l, uint64_t number)
+/* Numbers of a tree's directories are often multiples of something: twice, so that they are not any
+ * more. */
+static struct listed_dir *set_of(struct listed *l, uint64_t number)
 {
-	return &l->dirs[number * GOLDEN >> 32 & (LISTED_DIRS - 1)];
+	uint64_t spread = number * GOLDEN;
+
+	return l->sets[(spread ^ spread >> 32) * GOLDEN >> (64 - LISTED_SET_BITS)];
+}
+
+static const struct listed_dir *find_locked(struct listed *l, uint64_t number)
+{
+	const struct listed_dir *set = set_of(l, number);
+
+	for (size_t i = 0; i < LISTED_WAYS; i++)
+		if (set[i].number == number)
+			return &set[i];
+	return NULL;
+}
+
+static void note_locked(struct listed *l, const struct listed_dir *dir)
+{
+	struct listed_dir *set = set_of(l, dir->number), *place = set;
+
+	for (size_t i = 0; i < LISTED_WAYS && place->number != dir->number; i++)
+		if (set[i].number == dir->number || set[i].begun_ms < place->begun_ms)
+			place = &set[i];
+	*place = *dir;
 }
 
 static bool is_as_it_was(const struct listed_state *now, const struct listed_state *then)
@@ -33,12 +57,12 @@ static bool is_as_it_was(const struct listed_state *now, const struct listed_sta
 static bool is_recent_locked(struct listed *l, uint64_t number, const struct listed_state *state,
 			     uint32_t hold_ms, uint64_t now)
 {
-	const struct listed_dir *last = place_of(l, number);
+	const struct listed_dir *last = find_locked(l, number);
 
 	if (hold_ms > HOLD_MAX_MS)
 		hold_ms = HOLD_MAX_MS;
-	return last->number == number && is_as_it_was(state, &last->state) &&
-	       now - last->begun_ms + last->took_ms < hold_ms / 2;
+	return last && is_as_it_was(state, &last->state) &&
+	       now - last->begun_ms + last->took_ms < hold_ms / 4 * 3;
 }
 
 bool listed_lately(struct listed *l, uint64_t number, const struct listed_state *state,
@@ -83,6 +107,6 @@ void listed_told(struct listed *l, struct listed_handle *h, off_t next, bool end
 	h->dir.state.nodes = nodes;
 	h->dir.took_ms = clock_ms() - h->dir.begun_ms;
 	if (end && h->dir.number && !h->names)
-		*place_of(l, h->dir.number) = h->dir;
+		note_locked(l, &h->dir);
 	pthread_mutex_unlock(&l->lock);
 }

@@ -3,7 +3,7 @@
  * listing of such a one gives names alone, which is most of its cost: what the kernel holds is
  * used, and what it does not hold it asks for.
  *
- * "Lately" is half of the time that it may hold them, the time that the listing took included: who
+ * "Lately" is three quarters of the time that it may hold them, the time that the listing took included: who
  * comes at any pace finds what he was told valid still, or is told anew. Not where the directory has
  * changed since, names were recalled, or the kernel has forgotten files.
  *
@@ -18,7 +18,9 @@
 #include <sys/types.h>
 #include <time.h>
 
-#define LISTED_DIRS (1 << 14) /* a later one may take an earlier one's place */
+/* A directory is noted in one of the ways of its set, where it takes the oldest one's place. */
+#define LISTED_SET_BITS 12
+#define LISTED_WAYS 4
 
 /* What has to be as it was. */
 struct listed_state {
@@ -32,7 +34,7 @@ struct listed {
 	struct listed_dir {
 		uint64_t number, begun_ms, took_ms;
 		struct listed_state state;
-	} dirs[LISTED_DIRS];
+	} sets[1 << LISTED_SET_BITS][LISTED_WAYS];
 };
 
 /* One reading of a directory, from its beginning on. Zeroed, it has not begun. */

@@ -4,6 +4,7 @@
 #include "test.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define HOLD_MS 60000
@@ -65,7 +66,7 @@ static void what_the_kernel_has_of_a_listing_is_used_as_long(void)
 	other.mtime.tv_nsec++;
 	CHECK(!listed_lately(l, 25, &other, HOLD_MS));
 	CHECK(!listed_lately(l, 25, &state, 0));
-	usleep(600000); /* over half of what counts at most, a second */
+	usleep(800000); /* over three quarters of what counts at most, a second */
 	CHECK(!listed_lately(l, 25, &state, HOLD_MS));
 }
 
@@ -84,11 +85,32 @@ static void only_a_listing_that_was_read_through_counts(void)
 	CHECK(!list(31, &state, HOLD_MS));
 }
 
-static void a_place_is_of_one_directory(void)
+/* In any kind of tree: numbers one after the other, or some files apart. */
+static void few_directories_of_a_tree_share_a_place(void)
 {
+	const uint64_t n = (1 << LISTED_SET_BITS) * LISTED_WAYS / 4;
+
+	for (uint64_t apart = 1; apart < 64; apart++) {
+		uint64_t lost = 0;
+
+		memset(l->sets, 0, sizeof(l->sets));
+		for (uint64_t i = 0; i < n; i++)
+			CHECK(!list(50 + i * apart, &state, HOLD_MS));
+		for (uint64_t i = 0; i < n; i++)
+			lost += !listed_lately(l, 50 + i * apart, &state, HOLD_MS);
+		CHECK(lost <= n / 16);
+	}
+}
+
+static void the_latest_take_the_places_of_the_oldest(void)
+{
+	const uint64_t n = (1 << LISTED_SET_BITS) * LISTED_WAYS * 4;
+
+	memset(l->sets, 0, sizeof(l->sets));
 	CHECK(!list(40, &state, HOLD_MS));
-	for (uint64_t other = 1000; other < 1000 + 16 * LISTED_DIRS; other++)
-		CHECK(!list(other, &state, HOLD_MS));
+	for (uint64_t i = 0; i < n; i++)
+		CHECK(!list(1000 + i, &state, HOLD_MS));
+	CHECK(list(1000 + n - 1, &state, HOLD_MS));
 	CHECK(!list(40, &state, HOLD_MS));
 }
 
@@ -102,7 +124,8 @@ int main(void)
 	what_may_not_be_held_is_given_each_time();
 	what_the_kernel_has_of_a_listing_is_used_as_long();
 	only_a_listing_that_was_read_through_counts();
-	a_place_is_of_one_directory();
+	few_directories_of_a_tree_share_a_place();
+	the_latest_take_the_places_of_the_oldest();
 	listed_done(l);
 	free(l);
 	return 0;
