@@ -62,7 +62,7 @@ static bool is_recent_locked(struct listed *l, uint64_t number, const struct lis
 	if (hold_ms > HOLD_MAX_MS)
 		hold_ms = HOLD_MAX_MS;
 	return last && is_as_it_was(state, &last->state) &&
-	       now - last->begun_ms + last->took_ms < hold_ms / 4 * 3;
+	       now - last->begun_ms + last->took_ms / 2 < hold_ms - hold_ms / 8;
 }
 
 bool listed_lately(struct listed *l, uint64_t number, const struct listed_state *state,

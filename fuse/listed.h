@@ -3,9 +3,10 @@
  * listing of such a one gives names alone, which is most of its cost: what the kernel holds is
  * used, and what it does not hold it asks for.
  *
- * "Lately" is three quarters of the time that it may hold them, the time that the listing took included: who
- * comes at any pace finds what he was told valid still, or is told anew. Not where the directory has
- * changed since, names were recalled, or the kernel has forgotten files.
+ * "Lately" is as long as it may hold them, less an eighth, and less half of what the listing took,
+ * which is about what it takes to ask for all of them: who comes at any pace finds what he was told
+ * valid still, or is told anew. Not where the directory has changed since, names were recalled, or
+ * the kernel has forgotten files.
  *
  * Of a backend that is not `recall`: containers' answers come in one piece anyway.
  */

@@ -45,11 +45,19 @@ struct host_id {
 	unsigned char bytes[HOST_ID_MAX];
 };
 
+/* What statx(2) tells of who a file is. Hashed: no holes. */
+struct host_sight {
+	uint64_t dev, ino;
+	int64_t born_s;
+	uint64_t born_ns; /* both 0: not known */
+};
+
 /* A mounted file system below the root, kept while nodes of it are. */
 struct host_mount {
 	struct host_mount *next;
 	int id;
-	int fd; /* for open_by_handle_at(2); -1: handles do not open here */
+	int fd;		   /* for open_by_handle_at(2); -1: handles do not open here */
+	bool keeps_births; /* each file's, to the step of the clock */
 	unsigned refs;
 };
 
@@ -67,6 +75,9 @@ struct host_node {
 	unsigned char *key;
 	struct host_node *parent; /* a reference; NULL where the place is not needed or gone */
 	char *name;
+	atomic_bool recognised; /* by its sight: in host.recognised */
+	struct host_sight sight;
+	UT_hash_handle hh_sight;
 
 	/* All guarded by fds.lock. */
 	int fd;			       /* O_PATH or lent, -1 for none */
@@ -105,6 +116,7 @@ struct host {
 
 	pthread_mutex_t lock; /* guards the table, the mounts and places of nodes */
 	struct host_node *nodes;
+	struct host_node *recognised; /* of these, by sight */
 	struct host_mount *mounts;
 	atomic_bool opens_handles; /* of some mount's files, some time */
 
@@ -146,6 +158,8 @@ int host_openat(const struct host *h, int dirfd, const char *name, int flags, mo
 void host_probe(struct host *h, int fd);
 /* Whether calls on FD's file system may wait for a machine or process. */
 bool host_is_remote(int fd);
+/* Whether FD's file system keeps births to the step of the clock. */
+bool host_keeps_births(int fd);
 int host_fstat(int fd, struct stat *ret);
 /* As fdatasync(2), or fsync(2) unless DATA alone. */
 int host_sync(int fd, bool data);
@@ -158,13 +172,13 @@ int host_renameat2(int dirfd, const char *name, int new_dirfd, const char *new_n
 int host_birth(int fd, struct timespec *ret);
 /* Who the file of FD (whose stat is ST) is. */
 int host_identify(struct host *h, int fd, const struct stat *st, struct host_id *ret);
-/* Who NAME of DIRFD is, and its attributes, without opening it: by its number, where files have no
- * handles, or by its handle, where those open. -EOPNOTSUPP otherwise: a descriptor tells. The
- * handle and the attributes may be of two files, if one took the other's name meanwhile. */
-int host_number_at(struct host *h, int dirfd, const char *name, struct stat *ret_st,
-		   struct host_id *ret);
-int host_handle_at(struct host *h, int dirfd, const char *name, struct stat *ret_st,
-		   struct host_id *ret);
+/* The attributes of NAME of DIRFD, without opening it: 0, -ENOENT, or -EOPNOTSUPP where only a
+ * descriptor tells. */
+int host_see(int dirfd, const char *name, struct stat *ret_st, struct host_sight *ret);
+/* Who it is: by its number, where files have no handles, or by its handle, where those open.
+ * -EOPNOTSUPP otherwise. DEV: as it was seen; the handle may be of another file by now. */
+int host_number_of(struct host *h, const struct host_sight *s, struct host_id *ret);
+int host_handle_at(struct host *h, int dirfd, const char *name, dev_t dev, struct host_id *ret);
 /* Whether NAME of DIRFD is still the file that host_handle_at said. */
 bool host_is_handle_at(struct host *h, int dirfd, const char *name, const struct host_id *id);
 /* Whether the mount of that id is one in use whose files open by handle, for which it stays busy.
@@ -261,6 +275,18 @@ static inline void host_node_unref(struct host_node *node)
 	bk_node_unref(node ? &node->base : NULL);
 }
 DEFINE_CLEANUP(struct host_node *, host_node_unref)
+
+/* ---- sight.c: files known by sight ---- */
+
+/* The node that S is of, with a reference, or NULL where that is not sure. */
+struct host_node *host_recognised(struct host *h, const struct host_sight *s);
+/* Whether it is worth making sure that N was seen as S (the name was the same file's before and
+ * after). */
+bool host_may_recognise(const struct host_node *node, const struct host_sight *s);
+/* It is: N is known by S from now on. */
+void host_recognise(struct host *h, struct host_node *node, const struct host_sight *s);
+/* NODE is about to go. host.lock is held. */
+void host_unrecognise_locked(struct host *h, struct host_node *node);
 
 /* ---- fds.c: descriptors of nodes ---- */
 

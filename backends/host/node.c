@@ -88,6 +88,7 @@ static void remove_locked(struct host *h, struct host_node *n)
 	if (n->hashed)
 		HASH_DEL(h->nodes, n);
 	n->hashed = false;
+	host_unrecognise_locked(h, n);
 }
 
 /* ---- Mounts ---- */
@@ -181,7 +182,12 @@ static int mount_get(struct host *h, int id, int fd, const struct stat *st, cons
 	made = malloc(sizeof(*made));
 	if (!made)
 		return -ENOMEM;
-	*made = (struct host_mount){.id = id, .refs = 1, .fd = mount_open(st, fd, k)};
+	*made = (struct host_mount){
+	    .id = id,
+	    .refs = 1,
+	    .fd = mount_open(st, fd, k),
+	    .keeps_births = host_keeps_births(fd),
+	};
 	if (made->fd >= 0)
 		atomic_store(&h->opens_handles, true);
 	pthread_mutex_lock(&h->lock);
@@ -405,21 +411,59 @@ int host_node_for_open(struct host *h, struct host_node *dir, const char *name, 
 	return r;
 }
 
-/* The node of K, which the table has not: that ST is of its file, too, its name tells. */
+static bool is_seen_again(const struct host_pin *dir, const char *name, const struct host_sight *s)
+{
+	struct host_sight now;
+	struct stat st;
+
+	return host_see(dir->fd, name, &st, &now) == 0 && memcmp(&now, s, sizeof(now)) == 0;
+}
+
+/* The node of K, which the table has not. */
 static int glance_new(struct host *h, const struct host_pin *dir, const char *name,
 		      const struct host_id *id, const struct stat *st, struct key *k,
 		      struct host_node **ret)
 {
-	const bool by_handle = id->mount_id >= 0;
-	int r;
+	int r = node_make(h, -1, st, k, id->mount_id, ret);
 
-	if (by_handle && !host_is_handle_at(h, dir->fd, name, id))
-		return -EOPNOTSUPP;
-	r = node_make(h, -1, st, k, id->mount_id, ret);
 	/* Now a removal finds the node, and keeps a descriptor for it; one before needed none. */
-	if (r == 0 && by_handle && !host_is_handle_at(h, dir->fd, name, id))
+	if (r == 0 && id->mount_id >= 0 && !host_is_handle_at(h, dir->fd, name, id))
 		r = -EOPNOTSUPP;
 	return r;
+}
+
+/* The node of what was seen as NAME of DIR. -EOPNOTSUPP also where the name was another file's
+ * meanwhile: its handle is one's, and what was seen the other's. */
+static int identify(struct host *h, const struct host_pin *dir, const char *name, bool numbers,
+		    const struct stat *st, const struct host_sight *sight, struct host_node **ret)
+{
+	_cleanup_(host_node_unrefp) struct host_node *n = NULL;
+	_cleanup_(key_done) struct key k = {.bytes = NULL};
+	struct host_id id;
+	bool sure = false;
+	int r = host_handle_at(h, dir->fd, name, st->st_dev, &id);
+
+	if (r == -EOPNOTSUPP && numbers)
+		r = host_number_of(h, sight, &id);
+	if (r == 0)
+		r = key_make(id.bytes, id.len, by_place(h, st->st_mode) ? dir->node : NULL, name,
+			     &k);
+	if (r < 0)
+		return r;
+	n = known(h, &k);
+	if (n && n->ino != st->st_ino)
+		return -EOPNOTSUPP;
+	if (id.mount_id >= 0 && (!n || host_may_recognise(n, sight)))
+		sure = is_seen_again(dir, name, sight);
+	if (!n)
+		r = sure || id.mount_id < 0 ? glance_new(h, dir, name, &id, st, &k, &n)
+					    : -EOPNOTSUPP;
+	if (r < 0)
+		return r;
+	if (sure && host_may_recognise(n, sight))
+		host_recognise(h, n, sight);
+	*ret = TAKE(n);
+	return 0;
 }
 
 /* Without opening it: the node gets no descriptor. -EOPNOTSUPP where that does not tell who it is.
@@ -428,30 +472,19 @@ static int glance(struct host *h, const struct host_pin *dir, const char *name, 
 		  struct host_node **ret, struct stat *ret_st)
 {
 	_cleanup_(host_node_unrefp) struct host_node *n = NULL;
-	_cleanup_(key_done) struct key k = {.bytes = NULL};
-	struct host_id id;
-	struct stat st;
-	int r = host_handle_at(h, dir->fd, name, &st, &id);
+	struct host_sight sight;
+	int r = host_see(dir->fd, name, ret_st, &sight);
 
-	if (r == -EOPNOTSUPP && numbers)
-		r = host_number_at(h, dir->fd, name, &st, &id);
-	if (r == 0)
-		r = key_make(id.bytes, id.len, by_place(h, st.st_mode) ? dir->node : NULL, name,
-			     &k);
 	if (r < 0)
 		return r;
-	n = known(h, &k);
+	n = host_recognised(h, &sight);
 	if (!n)
-		r = glance_new(h, dir, name, &id, &st, &k, &n);
-	else if (n->ino != st.st_ino) /* of another file, which had the name meanwhile */
-		r = -EOPNOTSUPP;
+		r = identify(h, dir, name, numbers, ret_st, &sight, &n);
 	if (r == 0)
 		r = place_update(h, n, dir->node, name);
-	if (r < 0)
-		return r;
-	*ret = TAKE(n);
-	*ret_st = st;
-	return 0;
+	if (r == 0)
+		*ret = TAKE(n);
+	return r;
 }
 
 int host_node_for(struct host *h, struct host_node *dir, const char *name, int fd,

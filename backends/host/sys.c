@@ -109,6 +109,20 @@ bool host_is_remote(int fd)
 	return false;
 }
 
+bool host_keeps_births(int fd)
+{
+	static const uint32_t types[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+					 TMPFS_MAGIC};
+	struct statfs st;
+
+	if (fstatfs(fd, &st) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if ((uint32_t)st.f_type == types[i])
+			return true;
+	return false;
+}
+
 /* ---- Identity ---- */
 
 /*
@@ -149,23 +163,34 @@ static void id_add_handle(struct host_id *id, const union handle *u)
 	id_add(id, u->fh.f_handle, u->fh.handle_bytes);
 }
 
-static void id_by_number(struct host_id *id, dev_t dev, const struct statx *stx)
+static struct host_sight sight_of(dev_t dev, const struct statx *stx)
 {
-	id_begin(id, 'i', dev);
-	id_add(id, &stx->stx_ino, sizeof(stx->stx_ino));
+	struct host_sight s = {.dev = dev, .ino = stx->stx_ino};
+
 	if (stx->stx_mask & STATX_BTIME) {
-		id_add(id, &stx->stx_btime.tv_sec, sizeof(stx->stx_btime.tv_sec));
-		id_add(id, &stx->stx_btime.tv_nsec, sizeof(stx->stx_btime.tv_nsec));
+		s.born_s = stx->stx_btime.tv_sec;
+		s.born_ns = stx->stx_btime.tv_nsec;
 	}
+	return s;
+}
+
+static void id_by_number(struct host_id *id, const struct host_sight *s)
+{
+	id_begin(id, 'i', s->dev);
+	id_add(id, &s->ino, sizeof(s->ino));
+	id_add(id, &s->born_s, sizeof(s->born_s));
+	id_add(id, &s->born_ns, sizeof(s->born_ns));
 }
 
 static int identify_by_number(int fd, dev_t dev, struct host_id *id)
 {
+	struct host_sight s;
 	struct statx stx;
 
 	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &stx) < 0)
 		return -errno;
-	id_by_number(id, dev, &stx);
+	s = sight_of(dev, &stx);
+	id_by_number(id, &s);
 	return 0;
 }
 
@@ -252,45 +277,36 @@ static int handle_at(struct host *h, int dirfd, const char *name, union handle *
 	return host_opens_handles(h, *ret_mount) ? 0 : -EOPNOTSUPP;
 }
 
-static int stat_at(int dirfd, const char *name, struct statx *ret)
+int host_see(int dirfd, const char *name, struct stat *ret_st, struct host_sight *ret)
 {
 	const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
-
-	if (syscall(SYS_statx, dirfd, name, flags, STATX_BASIC_STATS | STATX_BTIME, ret) < 0)
-		return errno == ENOSYS || errno == EPERM ? -EOPNOTSUPP : -errno;
-	return (ret->stx_mask & STATX_BASIC_STATS) == STATX_BASIC_STATS ? 0 : -EOPNOTSUPP;
-}
-
-int host_number_at(struct host *h, int dirfd, const char *name, struct stat *ret_st,
-		   struct host_id *ret)
-{
 	struct statx stx;
-	struct stat st;
-	int r = atomic_load(&h->handleless[0]) ? stat_at(dirfd, name, &stx) : -EOPNOTSUPP;
 
-	if (r < 0)
-		return r;
-	st = stat_of(&stx);
-	if (!is_handleless(h, st.st_dev))
+	if (syscall(SYS_statx, dirfd, name, flags, STATX_BASIC_STATS | STATX_BTIME, &stx) < 0)
+		return errno == ENOENT ? -ENOENT : -EOPNOTSUPP;
+	if ((stx.stx_mask & STATX_BASIC_STATS) != STATX_BASIC_STATS)
 		return -EOPNOTSUPP;
-	id_by_number(ret, st.st_dev, &stx);
-	*ret_st = st;
+	*ret_st = stat_of(&stx);
+	*ret = sight_of(ret_st->st_dev, &stx);
 	return 0;
 }
 
-int host_handle_at(struct host *h, int dirfd, const char *name, struct stat *ret_st,
-		   struct host_id *ret)
+int host_number_of(struct host *h, const struct host_sight *s, struct host_id *ret)
 {
-	struct statx stx;
+	if (!is_handleless(h, s->dev))
+		return -EOPNOTSUPP;
+	id_by_number(ret, s);
+	return 0;
+}
+
+int host_handle_at(struct host *h, int dirfd, const char *name, dev_t dev, struct host_id *ret)
+{
 	union handle u;
 	int mount_id, r = handle_at(h, dirfd, name, &u, &mount_id);
 
-	if (r == 0)
-		r = stat_at(dirfd, name, &stx);
 	if (r < 0)
 		return r;
-	*ret_st = stat_of(&stx);
-	id_begin(ret, 'h', ret_st->st_dev);
+	id_begin(ret, 'h', dev);
 	ret->mount_id = mount_id;
 	id_add_handle(ret, &u);
 	return 0;

@@ -3,10 +3,12 @@
  * after being closed, never another file's.
  */
 #include "host_world.h"
+#include "limit.h"
 
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define SMALL "{\"fd_cache\": 8}"
@@ -256,6 +258,87 @@ static void a_file_system_below_the_root_has_numbers_of_its_own(void)
 	world_done(&w);
 }
 
+static struct bk_node *made_beside(struct world *w, const char *name)
+{
+	close(openat(w->dirfd, name, O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+	return w_lookup(w, w->root, name);
+}
+
+/* However soon, or late, the next one comes, and however often the first was looked up. */
+static void a_number_is_another_file_after_the_first_is_gone(void)
+{
+	struct bk_node *old, *new;
+	struct world w;
+
+	world_init(&w, SMALL);
+	for (int i = 0; i < 60; i++) {
+		old = made_beside(&w, "a");
+		if (i % 3 == 0)
+			usleep(25000); /* by then it may be known by its birth */
+		for (int again = 0; again < 3; again++)
+			bk_node_unref(w_lookup(&w, w.root, "a"));
+		CHECK_EQ(unlinkat(w.dirfd, "a", 0), 0);
+		new = made_beside(&w, "a");
+		CHECK(new != old);
+		bk_node_unref(w_lookup(&w, w.root, "a"));
+		CHECK_EQ(unlinkat(w.dirfd, "a", 0), 0);
+		bk_node_unref(old);
+		bk_node_unref(new);
+	}
+	world_done(&w);
+}
+
+static bool handles_open(void)
+{
+	struct file_handle fh = {.handle_bytes = 0};
+
+	CHECK(open_by_handle_at(-1, &fh, O_PATH) < 0);
+	return errno != EPERM;
+}
+
+/* Needs root, and a namespace of mounts of its own. Without its handle a file would be another one.
+ */
+static void look_at_known_files_without_their_handles(void)
+{
+	struct bk_node *sub, *old, *made;
+	char path[96];
+	struct world w;
+
+	CHECK_EQ(unshare(CLONE_NEWNS), 0);
+	CHECK_EQ(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	world_init(&w, SMALL);
+	snprintf(path, sizeof(path), "%s/sub", w.path);
+	CHECK_EQ(mkdir(path, 0755), 0);
+	CHECK_EQ(mount("none", path, "tmpfs", 0, NULL), 0);
+	close(openat(w.dirfd, "sub/old", O_CREAT | O_CLOEXEC, 0600));
+	sub = w_lookup(&w, w.root, "sub");
+	made = w_file(&w, sub, "made", "here");
+	usleep(50000);
+	old = w_lookup(&w, sub, "old");
+	bk_node_unref(w_lookup(&w, sub, "made"));
+	limit_refuse(SYS_name_to_handle_at, EPERM);
+	CHECK(w_lookup(&w, sub, "old") == old);
+	CHECK(w_lookup(&w, sub, "made") == made);
+	CHECK_EQ(renameat(w.dirfd, "sub/old", w.dirfd, "sub/moved"), 0);
+	CHECK(w_lookup(&w, sub, "moved") == old);
+}
+
+static void what_is_known_is_not_asked_for_its_handle(void)
+{
+	pid_t pid;
+	int status;
+
+	if (!world_is_root() || !handles_open())
+		return;
+	pid = fork();
+	if (pid == 0) {
+		look_at_known_files_without_their_handles();
+		_exit(0);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 /* Move DIR/a/x to DIR/b and back, as long as we live; returns the process that does. */
 static pid_t start_mover(int dirfd)
 {
@@ -299,6 +382,8 @@ static void run(void)
 {
 	many_nodes_need_few_descriptors();
 	a_file_replaced_beside_the_mount_is_not_served_under_its_old_node();
+	a_number_is_another_file_after_the_first_is_gone();
+	what_is_known_is_not_asked_for_its_handle();
 	a_node_lives_on_after_its_last_name();
 	hard_links_are_one_node();
 	nodes_follow_renames();

@@ -66,7 +66,7 @@ static void what_the_kernel_has_of_a_listing_is_used_as_long(void)
 	other.mtime.tv_nsec++;
 	CHECK(!listed_lately(l, 25, &other, HOLD_MS));
 	CHECK(!listed_lately(l, 25, &state, 0));
-	usleep(800000); /* over three quarters of what counts at most, a second */
+	usleep(900000); /* over seven eighths of what counts at most, a second */
 	CHECK(!listed_lately(l, 25, &state, HOLD_MS));
 }
 
