@@ -48,9 +48,13 @@ struct host_id {
 /* What statx(2) tells of who a file is. Hashed: no holes. */
 struct host_sight {
 	uint64_t dev, ino;
-	int64_t born_s;
-	uint64_t born_ns; /* both 0: not known */
+	uint64_t born_ns; /* since the epoch, for 584 years; 0: not known */
 };
+
+static inline uint64_t host_ns(int64_t sec, uint32_t nsec)
+{
+	return (uint64_t)sec * 1000000000 + nsec;
+}
 
 /* A mounted file system below the root, kept while nodes of it are. */
 struct host_mount {
@@ -64,7 +68,6 @@ struct host_mount {
 struct host_node {
 	struct bk_node base;
 	mode_t type;		  /* S_IFMT bits; a file never changes them */
-	ino_t ino;		  /* nor that */
 	struct host_mount *mount; /* set once; NULL where files have no handles */
 
 	/* All guarded by host.lock. */
@@ -75,8 +78,8 @@ struct host_node {
 	unsigned char *key;
 	struct host_node *parent; /* a reference; NULL where the place is not needed or gone */
 	char *name;
-	atomic_bool recognised; /* by its sight: in host.recognised */
-	struct host_sight sight;
+	atomic_bool recognised;	 /* by its sight: in host.recognised */
+	struct host_sight sight; /* its birth where it is recognised; dev and ino never change */
 	UT_hash_handle hh_sight;
 
 	/* All guarded by fds.lock. */

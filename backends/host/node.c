@@ -315,7 +315,7 @@ static struct host_node *node_alloc(struct host *h, struct key *k, const struct 
 		return NULL;
 	bk_node_init(&n->base, &h->bk);
 	n->type = st->st_mode & S_IFMT;
-	n->ino = st->st_ino;
+	n->sight = (struct host_sight){.dev = st->st_dev, .ino = st->st_ino};
 	n->mount = mount;
 	n->fd = -1;
 	n->id_len = k->id_len;
@@ -451,7 +451,7 @@ static int identify(struct host *h, const struct host_pin *dir, const char *name
 	if (r < 0)
 		return r;
 	n = known(h, &k);
-	if (n && n->ino != st->st_ino)
+	if (n && n->sight.ino != st->st_ino)
 		return -EOPNOTSUPP;
 	if (id.mount_id >= 0 && (!n || host_may_recognise(n, sight)))
 		sure = is_seen_again(dir, name, sight);

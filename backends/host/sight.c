@@ -12,16 +12,13 @@
 
 #define STEP_NS 20000000 /* the coarsest clock of Linux has a step of 10 ms */
 
-#define NS_PER_S 1000000000
-
 static bool is_over(const struct host_sight *s)
 {
 	struct timespec now;
 
-	if (s->born_s == 0 && s->born_ns == 0)
-		return false;
 	clock_gettime(CLOCK_REALTIME, &now);
-	return (now.tv_sec - s->born_s) * NS_PER_S + now.tv_nsec - (int64_t)s->born_ns > STEP_NS;
+	return s->born_ns != 0 &&
+	       (int64_t)(host_ns(now.tv_sec, now.tv_nsec) - s->born_ns) > STEP_NS;
 }
 
 bool host_may_recognise(const struct host_node *n, const struct host_sight *s)

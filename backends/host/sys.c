@@ -167,10 +167,8 @@ static struct host_sight sight_of(dev_t dev, const struct statx *stx)
 {
 	struct host_sight s = {.dev = dev, .ino = stx->stx_ino};
 
-	if (stx->stx_mask & STATX_BTIME) {
-		s.born_s = stx->stx_btime.tv_sec;
-		s.born_ns = stx->stx_btime.tv_nsec;
-	}
+	if (stx->stx_mask & STATX_BTIME)
+		s.born_ns = host_ns(stx->stx_btime.tv_sec, stx->stx_btime.tv_nsec);
 	return s;
 }
 
@@ -178,7 +176,6 @@ static void id_by_number(struct host_id *id, const struct host_sight *s)
 {
 	id_begin(id, 'i', s->dev);
 	id_add(id, &s->ino, sizeof(s->ino));
-	id_add(id, &s->born_s, sizeof(s->born_s));
 	id_add(id, &s->born_ns, sizeof(s->born_ns));
 }
 
