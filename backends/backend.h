@@ -48,6 +48,9 @@ struct bk_req {
 	atomic_uint_fast64_t deadline_ms; /* 0: none */
 	bool listing;	/* a lookup of many, for a listing: the file itself may not be wanted at all */
 	bool writeback; /* a write of cached pages (a shared mapping): O_APPEND does not apply */
+	/* It runs where others wait for it: -EAGAIN for what another process holds for a while (a
+	 * lease, fcntl(2)), and it will be asked again. */
+	bool hurried;
 
 	pthread_mutex_t lock; /* guards the three below */
 	bool cancelled;

@@ -25,6 +25,7 @@ void call_init(struct call *c, fuse_req_t req)
 	c->recalls = atomic_load(&c->fs->recall.count);
 	c->began_us = clock_us();
 	bk_req_init(&c->req, ctx->uid, ctx->gid, ctx->pid, 0);
+	c->req.hurried = true;
 	if (c->fs->conf.timeout_ms)
 		c->req.deadline_ms = c->began_us / 1000 + c->fs->conf.timeout_ms;
 }
@@ -198,7 +199,8 @@ static struct bk *serving(const struct call *c)
 	return bk;
 }
 
-/* Run C where it may wait: here, or on a thread of its route. 0: C is empty; else it is as it was. */
+/* Run C where it may wait: here, or on a thread of its route. 0: C is empty; else it is as it was.
+ */
 static int submit(struct call *c, bool always)
 {
 	struct pools *pools = &c->fs->pools;
@@ -241,6 +243,18 @@ void call_go(struct call *c, void (*run)(struct call *))
 		run(c);
 	}
 	call_done(c);
+}
+
+bool call_defer(struct call *c)
+{
+	int r;
+
+	if (c->kept || uring_is(c->fuse))
+		return false;
+	r = submit(c, false);
+	if (r < 0)
+		reply_err(c, r);
+	return true;
 }
 
 void call_go_open(struct call *c, void (*run)(struct call *))

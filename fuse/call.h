@@ -74,6 +74,9 @@ bool call_also(struct call *c, fuse_ino_t ino);
 
 /* Run it here or there. C is over for the caller. */
 void call_go(struct call *c, void (*run)(struct call *));
+/* From a run function, which returns after it where it says true: C goes on, from its beginning, on
+ * a thread of its route, where it may wait. False: it is there already, or there is none. */
+bool call_defer(struct call *c);
 /* The same for what the kernel does by itself where all is `unshared`: there it is told never to
  * ask again (ENOSYS). */
 void call_go_open(struct call *c, void (*run)(struct call *));

@@ -13,6 +13,11 @@
 
 #define MAX_READ (1 << 20)
 
+/* Over io_uring, where all of a processor wait as long: for what another process wants to keep, and
+ * for a command's refusal. */
+#define HELD_MS 20
+#define REFUSAL_MS 200
+
 /* ---- Set-user-ID bits, which a write by one who may not keep them clears ---- */
 
 static int kill_suidgid(struct call *c, struct bk_file *file)
@@ -42,14 +47,32 @@ static bool kills_suidgid(const struct fuse_file_info *fi)
 
 /* ---- Opening and closing ---- */
 
+/* Whether to try again what another process held up. */
+static bool still_held(struct call *c, int r, uint64_t *until)
+{
+	return r == -EAGAIN && !(c->flags & O_NONBLOCK) && park_briefly(c, until, HELD_MS);
+}
+
+/* Whether it goes on elsewhere, to wait for what another process holds. */
+static bool waits(struct call *c, int r)
+{
+	return r == -EAGAIN && !(c->flags & O_NONBLOCK) && call_defer(c);
+}
+
 static void run_open(struct call *c)
 {
 	struct bk_file *file = NULL;
+	uint64_t until = 0;
 	/* At ESTALE the kernel looks the name up again, and learns of the new era. */
 	int r = inode_told(&c->fs->inodes, c->node, &c->inode);
 
-	if (r == 0)
-		r = bk_open(&c->req, c->node, c->flags & ~OPEN_NOT_OURS, &file);
+	if (r == 0) {
+		do
+			r = bk_open(&c->req, c->node, c->flags & ~OPEN_NOT_OURS, &file);
+		while (still_held(c, r, &until));
+	}
+	if (waits(c, r))
+		return;
 	if (r == 0 && c->kill_suidgid && c->flags & O_TRUNC) {
 		r = kill_suidgid(c, file);
 		if (r < 0)
@@ -78,9 +101,14 @@ static void run_create(struct call *c)
 	struct bk_file *file = NULL;
 	struct stat st;
 	int flags = c->flags & ~(OPEN_NOT_OURS & ~(O_CREAT | O_EXCL));
-	int r = bk_create(&c->req, c->node, c->name, c->mode, flags, &node, &file, &st);
+	uint64_t until = 0;
+	int r;
 
-	reply_create(c, r, node, file, &st);
+	do
+		r = bk_create(&c->req, c->node, c->name, c->mode, flags, &node, &file, &st);
+	while (still_held(c, r, &until));
+	if (!waits(c, r))
+		reply_create(c, r, node, file, &st);
 }
 
 void io_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -142,7 +170,7 @@ static ssize_t read_file(struct call *c, void *data, bool waits)
 
 	do
 		r = bk_read(&c->req, c->handle->file, data, c->size, c->off);
-	while (r == -EAGAIN && waits && park_briefly(c, &until));
+	while (r == -EAGAIN && waits && park_briefly(c, &until, REFUSAL_MS));
 	return r;
 }
 

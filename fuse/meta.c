@@ -147,7 +147,9 @@ static void run_setattr(struct call *c)
 	struct stat st;
 	int r = bk_setattr(&c->req, c->node, open_file(c), &c->set, &st);
 
-	reply_attr(c, r, &st);
+	/* Another process holds what is to be cut. */
+	if (r != -EAGAIN || !call_defer(c))
+		reply_attr(c, r, &st);
 }
 
 void meta_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,

@@ -8,8 +8,6 @@
 
 #include <poll.h>
 
-#define BRIEF_MS 200
-
 static void wait_op(struct call *c, bool remove)
 {
 	struct bk_file *file = c->handle->file;
@@ -66,14 +64,14 @@ static void gone(struct call *c)
 	pthread_mutex_unlock(&w->lock);
 }
 
-bool park_briefly(struct call *c, uint64_t *until)
+bool park_briefly(struct call *c, uint64_t *until, uint64_t max_ms)
 {
 	uint64_t now = clock_ms();
 
 	if (!uring_is(c->fuse))
 		return false;
 	if (!*until)
-		*until = now + BRIEF_MS;
+		*until = now + max_ms;
 	if (now >= *until)
 		return false;
 	(void)poll(NULL, 0, 1);

@@ -8,9 +8,9 @@
 #include "call.h"
 
 /* Whether to ask the backend once more, a moment later, since over io_uring no call can be parked:
- * what comes nearly at once, such as the refusal of a command, comes. Waits on this thread, a fifth
- * of a second in all; *UNTIL begins as 0. */
-bool park_briefly(struct call *c, uint64_t *until);
+ * what comes nearly at once, such as the refusal of a command, comes. Waits on this thread, MAX_MS
+ * in all; *UNTIL begins as 0. */
+bool park_briefly(struct call *c, uint64_t *until, uint64_t max_ms);
 /* From a run function, which returns after it: C is not its any more. */
 void park(struct call *c);
 /* Take a waiting call back from its backend. Returns whether it was waiting; then it is over for

@@ -51,19 +51,31 @@ int host_born(struct bk_req *req, struct bk_node *node, struct bk_file *file, st
 
 /* ---- setattr ---- */
 
-static int set_size(const struct host_node *n, const struct bk_file *file, int fd, uint64_t size)
+/* truncate(2) of the file of FD. A writer who is let in is there when nobody has a lease, and
+ * nobody gets one as long as he is. */
+static int truncate_path(struct bk_req *req, int fd, uint64_t size)
 {
-	int r;
+	_cleanup_close_ int writer = -1;
+	int r = 0;
 
+	do
+		writer = open(procfd(fd).path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	while (writer < 0 && errno == EAGAIN && (r = host_bide(req)) == 0);
+	if (r < 0)
+		return r;
+	return truncate(procfd(fd).path, size) < 0 ? -errno : 0;
+}
+
+static int set_size(struct bk_req *req, const struct host_node *n, const struct bk_file *file,
+		    int fd, uint64_t size)
+{
 	if (n->type == S_IFDIR)
 		return -EISDIR;
 	if (n->type != S_IFREG || size > INT64_MAX)
 		return -EINVAL;
-	if (file && (file->flags & O_ACCMODE) != O_RDONLY)
-		r = ftruncate(fd, size);
-	else
-		r = truncate(procfd(fd).path, size);
-	return r < 0 ? -errno : 0;
+	if (!file || (file->flags & O_ACCMODE) == O_RDONLY)
+		return truncate_path(req, fd, size);
+	return ftruncate(fd, size) < 0 ? -errno : 0;
 }
 
 /* As write(2) by another than root would. Where the kernel did it already, nothing is left. */
@@ -86,7 +98,7 @@ static int change(struct bk_req *req, const struct host_node *n, const struct bk
 	int r = 0;
 
 	if (a->mask & BK_SET_SIZE)
-		r = set_size(n, file, fd, a->size);
+		r = set_size(req, n, file, fd, a->size);
 	if (r == 0 && a->mask & BK_SET_KILL_SUIDGID)
 		r = kill_suidgid(req, fd);
 	if (r == 0 && a->mask & BK_SET_MODE && n->type == S_IFLNK)

@@ -17,6 +17,10 @@
  */
 #define FILE_FLAGS (O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME)
 
+/* O_NONBLOCK: what has a lease answers EAGAIN. To reads and writes of regular files it is nothing.
+ */
+#define OPEN_FLAGS (O_LARGEFILE | O_NOCTTY | O_NONBLOCK)
+
 static int file_new(struct bk_node *node, int flags, int fd, struct bk_file **ret)
 {
 	struct host_file *f = malloc(sizeof(*f));
@@ -38,8 +42,8 @@ static int file_new(struct bk_node *node, int flags, int fd, struct bk_file **re
 static int reopen_once(const struct host_pin *pin, int flags)
 {
 	/* musl's open(3) asks for close-on-exec once more. */
-	int fd = syscall(SYS_openat, AT_FDCWD, procfd(pin->fd).path,
-			 flags | O_LARGEFILE | O_CLOEXEC | O_NOCTTY);
+	int fd =
+	    syscall(SYS_openat, AT_FDCWD, procfd(pin->fd).path, flags | OPEN_FLAGS | O_CLOEXEC);
 
 	return fd < 0 ? -errno : fd;
 }
@@ -65,18 +69,29 @@ static int open_pinned(struct bk_req *req, struct bk_node *node, int wanted)
 	return fd;
 }
 
+static int open_node(struct bk_req *req, struct bk_node *node, int wanted)
+{
+	int fd = -EOPNOTSUPP;
+
+	/* Of a file without a descriptor none is made but the caller's. */
+	if (!(wanted & (O_TRUNC | O_NOATIME)))
+		fd = host_open_evicted(HOST_OF(node), NODE_OF(node), wanted | OPEN_FLAGS);
+	if (fd == -EOPNOTSUPP || fd == -ESTALE) /* or by what whoever removed it keeps */
+		fd = open_pinned(req, node, wanted);
+	return fd;
+}
+
 int host_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_file **ret)
 {
-	int wanted = flags & FILE_FLAGS, fd = -EOPNOTSUPP;
+	int fd, r = 0;
 
 	if (NODE_OF(node)->type != S_IFREG)
 		return NODE_OF(node)->type == S_IFDIR ? -EISDIR : -EACCES;
-	/* Of a file without a descriptor none is made but the caller's. */
-	if (!(wanted & (O_TRUNC | O_NOATIME)))
-		fd = host_open_evicted(HOST_OF(node), NODE_OF(node),
-				       wanted | O_LARGEFILE | O_NOCTTY);
-	if (fd == -EOPNOTSUPP || fd == -ESTALE) /* or by what whoever removed it keeps */
-		fd = open_pinned(req, node, wanted);
+	do
+		fd = open_node(req, node, flags & FILE_FLAGS);
+	while (fd == -EAGAIN && (r = host_bide(req)) == 0);
+	if (r < 0)
+		return r;
 	return fd < 0 ? fd : file_new(node, flags, fd, ret);
 }
 
@@ -116,7 +131,10 @@ int host_peek(struct bk_req *req, struct bk_node *dir, const char *name, struct 
 		return r;
 	do
 		fd = reopen_once(&(struct host_pin){.fd = path}, O_RDONLY);
-	while (fd == -EMFILE && host_fds_shrink(h));
+	while ((fd == -EMFILE && host_fds_shrink(h)) ||
+	       (fd == -EAGAIN && (r = host_bide(req)) == 0));
+	if (r < 0)
+		return r;
 	r = fd < 0 ? fd : file_new(dir, O_RDONLY, fd, ret);
 	if (r == 0)
 		FILE_OF(*ret)->peeked = true;

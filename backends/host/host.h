@@ -214,6 +214,10 @@ struct host_pin {
 	int fd;
 };
 
+/* Another process has a lease on the file (fcntl(2), F_SETLEASE), and has been told to give it up.
+ * Wait for a moment: 0 to try again, else what REQ is to be answered. */
+int host_bide(struct bk_req *req);
+
 /* ---- names.c ---- */
 
 /* The names of one directory, or of two, change for this thread only until it lets go. */

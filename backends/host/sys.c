@@ -7,6 +7,7 @@
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <linux/stat.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -121,6 +122,17 @@ bool host_keeps_births(int fd)
 		if ((uint32_t)st.f_type == types[i])
 			return true;
 	return false;
+}
+
+#define BIDE_MS 10
+
+int host_bide(struct bk_req *req)
+{
+	int r = req && req->hurried ? -EAGAIN : bk_req_check(req);
+
+	if (r == 0)
+		(void)poll(NULL, 0, BIDE_MS);
+	return r;
 }
 
 /* ---- Identity ---- */
