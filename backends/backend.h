@@ -51,6 +51,8 @@ struct bk_req {
 	/* It runs where others wait for it: -EAGAIN for what another process holds for a while (a
 	 * lease, fcntl(2)), and it will be asked again. */
 	bool hurried;
+	/* An open for reading of a file that the kernel has open and reads by itself. */
+	bool kernel_reads;
 
 	pthread_mutex_t lock; /* guards the three below */
 	bool cancelled;

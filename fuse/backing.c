@@ -3,11 +3,13 @@
 #include "backing.h"
 
 #include "base/caps.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <utlist.h>
 
 /* <linux/fuse.h> of Linux 6.9, which is newer than what it has to be built with. */
 struct backing_map {
@@ -17,6 +19,9 @@ struct backing_map {
 };
 #define BACKING_OPEN _IOW(229, 1, struct backing_map)
 #define BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+#define LINGER_MAX 32768 /* of all; each keeps about a kilobyte of the kernel's */
+#define EXPIRE_MAX 64	 /* of a shard, at a time */
 
 void backing_give_up_rights(void)
 {
@@ -75,6 +80,98 @@ static void refused(struct backings *b, const char *route, int error)
 	b->on = false;
 }
 
+static void forget(struct backings *b, struct backing *one)
+{
+	if (one->id) {
+		unregister(b, one->id);
+		b->registered--;
+	}
+	free(one);
+}
+
+/* ---- Lingering ---- */
+
+/* Whether it is the only one. */
+static bool linger_locked(struct backings *b, struct backing_shard *shard, struct backing *one)
+{
+	one->closed_ms = clock_ms();
+	DL_APPEND(shard->lingering, one);
+	return atomic_fetch_add(&b->lingering, 1) == 0;
+}
+
+static void resume_locked(struct backings *b, struct backing_shard *shard, struct backing *one)
+{
+	DL_DELETE(shard->lingering, one);
+	b->lingering--;
+}
+
+static void retire_locked(struct backings *b, struct backing_shard *shard, struct backing *one)
+{
+	resume_locked(b, shard, one);
+	HASH_DEL(shard->all, one);
+	forget(b, one);
+}
+
+static struct backing_shard *shard_of(struct backings *b, const struct inode_id *inode)
+{
+	return &b->shards[inode->number % BACKING_SHARDS];
+}
+
+struct backing *backing_resume(struct backings *b, const struct inode_id *inode)
+{
+	struct backing_shard *shard = shard_of(b, inode);
+	struct backing *one;
+
+	pthread_mutex_lock(&shard->lock);
+	HASH_FIND(hh, shard->all, inode, sizeof(*inode), one);
+	if (one && one->id == 0)
+		one = NULL;
+	if (one && one->opens++ == 0)
+		resume_locked(b, shard, one);
+	pthread_mutex_unlock(&shard->lock);
+	return one;
+}
+
+void backing_forget(struct backings *b, const struct inode_id *inode)
+{
+	struct backing_shard *shard = shard_of(b, inode);
+	struct backing *one;
+
+	if (b->lingering == 0)
+		return;
+	pthread_mutex_lock(&shard->lock);
+	HASH_FIND(hh, shard->all, inode, sizeof(*inode), one);
+	if (one && one->opens == 0)
+		retire_locked(b, shard, one);
+	pthread_mutex_unlock(&shard->lock);
+}
+
+/* Whether more is due. */
+static bool expire(struct backings *b, struct backing_shard *shard, uint64_t now)
+{
+	struct backing *one;
+	unsigned n = 0;
+
+	pthread_mutex_lock(&shard->lock);
+	while ((one = shard->lingering) && now - one->closed_ms >= BACKING_LINGER_MS &&
+	       n++ < EXPIRE_MAX)
+		retire_locked(b, shard, one);
+	pthread_mutex_unlock(&shard->lock);
+	return n > EXPIRE_MAX;
+}
+
+uint64_t backing_expire(struct backings *b)
+{
+	uint64_t now = clock_ms();
+	bool more = false;
+
+	for (size_t i = 0; i < BACKING_SHARDS; i++)
+		more = expire(b, &b->shards[i], now) || more;
+	if (more)
+		return 1;
+	return b->lingering > 0 ? BACKING_LINGER_MS / 4 : 0;
+}
+
 /* ---- Choosing ---- */
 
 /* The backend's descriptor of FILE and its stat, where it can be used. */
@@ -107,14 +204,10 @@ static int join_locked(struct backing *one, const char *route, int fd, const str
 	return 0;
 }
 
-static struct backing_shard *shard_of(struct backings *b, const struct inode_id *inode)
+static int first_locked(struct backings *b, const struct inode_id *inode, struct bk_file *file,
+			int fd, const struct stat *st, struct backing **ret)
 {
-	return &b->shards[inode->number % BACKING_SHARDS];
-}
-
-static int first_locked(struct backings *b, const struct inode_id *inode, const char *route, int fd,
-			const struct stat *st, struct backing **ret)
-{
+	const struct bk *bk = file->node->bk;
 	struct backing_shard *shard = shard_of(b, inode);
 	struct backing *one = malloc(sizeof(*one));
 	int id = 0;
@@ -131,13 +224,15 @@ static int first_locked(struct backings *b, const struct inode_id *inode, const 
 	if (fd >= 0 && !(st->st_mode & (S_ISUID | S_ISGID)))
 		id = register_fd(b, fd);
 	if (id < 0)
-		refused(b, route, id);
+		refused(b, bk->route, id);
 	if (id > 0) {
 		one->id = id;
 		b->registered++;
 		one->dev = st->st_dev;
 		one->ino = st->st_ino;
 		b->worked = true;
+		one->may_linger =
+		    !bk->blocking && !bk->recall && (file->flags & O_ACCMODE) == O_RDONLY;
 	}
 	*ret = one;
 	return 0;
@@ -158,10 +253,14 @@ int backing_open(struct backings *b, const struct inode_id *inode, struct bk_fil
 	fd = usable_fd(file, flags, bypass, &st);
 	pthread_mutex_lock(&shard->lock);
 	HASH_FIND(hh, shard->all, inode, sizeof(*inode), one);
+	if (one && one->opens == 0) {
+		retire_locked(b, shard, one);
+		one = NULL;
+	}
 	if (one)
 		r = join_locked(one, bk->route, fd, &st);
 	else
-		r = first_locked(b, inode, bk->route, fd, &st, &one);
+		r = first_locked(b, inode, file, fd, &st, &one);
 	pthread_mutex_unlock(&shard->lock);
 	if (r == 0)
 		*ret = one;
@@ -170,35 +269,30 @@ int backing_open(struct backings *b, const struct inode_id *inode, struct bk_fil
 
 /* ---- Closing ---- */
 
-static void forget(struct backings *b, struct backing *one)
-{
-	if (one->id) {
-		unregister(b, one->id);
-		b->registered--;
-	}
-	free(one);
-}
-
-void backing_close(struct backings *b, struct backing *one)
+bool backing_close(struct backings *b, struct backing *one)
 {
 	struct backing_shard *shard;
-	bool last;
+	bool last, lingers, only = false;
 
 	if (!one)
-		return;
+		return false;
 	shard = shard_of(b, &one->inode);
 	pthread_mutex_lock(&shard->lock);
 	last = --one->opens == 0;
-	if (last)
+	lingers = last && one->may_linger && b->lingering < LINGER_MAX;
+	if (lingers)
+		only = linger_locked(b, shard, one);
+	else if (last)
 		HASH_DEL(shard->all, one);
 	pthread_mutex_unlock(&shard->lock);
-	if (last)
+	if (last && !lingers)
 		forget(b, one);
+	return only;
 }
 
 unsigned backing_count(struct backings *b)
 {
-	return b->registered;
+	return b->registered - b->lingering;
 }
 
 void backing_done(struct backings *b)

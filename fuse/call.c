@@ -89,8 +89,15 @@ bool call_also(struct call *c, fuse_ino_t ino)
 	return false;
 }
 
+void call_close_backing(struct fs *fs, struct backing *one)
+{
+	if (backing_close(&fs->backings, one))
+		watch_later(&fs->watch, BACKING_LINGER_MS);
+}
+
 static void drop(struct call *c)
 {
+	call_close_backing(c->fs, TAKE(c->backing));
 	handle_unref(TAKE(c->handle));
 	bk_node_unref(TAKE(c->node));
 	bk_node_unref(TAKE(c->node2));
@@ -154,11 +161,13 @@ struct call *call_keep(struct call *c)
 	bk_req_init(&k->req, c->req.uid, c->req.gid, c->req.pid, 0);
 	k->req.deadline_ms = c->req.deadline_ms;
 	k->req.writeback = c->req.writeback;
+	k->req.kernel_reads = c->req.kernel_reads;
 	k->work = (struct work){.run = run_work};
 	k->name = copied(&to, c->name, room_for(c->name));
 	k->name2 = copied(&to, c->name2, room_for(c->name2));
 	k->data = copied(&to, c->data, data);
 	c->handle = NULL;
+	c->backing = NULL;
 	c->node = c->node2 = NULL;
 	return k;
 }

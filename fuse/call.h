@@ -32,6 +32,7 @@ struct call {
 	 * kept. */
 	struct bk_node *node, *node2;
 	struct handle *handle;
+	struct backing *backing; /* of an open, that it resumes */
 	const char *name, *name2;
 	const void *data;
 	size_t size;
@@ -89,6 +90,9 @@ void call_go_always(struct call *c, void (*run)(struct call *));
  * libfuse know nothing of the call any more.
  */
 bool call_claim(struct call *c);
+
+/* The kernel has closed, or was not given, what is open as ONE. Takes NULL. */
+void call_close_backing(struct fs *fs, struct backing *one);
 
 /* A copy of C on the heap, with one reference, that takes what C holds. NULL: memory is out. */
 struct call *call_keep(struct call *c);

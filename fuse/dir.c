@@ -216,7 +216,7 @@ static void forget_all(struct call *c, const uint64_t *numbers, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (numbers[i])
-			inode_forget(&c->fs->inodes, numbers[i], 1);
+			inode_forget(&c->fs->inodes, numbers[i], 1, NULL);
 }
 
 /* A listing begins or goes on: whether names are enough, because the kernel has their attributes.

@@ -196,7 +196,7 @@ static bool wants_trim_locked(struct inode_table *t)
 	return true;
 }
 
-void inode_forget(struct inode_table *t, uint64_t number, uint64_t n)
+bool inode_forget(struct inode_table *t, uint64_t number, uint64_t n, struct inode_id *ret)
 {
 	struct bk_node *gone = NULL;
 	bool trim = false;
@@ -209,6 +209,8 @@ void inode_forget(struct inode_table *t, uint64_t number, uint64_t n)
 	} else if (i) {
 		gone = TAKE(i->node);
 		gone->front = 0;
+		if (ret)
+			*ret = (struct inode_id){.number = number, .generation = i->generation};
 		i->generation++;
 		i->lookups = t->free;
 		t->free = number;
@@ -219,6 +221,7 @@ void inode_forget(struct inode_table *t, uint64_t number, uint64_t n)
 	bk_node_unref(gone);
 	if (trim)
 		malloc_trim(0);
+	return gone;
 }
 
 size_t inode_list(struct inode_table *t, const struct bk *bk, uint64_t *at, uint64_t *numbers,

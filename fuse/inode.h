@@ -4,8 +4,8 @@
  * keeps one reference on a node while the kernel's lookup count is above 0. Numbers are reused with
  * another generation; a node of another era than the kernel was told of gets one too, at which the
  * kernel makes the inode that it has bad and a new one, and forgets both under the one number. The
- * lock is a leaf: nothing is called while it is held. When half of the nodes have gone, the heap gives
- * its free pages back to the machine.
+ * lock is a leaf: nothing is called while it is held. When half of the nodes have gone, the heap
+ * gives its free pages back to the machine.
  */
 #ifndef AIB_FUSE_INODE_H
 #define AIB_FUSE_INODE_H
@@ -56,8 +56,9 @@ int inode_told(struct inode_table *t, const struct bk_node *node, struct inode_i
 /* A reference on the node, or NULL for a number that is not known. */
 struct bk_node *inode_get(struct inode_table *t, uint64_t number);
 
-/* The kernel forgot N lookups. More than there were count as all. */
-void inode_forget(struct inode_table *t, uint64_t number, uint64_t n);
+/* The kernel forgot N lookups. More than there were count as all. Whether it knows the node no
+ * more, and what it knew it as in *RET, which may be NULL. */
+bool inode_forget(struct inode_table *t, uint64_t number, uint64_t n, struct inode_id *ret);
 
 /*
  * Numbers of nodes that are BK's, or that BK may serve (bk_ops.through), after *AT, at most MAX,

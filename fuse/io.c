@@ -66,6 +66,9 @@ static void run_open(struct call *c)
 	/* At ESTALE the kernel looks the name up again, and learns of the new era. */
 	int r = inode_told(&c->fs->inodes, c->node, &c->inode);
 
+	if (r == 0 && !(c->flags & (O_ACCMODE | O_TRUNC)))
+		c->backing = backing_resume(&c->fs->backings, &c->inode);
+	c->req.kernel_reads = c->backing;
 	if (r == 0) {
 		do
 			r = bk_open(&c->req, c->node, c->flags & ~OPEN_NOT_OURS, &file);
@@ -155,7 +158,7 @@ void io_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	/* Now, not when the file is released: the kernel's inode may be opened otherwise already.
 	 */
-	backing_close(&c.fs->backings, TAKE(c.handle->backing));
+	call_close_backing(c.fs, TAKE(c.handle->backing));
 	settle_listed(&c.fs->settle, &c.handle->listing);
 	handle_unref(c.handle); /* that of open; the call has its own */
 	call_go_always(&c, run_release);

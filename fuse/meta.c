@@ -29,11 +29,17 @@ void meta_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		call_go(&c, run_lookup);
 }
 
+static void forget(struct fs *fs, fuse_ino_t ino, uint64_t n)
+{
+	struct inode_id gone;
+
+	if (inode_forget(&fs->inodes, ino, n, &gone))
+		backing_forget(&fs->backings, &gone);
+}
+
 void meta_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
 {
-	struct fs *fs = fuse_req_userdata(req);
-
-	inode_forget(&fs->inodes, ino, n);
+	forget(fuse_req_userdata(req), ino, n);
 	fuse_reply_none(req);
 }
 
@@ -42,7 +48,7 @@ void meta_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *fo
 	struct fs *fs = fuse_req_userdata(req);
 
 	for (size_t i = 0; i < count; i++)
-		inode_forget(&fs->inodes, forgets[i].ino, forgets[i].nlookup);
+		forget(fs, forgets[i].ino, forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 
@@ -142,11 +148,22 @@ static const struct {
     {FUSE_SET_ATTR_KILL_SUID, BK_SET_KILL_SUIDGID},
 };
 
+/* Whether the kernel may write to a file by itself depends on its mode, when it is opened. */
+static void mode_changes(struct call *c)
+{
+	struct inode_id inode;
+
+	if (inode_told(&c->fs->inodes, c->node, &inode) == 0)
+		backing_forget(&c->fs->backings, &inode);
+}
+
 static void run_setattr(struct call *c)
 {
 	struct stat st;
 	int r = bk_setattr(&c->req, c->node, open_file(c), &c->set, &st);
 
+	if (r == 0 && c->set.mask & BK_SET_MODE)
+		mode_changes(c);
 	/* Another process holds what is to be cut. */
 	if (r != -EAGAIN || !call_defer(c))
 		reply_attr(c, r, &st);

@@ -90,7 +90,7 @@ void reply_entry(struct call *c, int r, struct bk_node *node, const struct stat 
 	if (r < 0)
 		reply_err(c, r);
 	else if (!call_claim(c) || fuse_reply_entry(c->fuse, &e) < 0)
-		inode_forget(&c->fs->inodes, e.ino, 1);
+		inode_forget(&c->fs->inodes, e.ino, 1, NULL);
 }
 
 void reply_negative(struct call *c, int r)
@@ -180,7 +180,7 @@ static void fill_open(const struct call *c, struct handle *h, struct fuse_file_i
 
 static void drop_handle(struct call *c, struct handle *h)
 {
-	backing_close(&c->fs->backings, TAKE(h->backing));
+	call_close_backing(c->fs, TAKE(h->backing));
 	handle_unref(h);
 }
 
@@ -208,7 +208,8 @@ static int make_handle(struct call *c, struct bk_node *node, struct bk_file *fil
 		bk_release(file);
 		return r;
 	}
-	if (inode)
+	h->backing = TAKE(c->backing);
+	if (inode && !h->backing)
 		r = backing_open(&c->fs->backings, inode, file, c->flags, is_direct(file),
 				 &h->backing);
 	if (r < 0) {
@@ -252,7 +253,7 @@ static int make_created(struct call *c, struct bk_node *node, struct bk_file *fi
 	inode = (struct inode_id){.number = ret_e->ino, .generation = ret_e->generation};
 	r = make_handle(c, node, file, &inode, ret_h);
 	if (r < 0)
-		inode_forget(&c->fs->inodes, ret_e->ino, 1);
+		inode_forget(&c->fs->inodes, ret_e->ino, 1, NULL);
 	else if (atomic_load(&node->untold))
 		ret_e->attr_timeout = 0;
 	return r;
@@ -274,7 +275,7 @@ void reply_create(struct call *c, int r, struct bk_node *node, struct bk_file *f
 	fill_open(c, h, &fi);
 	if (!call_claim(c) || fuse_reply_create(c->fuse, &e, &fi) < 0) {
 		drop_handle(c, h);
-		inode_forget(&c->fs->inodes, e.ino, 1);
+		inode_forget(&c->fs->inodes, e.ino, 1, NULL);
 	}
 }
 

@@ -302,6 +302,15 @@ static void beat(struct watch *w)
 	fs->beaten = requests;
 }
 
+static void expire(struct watch *w)
+{
+	struct fs *fs = container_of(w, struct fs, watch);
+	uint64_t ms = backing_expire(&fs->backings);
+
+	if (ms > 0)
+		watch_later(w, ms);
+}
+
 int fs_run(struct fs *fs)
 {
 	struct loop *loop;
@@ -309,6 +318,7 @@ int fs_run(struct fs *fs)
 
 	fs->watch.beat = beat;
 	fs->watch.beat_ms = fs->conf.alive_ms;
+	fs->watch.later = expire;
 	r = watch_start(&fs->watch);
 	if (r == 0)
 		r = settle_start(&fs->settle);

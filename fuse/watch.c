@@ -12,7 +12,7 @@
 
 void watch_init(struct watch *w)
 {
-	*w = (struct watch){.woken_end = &w->woken};
+	*w = (struct watch){.woken_end = &w->woken, .later_at_ms = UINT64_MAX};
 	pthread_mutex_init(&w->lock, NULL);
 	cond_init(&w->cond);
 }
@@ -96,6 +96,15 @@ void watch_resume_locked(struct watch *w, struct call *c)
 	pthread_cond_signal(&w->cond);
 }
 
+void watch_later(struct watch *w, uint64_t ms)
+{
+	pthread_mutex_lock(&w->lock);
+	w->later_at_ms = clock_ms() + ms;
+	if (w->later_at_ms < w->sleeps_until_ms)
+		pthread_cond_signal(&w->cond);
+	pthread_mutex_unlock(&w->lock);
+}
+
 /* ---- Looking ---- */
 
 bool watch_is_killed(pid_t tid)
@@ -166,6 +175,11 @@ static void sleep_locked(struct watch *w, uint64_t until_ms)
 	w->sleeps_until_ms = 0;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static void *watch_thread(void *arg)
 {
 	struct watch *w = arg;
@@ -180,6 +194,11 @@ static void *watch_thread(void *arg)
 			pthread_mutex_unlock(&w->lock);
 			w->beat(w);
 			pthread_mutex_lock(&w->lock);
+		} else if (now >= w->later_at_ms) {
+			w->later_at_ms = UINT64_MAX;
+			pthread_mutex_unlock(&w->lock);
+			w->later(w);
+			pthread_mutex_lock(&w->lock);
 		} else if ((c = take_woken_locked(w))) {
 			pthread_mutex_unlock(&w->lock);
 			call_resume(c);
@@ -192,7 +211,8 @@ static void *watch_thread(void *arg)
 			call_unref(c);
 			pthread_mutex_lock(&w->lock);
 		} else {
-			sleep_locked(w, w->beat_ms && w->beat_at_ms < next ? w->beat_at_ms : next);
+			next = least(next, w->beat_ms ? w->beat_at_ms : UINT64_MAX);
+			sleep_locked(w, least(next, w->later_at_ms));
 		}
 	}
 	pthread_mutex_unlock(&w->lock);

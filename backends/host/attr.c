@@ -22,10 +22,9 @@ static int attr_fd(struct bk_node *node, struct bk_file *file, struct host_pin *
 {
 	int r = 0;
 
-	if (file) {
-		*ret_fd = FILE_OF(file)->fd;
+	*ret_fd = file ? atomic_load(&FILE_OF(file)->fd) : -1;
+	if (*ret_fd >= 0)
 		return 0;
-	}
 	r = host_pin(node, pin);
 	if (r == 0)
 		*ret_fd = pin->fd;

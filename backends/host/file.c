@@ -33,7 +33,7 @@ static int file_new(struct bk_node *node, int flags, int fd, struct bk_file **re
 	*f = (struct host_file){
 	    .base = {.node = bk_node_ref(node), .flags = flags},
 	    .fd = fd,
-	    .lent = n->type == S_IFREG && host_fds_lend(HOST_OF(node), n, fd),
+	    .lent = fd >= 0 && n->type == S_IFREG && host_fds_lend(HOST_OF(node), n, fd),
 	};
 	*ret = &f->base;
 	return 0;
@@ -81,18 +81,43 @@ static int open_node(struct bk_req *req, struct bk_node *node, int wanted)
 	return fd;
 }
 
-int host_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_file **ret)
+static int open_patiently(struct bk_req *req, struct bk_node *node, int wanted)
 {
 	int fd, r = 0;
 
+	do
+		fd = open_node(req, node, wanted);
+	while (fd == -EAGAIN && (r = host_bide(req)) == 0);
+	return r < 0 ? r : fd;
+}
+
+int host_open(struct bk_req *req, struct bk_node *node, int flags, struct bk_file **ret)
+{
+	int fd = -1;
+
 	if (NODE_OF(node)->type != S_IFREG)
 		return NODE_OF(node)->type == S_IFDIR ? -EISDIR : -EACCES;
-	do
-		fd = open_node(req, node, flags & FILE_FLAGS);
-	while (fd == -EAGAIN && (r = host_bide(req)) == 0);
-	if (r < 0)
-		return r;
-	return fd < 0 ? fd : file_new(node, flags, fd, ret);
+	if (!req || !req->kernel_reads || !host_node_has_handle(NODE_OF(node))) {
+		fd = open_patiently(req, node, flags & FILE_FLAGS);
+		if (fd < 0)
+			return fd;
+	}
+	return file_new(node, flags, fd, ret);
+}
+
+/* What FILE is read by. */
+static int data_fd(struct bk_req *req, struct bk_file *file)
+{
+	struct host_file *f = FILE_OF(file);
+	int fd = atomic_load(&f->fd), none = -1;
+
+	if (fd >= 0)
+		return fd;
+	fd = open_patiently(req, file->node, file->flags & FILE_FLAGS);
+	if (fd < 0 || atomic_compare_exchange_strong(&f->fd, &none, fd))
+		return fd;
+	close(fd);
+	return none;
 }
 
 /* ---- peek ---- */
@@ -255,9 +280,11 @@ int host_tmpfile(struct bk_req *req, struct bk_node *dir, mode_t mode, int flags
 
 ssize_t host_read(struct bk_req *req, struct bk_file *file, void *data, size_t size, off_t off)
 {
-	int fd = FILE_OF(file)->fd;
+	int fd = data_fd(req, file);
 	size_t done = 0;
 
+	if (fd < 0)
+		return fd;
 	while (done < size) {
 		ssize_t n = pread(fd, (char *)data + done, size - done, off + done);
 
@@ -313,7 +340,9 @@ int host_flush(struct bk_req *req, struct bk_file *file)
 
 int host_fsync(struct bk_req *req, struct bk_file *file, bool datasync)
 {
-	return host_sync(FILE_OF(file)->fd, datasync);
+	int fd = data_fd(req, file);
+
+	return fd < 0 ? fd : host_sync(fd, datasync);
 }
 
 void host_release(struct bk_file *file)
@@ -326,16 +355,20 @@ void host_release(struct bk_file *file)
 	}
 	if (f->lent)
 		host_unpin(&(struct host_pin){.node = NODE_OF(file->node)});
-	else
-		closep(&f->fd);
+	else if (f->fd >= 0)
+		close(f->fd);
 	bk_node_unref(file->node);
 	free(f);
 }
 
 off_t host_lseek(struct bk_req *req, struct bk_file *file, off_t off, int whence)
 {
-	off_t r = lseek(FILE_OF(file)->fd, off, whence);
+	int fd = data_fd(req, file);
+	off_t r;
 
+	if (fd < 0)
+		return fd;
+	r = lseek(fd, off, whence);
 	return r < 0 ? -errno : r;
 }
 
@@ -352,5 +385,5 @@ int host_fallocate(struct bk_req *req, struct bk_file *file, int mode, off_t off
 
 int host_backing_fd(struct bk_file *file)
 {
-	return FILE_OF(file)->fd;
+	return data_fd(NULL, file);
 }

@@ -146,9 +146,9 @@ struct host {
 
 struct host_file {
 	struct bk_file base;
-	int fd;
-	bool lent;   /* fd is its node's too, and pinned */
-	bool peeked; /* a regular file, though its node is the directory */
+	atomic_int fd; /* -1: the kernel has it open, and nobody has asked here */
+	bool lent;     /* fd is its node's too, and pinned */
+	bool peeked;   /* a regular file, though its node is the directory */
 };
 
 #define HOST_OF(node) container_of((node)->bk, struct host, bk)

@@ -39,9 +39,9 @@ static void a_node_has_one_number_until_it_is_forgotten_as_often_as_it_was_looke
 	found = inode_get(&t, a.number);
 	CHECK(found == node);
 	bk_node_unref(found);
-	inode_forget(&t, a.number, 1);
+	inode_forget(&t, a.number, 1, NULL);
 	CHECK_EQ(node->front, a.number);
-	inode_forget(&t, a.number, 1);
+	inode_forget(&t, a.number, 1, NULL);
 	CHECK_EQ(node->front, 0);
 	CHECK(!inode_get(&t, a.number));
 
@@ -49,7 +49,7 @@ static void a_node_has_one_number_until_it_is_forgotten_as_often_as_it_was_looke
 	CHECK_EQ(again.number, a.number);
 	CHECK(again.generation != a.generation);
 	freed = 0;
-	inode_forget(&t, again.number, 1000);
+	inode_forget(&t, again.number, 1000, NULL);
 	CHECK_EQ(freed, 1);
 	inode_done(&t);
 	CHECK_EQ(freed, 2);
@@ -61,10 +61,10 @@ static void the_root_and_unknown_numbers_are_not_forgotten(void)
 	struct bk_node *root;
 
 	CHECK_EQ(inode_init(&t, new_node(), 100), 0);
-	inode_forget(&t, INODE_ROOT, 5);
-	inode_forget(&t, 0, 1);
-	inode_forget(&t, 2, 1);
-	inode_forget(&t, UINT64_MAX, 1);
+	inode_forget(&t, INODE_ROOT, 5, NULL);
+	inode_forget(&t, 0, 1, NULL);
+	inode_forget(&t, 2, 1, NULL);
+	inode_forget(&t, UINT64_MAX, 1, NULL);
 	CHECK(!inode_get(&t, 0));
 	CHECK(!inode_get(&t, UINT64_MAX));
 	root = inode_get(&t, INODE_ROOT);
@@ -83,7 +83,7 @@ static void a_full_table_says_so_and_keeps_nothing(void)
 	freed = 0;
 	CHECK_EQ(inode_add(&t, new_node(), &id), -ENFILE);
 	CHECK_EQ(freed, 1);
-	inode_forget(&t, id.number, 1);
+	inode_forget(&t, id.number, 1, NULL);
 	CHECK_EQ(inode_add(&t, new_node(), &id), 0);
 	inode_done(&t);
 }
@@ -104,7 +104,7 @@ static void many_nodes_leave_their_slots_to_the_next(void)
 			chunks = t.n_chunks;
 		CHECK_EQ(t.n_chunks, chunks);
 		for (int i = 0; i < N; i++)
-			inode_forget(&t, id[i].number, 1);
+			inode_forget(&t, id[i].number, 1, NULL);
 		CHECK_EQ(inode_count(&t), 1);
 	}
 	inode_done(&t);
@@ -136,9 +136,9 @@ static void another_era_has_the_number_but_not_the_generation(void)
 	CHECK_EQ(c.generation, b.generation);
 
 	/* The old inode's lookups and the new one's are all of the number. */
-	inode_forget(&t, a.number, 2);
+	inode_forget(&t, a.number, 2, NULL);
 	CHECK_EQ(node->front, a.number);
-	inode_forget(&t, a.number, 2);
+	inode_forget(&t, a.number, 2, NULL);
 	CHECK_EQ(node->front, 0);
 	CHECK_EQ(inode_add(&t, node, &c), 0);
 	CHECK(c.generation != a.generation && c.generation != b.generation);
