@@ -20,8 +20,7 @@ struct backing_map {
 #define BACKING_OPEN _IOW(229, 1, struct backing_map)
 #define BACKING_CLOSE _IOW(229, 2, uint32_t)
 
-#define LINGER_MAX 32768 /* of all; each keeps about a kilobyte of the kernel's */
-#define EXPIRE_MAX 64	 /* of a shard, at a time */
+#define EXPIRE_MAX 64 /* of a shard, at a time */
 
 void backing_give_up_rights(void)
 {
@@ -40,7 +39,7 @@ void backing_init(struct backings *b)
 		pthread_mutex_init(&b->shards[i].lock, NULL);
 }
 
-int backing_start(struct backings *b, int fuse_fd)
+int backing_start(struct backings *b, int fuse_fd, uint64_t linger_ms, unsigned max_lingering)
 {
 	struct __user_cap_data_struct caps[2];
 
@@ -48,6 +47,8 @@ int backing_start(struct backings *b, int fuse_fd)
 	    caps[0].effective & 1U << CAP_FSETID)
 		return -EPERM;
 	b->fuse_fd = fuse_fd;
+	b->linger_ms = linger_ms;
+	b->max_lingering = max_lingering;
 	b->on = true;
 	return 0;
 }
@@ -153,8 +154,7 @@ static bool expire(struct backings *b, struct backing_shard *shard, uint64_t now
 	unsigned n = 0;
 
 	pthread_mutex_lock(&shard->lock);
-	while ((one = shard->lingering) && now - one->closed_ms >= BACKING_LINGER_MS &&
-	       n++ < EXPIRE_MAX)
+	while ((one = shard->lingering) && now - one->closed_ms >= b->linger_ms && n++ < EXPIRE_MAX)
 		retire_locked(b, shard, one);
 	pthread_mutex_unlock(&shard->lock);
 	return n > EXPIRE_MAX;
@@ -169,7 +169,7 @@ uint64_t backing_expire(struct backings *b)
 		more = expire(b, &b->shards[i], now) || more;
 	if (more)
 		return 1;
-	return b->lingering > 0 ? BACKING_LINGER_MS / 4 : 0;
+	return b->lingering > 0 ? b->linger_ms / 4 + 1 : 0;
 }
 
 /* ---- Choosing ---- */
@@ -279,7 +279,7 @@ bool backing_close(struct backings *b, struct backing *one)
 	shard = shard_of(b, &one->inode);
 	pthread_mutex_lock(&shard->lock);
 	last = --one->opens == 0;
-	lingers = last && one->may_linger && b->lingering < LINGER_MAX;
+	lingers = last && one->may_linger && b->lingering < b->max_lingering;
 	if (lingers)
 		only = linger_locked(b, shard, one);
 	else if (last)

@@ -5,7 +5,7 @@
  * open. The key is the kernel's inode (number and generation), not the node: of a node of another
  * era it has two.
  *
- * One that was open for reading alone lingers: for a second after its last close, or until the
+ * One that was open for reading alone lingers: for linger_ms after its last close, or until the
  * kernel forgets the inode, it serves who opens the file again, without a system call. Only where
  * nothing blocks or is recalled. Meanwhile the file is in use, as an open one is, though nobody has
  * a descriptor of it.
@@ -27,8 +27,6 @@
 /* By inode, so that a file's close does not wait for the next one's open. */
 #define BACKING_SHARDS 16
 
-#define BACKING_LINGER_MS 1000
-
 struct backings {
 	struct backing_shard {
 		pthread_mutex_t lock; /* guards `all` and what is in it; held across the ioctl(2) of
@@ -37,6 +35,8 @@ struct backings {
 		struct backing *lingering; /* of these, by their last close (utlist.h) */
 	} shards[BACKING_SHARDS];
 	int fuse_fd;
+	uint64_t linger_ms;
+	unsigned max_lingering;
 	atomic_bool on;
 	atomic_bool worked;	/* some backing was registered */
 	atomic_uint registered; /* how many are now */
@@ -60,9 +60,10 @@ struct backing {
 void backing_give_up_rights(void);
 /* Off until it is started. */
 void backing_init(struct backings *b);
-/* FUSE_FD is the connection, on which the kernel has passthrough. Returns 0, or -EPERM where this
- * process may not use it, or has not given up its rights. */
-int backing_start(struct backings *b, int fuse_fd);
+/* FUSE_FD is the connection, on which the kernel has passthrough. At most MAX_LINGERING linger,
+ * each with about a kilobyte of the kernel's memory. Returns 0, or -EPERM where this process may
+ * not use it, or has not given up its rights. */
+int backing_start(struct backings *b, int fuse_fd, uint64_t linger_ms, unsigned max_lingering);
 /* How many inodes are open in passthrough. */
 unsigned backing_count(struct backings *b);
 /* Closes every id. */

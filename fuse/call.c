@@ -92,7 +92,7 @@ bool call_also(struct call *c, fuse_ino_t ino)
 void call_close_backing(struct fs *fs, struct backing *one)
 {
 	if (backing_close(&fs->backings, one))
-		watch_later(&fs->watch, BACKING_LINGER_MS);
+		watch_later(&fs->watch, fs->backings.linger_ms);
 }
 
 static void drop(struct call *c)

@@ -47,6 +47,9 @@ const struct option config_option_table[] = {
     {"passthrough", OPTION_STRING, OPT(passthrough), "auto|no",
      "the kernel reads and writes files itself, where it can and the daemon is root (default "
      "auto)"},
+    {"linger", OPTION_DURATION, OPT(linger_ms), NULL,
+     "for how long after its last close the kernel keeps a file that was open for reading, for who "
+     "opens it again (default 1s; 0: not at all)"},
     {"io_uring", OPTION_STRING, OPT(io_uring), "auto|yes|no",
      "requests come over io_uring: where the kernel has it enabled and no route may wait "
      "(default), "

@@ -30,6 +30,7 @@ struct config_options {
 	uint64_t deadline_ms;		/* of an operation without progress */
 	uint64_t prepare_timeout_ms;
 	uint64_t threads, pool_threads, pool_queue, pool_idle_ms, max_open, max_nodes;
+	uint64_t linger_ms;	   /* of files in passthrough */
 	uint64_t busy_poll_us;	   /* base/spin.h */
 	uint64_t max_operations;   /* of aib read, grep…, at once on one route */
 	char *pull;		   /* missing, always, never: for routes that do not say */

@@ -38,6 +38,7 @@ static int configure(const struct args *a, struct config *c, struct err *err)
 	c->opt.pool_idle_ms = limits->pool_idle_ms;
 	c->opt.max_open = limits->max_open;
 	c->opt.max_nodes = limits->max_nodes;
+	c->opt.linger_ms = limits->linger_ms;
 	c->opt.busy_poll_us = SPIN_US;
 	if (file && *file && strcmp(file, "none") != 0)
 		r = config_add_file(c, file, err);

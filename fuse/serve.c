@@ -346,6 +346,7 @@ static int make_session(struct daemon *d)
 	conf.max_nodes = o->max_nodes;
 	conf.allow_other = o->allow_other;
 	conf.passthrough = strcmp(o->passthrough, "no") != 0;
+	conf.linger_ms = o->linger_ms;
 	conf.follow_caller = strcmp(o->follow_caller, "no") != 0;
 	conf.debug = o->debug;
 	conf.alive = alive;

@@ -29,6 +29,7 @@ const struct fs_conf fs_conf_default = {
     .pool_queue = 1024,
     .pool_idle_ms = 10000,
     .max_open = 65536,
+    .linger_ms = 1000,
     .max_nodes = 16 << 20,
     .passthrough = true,
     .follow_caller = true,
@@ -66,7 +67,8 @@ static const char *start_passthrough(struct fs *fs, struct fuse_conn_info *conn)
 		return "it is not wanted";
 	if (!(conn->capable & FUSE_CAP_PASSTHROUGH))
 		return "the kernel has none (it came with Linux 6.9)";
-	if (backing_start(&fs->backings, fuse_session_fd(fs->se)) < 0)
+	if (backing_start(&fs->backings, fuse_session_fd(fs->se), fs->conf.linger_ms,
+			  fs->conf.max_open) < 0)
 		return "the daemon is not privileged (CAP_SYS_ADMIN)";
 	want(conn, FUSE_CAP_PASSTHROUGH, true);
 	/* Files on an overlayfs too, such as a container's. libfuse sends one more, and the kernel

@@ -22,12 +22,16 @@ struct fs_conf {
 	unsigned max_nodes;    /* files that the kernel may remember at once; beyond it ENFILE */
 	bool allow_other;      /* other users than the daemon's may use the mount */
 	bool passthrough;      /* the kernel reads and writes files itself where it can */
+	/* For how long it keeps one that was open for reading after its last close, of at most
+	 * max_open. */
+	uint64_t linger_ms;
 	/* Requests come over io_uring: only where fs_uring_refused says NULL and no backend is
-	 * `blocking` or answers a read with EAGAIN that has to be woken (such a read is answered so).
+	 * `blocking` or answers a read with EAGAIN that has to be woken (such a read is answered
+	 * so).
 	 */
 	bool io_uring;
-	bool follow_caller;    /* a reading thread follows a lone caller (base/near.h), where it may */
-	bool debug;	       /* libfuse prints every request to standard error */
+	bool follow_caller; /* a reading thread follows a lone caller (base/near.h), where it may */
+	bool debug;	    /* libfuse prints every request to standard error */
 	/* Called every ALIVE_MS while requests are taken from the kernel and ended at their
 	 * deadlines, on the thread that ends them: it must not wait. 0: never. */
 	void (*alive)(void *ctx);

@@ -61,6 +61,16 @@ def test_a_file_that_is_opened_again_is_not_opened_by_the_daemon(box, source, wo
     wait_for("files that are resumed", lambda: (look(), opened_by_daemon(box, trace, look))[1] < FILES / 2)
 
 
+@pytest.mark.alone
+def test_it_can_be_turned_off(mount, source, world):
+    box = mount(f"/h=host:{source}", options="control=visible,io_uring=no,linger=0")
+    for i in range(FILES):
+        (source / f"f{i}").write_text("text")
+    look = lambda: [read(box / f"h/f{i}") for i in range(FILES)]
+    look()
+    assert opened_by_daemon(box, world.dir / "state/trace", look) >= 2 * FILES
+
+
 @pytest.fixture
 def small(world):
     with small_disk(world, "16m") as top:
