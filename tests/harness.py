@@ -66,6 +66,18 @@ def wait_for(what, condition, timeout=10):
         time.sleep(0.05)
 
 
+def traced(box, calls, trace, call):
+    """What BOX's daemon asked the kernel for meanwhile, of CALLS (as strace(1) takes them), by way of the file TRACE."""
+    argv = ["strace", "-f", "-e", f"trace={calls}", "-o", trace, "-p", str(box.pid)]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as p:
+        while "attached" not in p.stderr.readline():
+            assert p.poll() is None
+        call()
+        p.terminate()
+        p.communicate()
+    return trace.read_text().splitlines()
+
+
 def timed(call):
     """What a call of the system ends with, its errno or 0, and how many seconds it takes."""
     start, code = time.monotonic(), 0

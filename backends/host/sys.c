@@ -91,6 +91,14 @@ int host_birth(int fd, struct timespec *ret)
 	return 0;
 }
 
+static bool is_of(uint32_t type, const uint32_t *types, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (type == types[i])
+			return true;
+	return false;
+}
+
 bool host_is_remote(int fd)
 {
 	static const uint32_t types[] = {
@@ -102,12 +110,7 @@ bool host_is_remote(int fd)
 	};
 	struct statfs st;
 
-	if (fstatfs(fd, &st) < 0)
-		return true;
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-		if ((uint32_t)st.f_type == types[i])
-			return true;
-	return false;
+	return fstatfs(fd, &st) < 0 || is_of(st.f_type, types, ARRAY_SIZE(types));
 }
 
 bool host_keeps_births(int fd)
@@ -116,12 +119,7 @@ bool host_keeps_births(int fd)
 					 TMPFS_MAGIC};
 	struct statfs st;
 
-	if (fstatfs(fd, &st) < 0)
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-		if ((uint32_t)st.f_type == types[i])
-			return true;
-	return false;
+	return fstatfs(fd, &st) == 0 && is_of(st.f_type, types, ARRAY_SIZE(types));
 }
 
 #define BIDE_MS 10

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import run, small_disk, wait_for
+from harness import run, small_disk, traced, wait_for
 
 MB = 1 << 20
 FILES = 20
@@ -39,14 +39,7 @@ def read(path):
 
 def opened_by_daemon(box, trace, call):
     """What the daemon opened, and registered with the kernel, meanwhile."""
-    argv = ["strace", "-f", "-e", "trace=open_by_handle_at,openat,ioctl", "-o", trace, "-p", str(box.pid)]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as p:
-        while "attached" not in p.stderr.readline():
-            assert p.poll() is None
-        call()
-        p.terminate()
-        p.communicate()
-    lines = trace.read_text().splitlines()
+    lines = traced(box, "open_by_handle_at,openat,ioctl", trace, call)
     return sum(("open" in line and "O_RDONLY" in line and "/proc/" not in line) or "ioctl" in line for line in lines)
 
 

@@ -135,14 +135,7 @@ def test_directories_that_are_listed_again_at_once_are_not_read_again(place):
 
 def looked_at(box, trace, call):
     """How often the daemon looked at one of the files meanwhile."""
-    argv = ["strace", "-f", "-e", "trace=statx", "-o", trace, "-p", str(box.pid)]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as p:
-        while "attached" not in p.stderr.readline():
-            assert p.poll() is None
-        call()
-        p.terminate()
-        p.communicate()
-    return sum(', "f' in line for line in trace.read_text().splitlines())
+    return sum(', "f' in line for line in harness.traced(box, "statx", trace, call))
 
 
 def test_a_listing_that_was_just_given_in_full_is_given_by_names(mount, world):

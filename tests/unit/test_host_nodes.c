@@ -224,7 +224,17 @@ static void a_directory_replaced_by_a_link_is_not_entered(void)
 	world_done(&w);
 }
 
-/* Needs root, and a namespace of mounts of its own. */
+/* Needs root, and takes a namespace of mounts of its own: with a tmpfs as "sub". */
+static void world_with_mount(struct world *w, char path[static 96])
+{
+	CHECK_EQ(unshare(CLONE_NEWNS), 0);
+	CHECK_EQ(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	world_init(w, SMALL);
+	snprintf(path, 96, "%s/sub", w->path);
+	CHECK_EQ(mkdir(path, 0755), 0);
+	CHECK_EQ(mount("none", path, "tmpfs", 0, NULL), 0);
+}
+
 static void a_file_system_below_the_root_has_numbers_of_its_own(void)
 {
 	struct bk_node *sub, *f, *g;
@@ -234,12 +244,7 @@ static void a_file_system_below_the_root_has_numbers_of_its_own(void)
 
 	if (!world_is_root())
 		return;
-	CHECK_EQ(unshare(CLONE_NEWNS), 0);
-	CHECK_EQ(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
-	world_init(&w, SMALL);
-	snprintf(path, sizeof(path), "%s/sub", w.path);
-	CHECK_EQ(mkdir(path, 0755), 0);
-	CHECK_EQ(mount("none", path, "tmpfs", 0, NULL), 0);
+	world_with_mount(&w, path);
 	sub = w_lookup(&w, w.root, "sub");
 	f = w_file(&w, sub, "f", "123");
 	g = w_file(&w, w.root, "g", "1");
@@ -296,20 +301,14 @@ static bool handles_open(void)
 	return errno != EPERM;
 }
 
-/* Needs root, and a namespace of mounts of its own. Without its handle a file would be another one.
- */
+/* Without its handle a file would be another one. */
 static void look_at_known_files_without_their_handles(void)
 {
 	struct bk_node *sub, *old, *made;
 	char path[96];
 	struct world w;
 
-	CHECK_EQ(unshare(CLONE_NEWNS), 0);
-	CHECK_EQ(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
-	world_init(&w, SMALL);
-	snprintf(path, sizeof(path), "%s/sub", w.path);
-	CHECK_EQ(mkdir(path, 0755), 0);
-	CHECK_EQ(mount("none", path, "tmpfs", 0, NULL), 0);
+	world_with_mount(&w, path);
 	close(openat(w.dirfd, "sub/old", O_CREAT | O_CLOEXEC, 0600));
 	sub = w_lookup(&w, w.root, "sub");
 	made = w_file(&w, sub, "made", "here");
