@@ -83,6 +83,8 @@ static void refused(struct backings *b, const char *route, int error)
 
 static void forget(struct backings *b, struct backing *one)
 {
+	if (!one)
+		return;
 	if (one->id) {
 		unregister(b, one->id);
 		b->registered--;
@@ -106,11 +108,13 @@ static void resume_locked(struct backings *b, struct backing_shard *shard, struc
 	b->lingering--;
 }
 
-static void retire_locked(struct backings *b, struct backing_shard *shard, struct backing *one)
+/* To be forgotten without the lock: its file may be gone but for this, and take long to end. */
+static struct backing *retire_locked(struct backings *b, struct backing_shard *shard,
+				     struct backing *one)
 {
 	resume_locked(b, shard, one);
 	HASH_DEL(shard->all, one);
-	forget(b, one);
+	return one;
 }
 
 static struct backing_shard *shard_of(struct backings *b, const struct inode_id *inode)
@@ -125,7 +129,7 @@ struct backing *backing_resume(struct backings *b, const struct inode_id *inode)
 
 	pthread_mutex_lock(&shard->lock);
 	HASH_FIND(hh, shard->all, inode, sizeof(*inode), one);
-	if (one && one->id == 0)
+	if (one && !one->may_linger) /* whether it is the same file was not asked */
 		one = NULL;
 	if (one && one->opens++ == 0)
 		resume_locked(b, shard, one);
@@ -136,27 +140,30 @@ struct backing *backing_resume(struct backings *b, const struct inode_id *inode)
 void backing_forget(struct backings *b, const struct inode_id *inode)
 {
 	struct backing_shard *shard = shard_of(b, inode);
-	struct backing *one;
+	struct backing *one, *gone = NULL;
 
 	if (b->lingering == 0)
 		return;
 	pthread_mutex_lock(&shard->lock);
 	HASH_FIND(hh, shard->all, inode, sizeof(*inode), one);
 	if (one && one->opens == 0)
-		retire_locked(b, shard, one);
+		gone = retire_locked(b, shard, one);
 	pthread_mutex_unlock(&shard->lock);
+	forget(b, gone);
 }
 
 /* Whether more is due. */
 static bool expire(struct backings *b, struct backing_shard *shard, uint64_t now)
 {
-	struct backing *one;
+	struct backing *one, *next, *gone = NULL;
 	unsigned n = 0;
 
 	pthread_mutex_lock(&shard->lock);
 	while ((one = shard->lingering) && now - one->closed_ms >= b->linger_ms && n++ < EXPIRE_MAX)
-		retire_locked(b, shard, one);
+		DL_APPEND(gone, retire_locked(b, shard, one));
 	pthread_mutex_unlock(&shard->lock);
+	DL_FOREACH_SAFE (gone, one, next)
+		forget(b, one);
 	return n > EXPIRE_MAX;
 }
 
@@ -231,8 +238,8 @@ static int first_locked(struct backings *b, const struct inode_id *inode, struct
 		one->dev = st->st_dev;
 		one->ino = st->st_ino;
 		b->worked = true;
-		one->may_linger =
-		    !bk->blocking && !bk->recall && (file->flags & O_ACCMODE) == O_RDONLY;
+		one->may_linger = b->linger_ms > 0 && !bk->blocking && !bk->recall &&
+				  (file->flags & O_ACCMODE) == O_RDONLY;
 	}
 	*ret = one;
 	return 0;
@@ -243,7 +250,7 @@ int backing_open(struct backings *b, const struct inode_id *inode, struct bk_fil
 {
 	struct backing_shard *shard = shard_of(b, inode);
 	const struct bk *bk = file->node->bk;
-	struct backing *one = NULL;
+	struct backing *one = NULL, *gone = NULL;
 	struct stat st;
 	int fd, r;
 
@@ -254,7 +261,7 @@ int backing_open(struct backings *b, const struct inode_id *inode, struct bk_fil
 	pthread_mutex_lock(&shard->lock);
 	HASH_FIND(hh, shard->all, inode, sizeof(*inode), one);
 	if (one && one->opens == 0) {
-		retire_locked(b, shard, one);
+		gone = retire_locked(b, shard, one);
 		one = NULL;
 	}
 	if (one)
@@ -262,6 +269,7 @@ int backing_open(struct backings *b, const struct inode_id *inode, struct bk_fil
 	else
 		r = first_locked(b, inode, file, fd, &st, &one);
 	pthread_mutex_unlock(&shard->lock);
+	forget(b, gone);
 	if (r == 0)
 		*ret = one;
 	return r;
@@ -269,7 +277,7 @@ int backing_open(struct backings *b, const struct inode_id *inode, struct bk_fil
 
 /* ---- Closing ---- */
 
-bool backing_close(struct backings *b, struct backing *one)
+bool backing_close(struct backings *b, struct backing *one, bool known)
 {
 	struct backing_shard *shard;
 	bool last, lingers, only = false;
@@ -279,7 +287,7 @@ bool backing_close(struct backings *b, struct backing *one)
 	shard = shard_of(b, &one->inode);
 	pthread_mutex_lock(&shard->lock);
 	last = --one->opens == 0;
-	lingers = last && one->may_linger && b->lingering < b->max_lingering;
+	lingers = last && known && one->may_linger && b->lingering < b->max_lingering;
 	if (lingers)
 		only = linger_locked(b, shard, one);
 	else if (last)

@@ -79,9 +79,9 @@ int backing_open(struct backings *b, const struct inode_id *inode, struct bk_fil
 /* INODE is opened for reading alone: what it has open, or had lately, is this open's too, until
  * backing_close. NULL: there is nothing in passthrough. */
 struct backing *backing_resume(struct backings *b, const struct inode_id *inode);
-/* The kernel has closed one. Takes NULL. Whether backing_expire is to be called, BACKING_LINGER_MS
- * later. */
-bool backing_close(struct backings *b, struct backing *one);
+/* The kernel has closed one. Takes NULL. KNOWN: the kernel has not forgotten its inode. Whether
+ * backing_expire is to be called, linger_ms later. */
+bool backing_close(struct backings *b, struct backing *one, bool known);
 /* The kernel has forgotten INODE: nothing of it lingers any more. */
 void backing_forget(struct backings *b, const struct inode_id *inode);
 /* Close what has lingered long enough, a part of it at a time. Returns in how many milliseconds to

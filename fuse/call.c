@@ -91,7 +91,9 @@ bool call_also(struct call *c, fuse_ino_t ino)
 
 void call_close_backing(struct fs *fs, struct backing *one)
 {
-	if (backing_close(&fs->backings, one))
+	bool known = one && inode_is_known(&fs->inodes, &one->inode);
+
+	if (backing_close(&fs->backings, one, known))
 		watch_later(&fs->watch, fs->backings.linger_ms);
 }
 

@@ -175,6 +175,18 @@ int inode_told(struct inode_table *t, const struct bk_node *node, struct inode_i
 	return r;
 }
 
+bool inode_is_known(struct inode_table *t, const struct inode_id *id)
+{
+	const struct inode *i;
+	bool known;
+
+	pthread_mutex_lock(&t->lock);
+	i = known_locked(t, id->number);
+	known = i && i->generation == id->generation;
+	pthread_mutex_unlock(&t->lock);
+	return known;
+}
+
 struct bk_node *inode_get(struct inode_table *t, uint64_t number)
 {
 	struct inode *i;

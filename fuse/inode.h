@@ -53,6 +53,8 @@ int inode_add(struct inode_table *t, struct bk_node *node, struct inode_id *ret)
  * its name, it would get something else. */
 int inode_told(struct inode_table *t, const struct bk_node *node, struct inode_id *ret);
 
+bool inode_is_known(struct inode_table *t, const struct inode_id *id);
+
 /* A reference on the node, or NULL for a number that is not known. */
 struct bk_node *inode_get(struct inode_table *t, uint64_t number);
 

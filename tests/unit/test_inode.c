@@ -25,7 +25,7 @@ static struct bk_node *new_node(void)
 static void a_node_has_one_number_until_it_is_forgotten_as_often_as_it_was_looked_up(void)
 {
 	struct inode_table t;
-	struct inode_id root, a, again;
+	struct inode_id root, a, again, gone;
 	struct bk_node *node = new_node(), *found;
 
 	CHECK_EQ(inode_init(&t, new_node(), 100), 0);
@@ -48,9 +48,12 @@ static void a_node_has_one_number_until_it_is_forgotten_as_often_as_it_was_looke
 	CHECK_EQ(inode_add(&t, node, &again), 0);
 	CHECK_EQ(again.number, a.number);
 	CHECK(again.generation != a.generation);
+	CHECK(inode_is_known(&t, &again) && !inode_is_known(&t, &a));
 	freed = 0;
-	inode_forget(&t, again.number, 1000, NULL);
+	CHECK(inode_forget(&t, again.number, 1000, &gone));
 	CHECK_EQ(freed, 1);
+	CHECK(gone.number == again.number && gone.generation == again.generation);
+	CHECK(!inode_is_known(&t, &again));
 	inode_done(&t);
 	CHECK_EQ(freed, 2);
 }
@@ -61,8 +64,8 @@ static void the_root_and_unknown_numbers_are_not_forgotten(void)
 	struct bk_node *root;
 
 	CHECK_EQ(inode_init(&t, new_node(), 100), 0);
-	inode_forget(&t, INODE_ROOT, 5, NULL);
-	inode_forget(&t, 0, 1, NULL);
+	CHECK(!inode_forget(&t, INODE_ROOT, 5, NULL));
+	CHECK(!inode_forget(&t, 0, 1, NULL));
 	inode_forget(&t, 2, 1, NULL);
 	inode_forget(&t, UINT64_MAX, 1, NULL);
 	CHECK(!inode_get(&t, 0));
