@@ -109,12 +109,10 @@ static void resume_locked(struct backings *b, struct backing_shard *shard, struc
 }
 
 /* To be forgotten without the lock: its file may be gone but for this, and take long to end. */
-static struct backing *retire_locked(struct backings *b, struct backing_shard *shard,
-				     struct backing *one)
+static void retire_locked(struct backings *b, struct backing_shard *shard, struct backing *one)
 {
 	resume_locked(b, shard, one);
 	HASH_DEL(shard->all, one);
-	return one;
 }
 
 static struct backing_shard *shard_of(struct backings *b, const struct inode_id *inode)
@@ -140,16 +138,18 @@ struct backing *backing_resume(struct backings *b, const struct inode_id *inode)
 void backing_forget(struct backings *b, const struct inode_id *inode)
 {
 	struct backing_shard *shard = shard_of(b, inode);
-	struct backing *one, *gone = NULL;
+	struct backing *one;
 
 	if (b->lingering == 0)
 		return;
 	pthread_mutex_lock(&shard->lock);
 	HASH_FIND(hh, shard->all, inode, sizeof(*inode), one);
-	if (one && one->opens == 0)
-		gone = retire_locked(b, shard, one);
+	if (one && one->opens > 0)
+		one = NULL;
+	if (one)
+		retire_locked(b, shard, one);
 	pthread_mutex_unlock(&shard->lock);
-	forget(b, gone);
+	forget(b, one);
 }
 
 /* Whether more is due. */
@@ -159,8 +159,11 @@ static bool expire(struct backings *b, struct backing_shard *shard, uint64_t now
 	unsigned n = 0;
 
 	pthread_mutex_lock(&shard->lock);
-	while ((one = shard->lingering) && now - one->closed_ms >= b->linger_ms && n++ < EXPIRE_MAX)
-		DL_APPEND(gone, retire_locked(b, shard, one));
+	while ((one = shard->lingering) && now - one->closed_ms >= b->linger_ms &&
+	       n++ < EXPIRE_MAX) {
+		retire_locked(b, shard, one);
+		DL_APPEND(gone, one);
+	}
 	pthread_mutex_unlock(&shard->lock);
 	DL_FOREACH_SAFE (gone, one, next)
 		forget(b, one);
@@ -261,7 +264,8 @@ int backing_open(struct backings *b, const struct inode_id *inode, struct bk_fil
 	pthread_mutex_lock(&shard->lock);
 	HASH_FIND(hh, shard->all, inode, sizeof(*inode), one);
 	if (one && one->opens == 0) {
-		gone = retire_locked(b, shard, one);
+		retire_locked(b, shard, one);
+		gone = one;
 		one = NULL;
 	}
 	if (one)
