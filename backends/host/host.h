@@ -79,7 +79,8 @@ struct host_node {
 	struct host_node *parent; /* a reference; NULL where the place is not needed or gone */
 	char *name;
 	atomic_bool recognised;	 /* by its sight: in host.recognised */
-	struct host_sight sight; /* its birth where it is recognised; dev and ino never change */
+	struct host_sight sight; /* dev and ino never change, and need no lock; born_ns: where it
+				    is recognised */
 	UT_hash_handle hh_sight;
 
 	/* All guarded by fds.lock. */

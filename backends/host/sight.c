@@ -48,7 +48,7 @@ void host_recognise(struct host *h, struct host_node *n, const struct host_sight
 	pthread_mutex_lock(&h->lock);
 	HASH_FIND(hh_sight, h->recognised, s, sizeof(*s), before);
 	if (!before && !n->recognised) {
-		n->sight = *s;
+		n->sight.born_ns = s->born_ns;
 		HASH_ADD(hh_sight, h->recognised, sight, sizeof(n->sight), n);
 		n->recognised = n->hh_sight.tbl != NULL;
 	}
