@@ -197,6 +197,8 @@ static void touch_map(const struct op *op, char *out)
 		return;
 	if (sigsetjmp(fault, 1)) {
 		say(out, "SIGBUS");
+		if (op->kind == OP_MSTORE) /* what came before the file's end was stored */
+			say_result(out, msync(m->at, MAP_SIZE, MS_SYNC));
 		return;
 	}
 	if (op->kind == OP_MSTORE) {
