@@ -46,9 +46,9 @@ struct backings {
 /* The open files of one inode of the kernel. */
 struct backing {
 	struct inode_id inode;
-	UT_hash_handle hh; /* this and all below guarded */
-	unsigned opens;	   /* 0: it lingers */
-	bool may_linger;
+	UT_hash_handle hh;  /* this and all below guarded */
+	unsigned opens;	    /* 0: it lingers */
+	bool may_linger;    /* does not change */
 	uint64_t closed_ms; /* the last time */
 	struct backing *prev, *next;
 	int id; /* of the backing file; 0: not in passthrough. Does not change */
@@ -79,8 +79,8 @@ int backing_open(struct backings *b, const struct inode_id *inode, struct bk_fil
 /* INODE is opened for reading alone: what it has open, or had lately, is this open's too, until
  * backing_close. NULL: there is nothing in passthrough. */
 struct backing *backing_resume(struct backings *b, const struct inode_id *inode);
-/* The kernel has closed one. Takes NULL. KNOWN: the kernel has not forgotten its inode. Whether
- * backing_expire is to be called, linger_ms later. */
+/* The kernel has closed one. Takes NULL. KNOWN: the kernel has not forgotten its inode, if it may
+ * linger. Whether backing_expire is to be called, linger_ms later. */
 bool backing_close(struct backings *b, struct backing *one, bool known);
 /* The kernel has forgotten INODE: nothing of it lingers any more. */
 void backing_forget(struct backings *b, const struct inode_id *inode);

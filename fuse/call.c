@@ -91,7 +91,7 @@ bool call_also(struct call *c, fuse_ino_t ino)
 
 void call_close_backing(struct fs *fs, struct backing *one)
 {
-	bool known = one && inode_is_known(&fs->inodes, &one->inode);
+	bool known = one && one->may_linger && inode_is_known(&fs->inodes, &one->inode);
 
 	if (backing_close(&fs->backings, one, known))
 		watch_later(&fs->watch, fs->backings.linger_ms);
@@ -210,8 +210,7 @@ static struct bk *serving(const struct call *c)
 	return bk;
 }
 
-/* Run C where it may wait: here, or on a thread of its route. 0: C is empty; else it is as it was.
- */
+/* Run C where it may wait: here, or on a thread of its route. 0: C is empty; else as it was. */
 static int submit(struct call *c, bool always)
 {
 	struct pools *pools = &c->fs->pools;

@@ -59,21 +59,28 @@ static bool waits(struct call *c, int r)
 	return r == -EAGAIN && !(c->flags & O_NONBLOCK) && call_defer(c);
 }
 
+static int open_file(struct call *c, struct bk_file **ret)
+{
+	uint64_t until = 0;
+	int r;
+
+	if (!(c->flags & (O_ACCMODE | O_TRUNC)))
+		c->backing = backing_resume(&c->fs->backings, &c->inode);
+	c->req.kernel_reads = c->backing;
+	do
+		r = bk_open(&c->req, c->node, c->flags & ~OPEN_NOT_OURS, ret);
+	while (still_held(c, r, &until));
+	return r;
+}
+
 static void run_open(struct call *c)
 {
 	struct bk_file *file = NULL;
-	uint64_t until = 0;
 	/* At ESTALE the kernel looks the name up again, and learns of the new era. */
 	int r = inode_told(&c->fs->inodes, c->node, &c->inode);
 
-	if (r == 0 && !(c->flags & (O_ACCMODE | O_TRUNC)))
-		c->backing = backing_resume(&c->fs->backings, &c->inode);
-	c->req.kernel_reads = c->backing;
-	if (r == 0) {
-		do
-			r = bk_open(&c->req, c->node, c->flags & ~OPEN_NOT_OURS, &file);
-		while (still_held(c, r, &until));
-	}
+	if (r == 0)
+		r = open_file(c, &file);
 	if (waits(c, r))
 		return;
 	if (r == 0 && c->kill_suidgid && c->flags & O_TRUNC) {

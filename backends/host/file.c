@@ -17,8 +17,7 @@
  */
 #define FILE_FLAGS (O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME)
 
-/* O_NONBLOCK: what has a lease answers EAGAIN. To reads and writes of regular files it is nothing.
- */
+/* O_NONBLOCK: a lease answers EAGAIN. To a regular file's reads and writes it is nothing. */
 #define OPEN_FLAGS (O_LARGEFILE | O_NOCTTY | O_NONBLOCK)
 
 static int file_new(struct bk_node *node, int flags, int fd, struct bk_file **ret)
@@ -385,5 +384,7 @@ int host_fallocate(struct bk_req *req, struct bk_file *file, int mode, off_t off
 
 int host_backing_fd(struct bk_file *file)
 {
-	return data_fd(NULL, file);
+	int fd = atomic_load(&FILE_OF(file)->fd);
+
+	return fd < 0 ? -EOPNOTSUPP : fd;
 }

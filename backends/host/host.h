@@ -156,6 +156,8 @@ struct host_file {
 #define NODE_OF(node) container_of((node), struct host_node, base)
 #define FILE_OF(file) container_of((file), struct host_file, base)
 
+/* ---- sys.c: system calls with their fallbacks ---- */
+
 /* Open the entry NAME of DIRFD, never through a link; O_CLOEXEC and O_NOFOLLOW are added. */
 int host_openat(const struct host *h, int dirfd, const char *name, int flags, mode_t mode);
 /* Find out whether openat2(2) works here. */
@@ -291,7 +293,7 @@ struct host_node *host_recognised(struct host *h, const struct host_sight *s);
 /* Whether it is worth making sure that N was seen as S (the name was the same file's before and
  * after). */
 bool host_may_recognise(const struct host_node *node, const struct host_sight *s);
-/* It is: N is known by S from now on. */
+/* It is sure: N is known by S from now on, where it may be. */
 void host_recognise(struct host *h, struct host_node *node, const struct host_sight *s);
 /* NODE is about to go. host.lock is held. */
 void host_unrecognise_locked(struct host *h, struct host_node *node);

@@ -460,7 +460,7 @@ static int identify(struct host *h, const struct host_pin *dir, const char *name
 					    : -EOPNOTSUPP;
 	if (r < 0)
 		return r;
-	if (sure && host_may_recognise(n, sight))
+	if (sure)
 		host_recognise(h, n, sight);
 	*ret = TAKE(n);
 	return 0;

@@ -7,7 +7,6 @@
  */
 #include "host.h"
 
-#include <string.h>
 #include <time.h>
 
 #define STEP_NS 20000000 /* the coarsest clock of Linux has a step of 10 ms */
@@ -45,6 +44,8 @@ void host_recognise(struct host *h, struct host_node *n, const struct host_sight
 {
 	struct host_node *before;
 
+	if (!host_may_recognise(n, s))
+		return;
 	pthread_mutex_lock(&h->lock);
 	HASH_FIND(hh_sight, h->recognised, s, sizeof(*s), before);
 	if (!before && !n->recognised) {

@@ -37,6 +37,12 @@ def read(path):
     return path.read_bytes()
 
 
+def reader_of_many(box, source):
+    for i in range(FILES):
+        (source / f"f{i}").write_text("text")
+    return lambda: [read(box / f"h/f{i}") for i in range(FILES)]
+
+
 def opened_by_daemon(box, trace, call):
     """What the daemon opened in truth, and registered with the kernel, meanwhile."""
     lines = traced(box, "open_by_handle_at,ioctl", trace, call)
@@ -46,9 +52,7 @@ def opened_by_daemon(box, trace, call):
 @pytest.mark.alone
 def test_a_file_that_is_opened_again_is_not_opened_by_the_daemon(mount, source, world):
     box = mount(f"/h=host:{source}", options="io_uring=no,linger=1h")
-    for i in range(FILES):
-        (source / f"f{i}").write_text("text")
-    look = lambda: [read(box / f"h/f{i}") for i in range(FILES)]
+    look = reader_of_many(box, source)
     trace = world.dir / "state/trace"
     assert opened_by_daemon(box, trace, look) >= 2 * FILES
     assert opened_by_daemon(box, trace, look) == 0
@@ -57,9 +61,7 @@ def test_a_file_that_is_opened_again_is_not_opened_by_the_daemon(mount, source, 
 @pytest.mark.alone
 def test_it_can_be_turned_off(mount, source, world):
     box = mount(f"/h=host:{source}", options="control=visible,io_uring=no,linger=0")
-    for i in range(FILES):
-        (source / f"f{i}").write_text("text")
-    look = lambda: [read(box / f"h/f{i}") for i in range(FILES)]
+    look = reader_of_many(box, source)
     look()
     assert opened_by_daemon(box, world.dir / "state/trace", look) >= 2 * FILES
 
